@@ -1,0 +1,1 @@
+"""Oh-LoRA faces: the library that the notebooks call."""

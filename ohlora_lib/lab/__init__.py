@@ -1,0 +1,1 @@
+"""The top floor, what a person touches: pipelines, figures, reports."""

@@ -1,0 +1,1 @@
+"""The ground floor: files, images and tables on disk, shards."""

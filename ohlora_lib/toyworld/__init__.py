@@ -1,0 +1,1 @@
+"""Procedural faces whose every attribute and pixel class is known."""

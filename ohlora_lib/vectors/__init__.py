@@ -1,0 +1,1 @@
+"""Samples, groups, directions, control tests, selection."""
