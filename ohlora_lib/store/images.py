@@ -1,0 +1,94 @@
+"""Image sets: fixed-size uint8 pictures as numbered files, plus one table."""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.atomic import write_bytes
+from ohlora_lib.store.tables import read_table, write_table
+
+PER_FOLDER = 1000
+JPEG_QUALITY = 95  # OpenCV's default, which the published images were written with
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A folder of numbered pictures: `000/000000.png`, … and `table.parquet`, one row each.
+
+    The table is written last and has a column `index`: a set without it is not finished.
+    """
+
+    folder: Path
+    suffix: str = ".png"
+
+    def path(self, index: int) -> Path:
+        """Where picture `index` lies."""
+        name = f"{index:06d}{self.suffix}"
+        return self.folder / f"{index // PER_FOLDER:03d}" / name
+
+    def write(self, indices: Iterable[int], images: np.ndarray) -> None:
+        """Write pictures (N, H, W) grey or (N, H, W, 3) RGB, uint8, each file atomically."""
+        if images.dtype != np.uint8 or images.ndim not in (3, 4):
+            raise StoreError(
+                f"{self.folder}: pictures are uint8 (N, H, W[, 3]), not {images.dtype}"
+            )
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self._write_one, indices, images))
+
+    def finish(self, table: pd.DataFrame) -> None:
+        """Write the table that completes the set; it must have one row per picture."""
+        if "index" not in table.columns:
+            raise StoreError(f"{self.folder}: the table needs a column 'index'")
+        missing = next((i for i in table["index"] if not self.path(i).exists()), None)
+        if missing is not None:
+            raise StoreError(f"{self.path(missing)} is missing: the set is not complete")
+        write_table(table, self.folder / "table.parquet")
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The set's table."""
+        return read_table(self.folder / "table.parquet", ["index"])
+
+    def read(self, indices: Sequence[int] | None = None) -> np.ndarray:
+        """Read pictures into one array (N, H, W, 3), or (N, H, W) if they are grey."""
+        wanted = self.table["index"].tolist() if indices is None else list(indices)
+        if not wanted:
+            raise StoreError(f"{self.folder}: no picture was asked for")
+        first = self._read_one(wanted[0])
+        images = np.empty((len(wanted), *first.shape), np.uint8)
+
+        def place(at: int) -> None:
+            image = self._read_one(wanted[at])
+            if image.shape != first.shape:
+                raise StoreError(
+                    f"{self.path(wanted[at])} is {image.shape}, the set's others {first.shape}"
+                )
+            images[at] = image
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(place, range(len(wanted))))
+        return images
+
+    def _write_one(self, index: int, image: np.ndarray) -> None:
+        pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if self.suffix == ".jpg" else []
+        written, encoded = cv2.imencode(self.suffix, pixels, options)
+        if not written:
+            raise StoreError(f"{self.path(index)}: cannot be encoded as {self.suffix}")
+        write_bytes(self.path(index), encoded.tobytes())
+
+    def _read_one(self, index: int) -> np.ndarray:
+        path = self.path(index)
+        if not path.exists():
+            raise StoreError(f"{path} is missing: make the image set anew")
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        if image is None:
+            raise StoreError(f"{path} is not a picture that can be read: make the image set anew")
+        return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,89 @@
+"""Manifests: what made these files, from what, and whether they still are what was made."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ohlora_lib.store import ROOT, StoreError
+from ohlora_lib.store.atomic import MARK, write_json
+
+
+def files_below(path: Path) -> list[Path]:
+    """The file itself, or every file of a folder in order, temporary ones left out."""
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and MARK not in file.name)
+
+
+def sha256(path: Path) -> str:
+    """The digest of one file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A file or folder as seen: its content's digest, and a stamp that is quick to compare."""
+
+    digest: str
+    stamp: str
+    files: int
+    size: int
+
+    @classmethod
+    def of(cls, path: Path, known: "Trace | None" = None) -> "Trace":
+        """Look at `path`; contents are read only if names, sizes or times differ from `known`."""
+        files = files_below(path)
+        if not files and not path.is_dir():
+            raise StoreError(f"{path} is missing")
+        stats = [file.stat() for file in files]
+        names = [file.relative_to(path).as_posix() for file in files]
+        stamp = _digest_of(
+            [f"{n} {s.st_size} {s.st_mtime_ns}" for n, s in zip(names, stats, strict=True)]
+        )
+        if known is not None and known.stamp == stamp:
+            return known
+        digest = _digest_of([f"{n} {sha256(f)}" for n, f in zip(names, files, strict=True)])
+        return cls(digest, stamp, len(files), sum(s.st_size for s in stats))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What made a stage's files. Paths are relative to the repository."""
+
+    stage: str
+    parameters: dict[str, object]
+    notebook: str
+    code: str
+    inputs: dict[str, Trace]
+    outputs: dict[str, Trace]
+    page: str = ""
+
+    def write(self, path: Path) -> None:
+        """Write it atomically as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Read it back; anything else than a whole manifest is a StoreError that names the file."""
+        try:
+            raw = json.loads(path.read_text())
+            for part in ("inputs", "outputs"):
+                raw[part] = {name: Trace(**trace) for name, trace in raw[part].items()}
+            return cls(**raw)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{path} is not a whole manifest ({error})") from error
+
+
+def changed(traces: dict[str, Trace]) -> str | None:
+    """The first of the recorded paths that is missing or has other contents now, or None."""
+    for name, known in traces.items():
+        path = ROOT / name
+        if not path.exists() or Trace.of(path, known).digest != known.digest:
+            return name
+    return None
