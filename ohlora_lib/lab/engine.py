@@ -1,0 +1,67 @@
+"""papermill, with its traps closed: what it is given, and what its errors mean to a person."""
+
+import re
+import warnings
+from pathlib import Path
+
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from ohlora_lib.lab.options import ROOT
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+LAST_LINES = 8
+PRIVATE = Config({"KernelManager": {"transport": "ipc"}})
+"""Sockets in this user's own folder: on TCP every user of the machine could read along."""
+
+
+def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | None:
+    """Run a notebook into `target`; None, or what went wrong in a few lines.
+
+    `target` proves nothing by itself: after a kill papermill leaves cells marked as completed in
+    it. The caller looks for the last cell's sentinel.
+    """
+    name = source.relative_to(ROOT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # papermill's own; a notebook's stay in its outputs
+            papermill.execute_notebook(
+                source,
+                target,
+                parameters,
+                kernel_name="python3",
+                language="python",
+                cwd=ROOT,
+                progress_bar=False,
+                coalesce_streams=True,
+                config=PRIVATE,
+            )
+    except DeadKernelError:
+        return f"{name}: its kernel died: killed, or out of memory"
+    except PapermillExecutionError as error:
+        return _explain(name, error, target)
+    return None
+
+
+def _explain(name: Path, error: PapermillExecutionError, target: Path) -> str:
+    """The notebook, the cell, the exception and the last lines of output."""
+    lines = [f"{name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}"]
+    lines += [f"    {line}" for line in error.source.strip().splitlines()[:LAST_LINES]]
+    last = _last_output(target)
+    if last:
+        lines += ["  its last lines of output:", *(f"    {line}" for line in last)]
+    return "\n".join(COLOURS.sub("", line) for line in lines)
+
+
+def _last_output(target: Path) -> list[str]:
+    import nbformat
+
+    streams = [
+        output.text
+        for cell in nbformat.read(target, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream"
+    ]
+    return "".join(streams).strip().splitlines()[-LAST_LINES:]

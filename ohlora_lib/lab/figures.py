@@ -1,0 +1,86 @@
+"""Figures: one look for all pages, contact sheets, and PNGs that stay small."""
+
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+LIMIT = 300_000  # bytes; a page of ten figures still opens at once
+DPI = 144  # shown at half its pixels: sharp on dense screens
+INK, MUTED, GRID = "#22252a", "#6b7280", "#e5e7eb"
+SERIES = ("#d9486e", "#3b6fb6", "#e39a2d", "#3f9c79", "#8a62b3", "#7d8794")
+"""Colours in order of use: the first is Oh-LoRA's own."""
+
+
+def use_style() -> None:
+    """Make matplotlib draw every figure of the project alike."""
+    matplotlib.rcParams.update(
+        {
+            "figure.dpi": DPI / 2,
+            "figure.constrained_layout.use": True,
+            "font.size": 9,
+            "axes.titlesize": 10,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": MUTED,
+            "axes.labelcolor": INK,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+            "grid.color": GRID,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "text.color": INK,
+            "legend.frameon": False,
+            "svg.hashsalt": "ohlora",
+        }
+    )
+
+
+def contact_sheet(images: np.ndarray, columns: int, gap: int = 4) -> np.ndarray:
+    """Lay images (N, H, W, 3) uint8 out in rows of `columns` on white: (H', W', 3) uint8."""
+    n, height, width, _ = images.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for at, image in enumerate(images):
+        top, left = (at // columns) * (height + gap), (at % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet
+
+
+def png(picture: Figure | np.ndarray) -> tuple[bytes, int]:
+    """Encode a figure or an RGB array as PNG of at most LIMIT bytes; also the width to show it at.
+
+    The same picture gives the same bytes: no date and no version goes in.
+    """
+    if isinstance(picture, Figure):
+        buffer = io.BytesIO()
+        picture.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        image = Image.open(buffer).convert("RGB")
+        shown = image.width * 72 // DPI
+    else:
+        image = Image.fromarray(picture)
+        shown = min(image.width, 860)
+    return _fit(image), shown
+
+
+def _encode(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _fit(image: Image.Image) -> bytes:
+    """True colour if that is small enough; else 256 chosen colours, and then ever fewer pixels."""
+    content = _encode(image)
+    while len(content) > LIMIT:
+        content = _encode(image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG))
+        if len(content) > LIMIT:
+            scale = max(0.5, min(0.95, (LIMIT / len(content)) ** 0.5))
+            size = round(image.width * scale), round(image.height * scale)
+            image = image.resize(size, Image.Resampling.LANCZOS)
+    return content

@@ -1,0 +1,131 @@
+"""What a notebook declares, and the code that it rests on: read without running it."""
+
+import ast
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import nbformat
+
+from ohlora_lib.lab.options import ROOT
+from ohlora_lib.lab.pipeline import PipelineError, Stage
+from ohlora_lib.lab.settings import SettingsError, fits, type_name
+
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook's source: its code cells, and which of them declares the parameters."""
+
+    path: Path
+    parameters_cell: str
+    settings_cell: str
+    code: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> "Notebook":
+        """Read it; it must have one cell tagged `parameters`. The next cell builds the settings."""
+        name = path.relative_to(ROOT)
+        try:
+            cells = nbformat.read(path, as_version=4).cells
+        except Exception as error:  # nbformat raises many kinds; each means the same to a person
+            raise PipelineError(f"{name} is not a notebook that can be read: {error}") from error
+        code = [cell for cell in cells if cell.cell_type == "code"]
+        tagged = [
+            at for at, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])
+        ]
+        if len(tagged) != 1:
+            raise PipelineError(
+                f"{name} has {len(tagged)} cells tagged 'parameters': it needs exactly one"
+            )
+        sources = tuple(cell.source for cell in code)
+        return cls(path, sources[tagged[0]], "".join(sources[tagged[0] + 1 :][:1]), sources)
+
+    def declared(self) -> dict[str, object]:
+        """The parameters' names and types: `n: int = 5` says it, `n = 5` by its value."""
+        found: dict[str, object] = {}
+        for line in ast.parse(self.parameters_cell).body:
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                # Built-in type names only; the notebook itself is about to be run anyway.
+                found[line.target.id] = eval(ast.unparse(line.annotation), {})
+            elif isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+                found[line.targets[0].id] = type(ast.literal_eval(line.value))
+        return found
+
+    def modules(self) -> set[Path]:
+        """The files of ohlora_lib that the notebook imports, and those that these import."""
+        return _closure(frozenset().union(*(_imports(source) for source in self.code)))
+
+
+def check(stage: Stage) -> None:
+    """Refuse parameters that the notebook does not declare, of the wrong type, or out of range."""
+    notebook = Notebook.read(stage.notebook)
+    where = f"stage {stage.name!r} of {stage.system}"
+    name = stage.notebook.relative_to(ROOT)
+    declared = notebook.declared()
+    for key, value in stage.given.items():
+        wanted = declared.get(key, MISSING)
+        if wanted is MISSING:
+            raise PipelineError(
+                f"{where}: {name} has no parameter {key!r} (it has {', '.join(declared)})"
+            )
+        if not fits(value, wanted):
+            raise PipelineError(
+                f"{where}: parameter {key} = {value!r}: {name} wants {type_name(wanted)}"
+            )
+    scope: dict[str, object] = {}
+    try:
+        exec(notebook.parameters_cell, scope)
+        scope.update(stage.given)
+        exec(notebook.settings_cell, scope)
+    except SettingsError as error:
+        raise PipelineError(f"{where}: parameter {error}") from error
+    except Exception as error:
+        raise PipelineError(f"{where}: the settings cell of {name} fails: {error!r}") from error
+
+
+def code_digest(stage: Stage) -> str:
+    """One digest of all library code that the stage's notebook uses."""
+    digest = hashlib.sha256()
+    for path in sorted(Notebook.read(stage.notebook).modules()):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _imports(source: str) -> frozenset[str]:
+    """The names of ohlora_lib's modules (or of things in them) that `source` imports anywhere."""
+    plain = "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(plain)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in names if name.split(".")[0] == "ohlora_lib")
+
+
+@cache
+def _module_imports(path: Path) -> frozenset[str]:
+    return _imports(path.read_text())
+
+
+def _files(name: str) -> set[Path]:
+    """The file of a module, and the __init__ files that importing it runs."""
+    parts = name.split(".")
+    packages = [ROOT.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+    module = ROOT.joinpath(*parts).with_suffix(".py")
+    return {path for path in [*packages, module] if path.is_file()}
+
+
+def _closure(names: frozenset[str]) -> set[Path]:
+    found: set[Path] = set()
+    waiting = set().union(*(_files(name) for name in names))
+    while waiting:
+        path = waiting.pop()
+        found.add(path)
+        for name in _module_imports(path):
+            waiting |= _files(name) - found
+    return found

@@ -1,0 +1,142 @@
+"""Pipelines: pipelines/SYSTEM.yaml read into frozen dataclasses, and every mistake in it named.
+
+A stage's `reads` and `parameters` are handed to its notebook; `{01_generate}` in a read path stands
+for the folder that the stage of that name fills. `leaves` are what it must leave in its own folder.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ohlora_lib.lab.options import ROOT, SCALES
+
+STAGE_KEYS = {"name", "notebook", "reads", "leaves", "parameters", "scales"}
+PIPELINE_KEYS = {"title", "summary", "stages"}
+
+
+class PipelineError(Exception):
+    """A mistake in a pipeline file or in what was asked of it."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One notebook with everything that it is given, at one scale."""
+
+    system: str
+    scale: str
+    name: str
+    notebook: Path
+    out: str
+    reads: dict[str, str]
+    leaves: tuple[str, ...]
+    parameters: dict[str, object]
+
+    @property
+    def given(self) -> dict[str, object]:
+        """All that papermill hands to the notebook."""
+        return {**self.parameters, **self.reads, "out": self.out}
+
+    @property
+    def manifest(self) -> Path:
+        """The record of what made the stage's files."""
+        return ROOT / f"{self.out}.manifest.json"
+
+    @property
+    def executed(self) -> Path:
+        """The executed notebook."""
+        return ROOT / f"{self.out}.ipynb"
+
+    @property
+    def partial(self) -> Path:
+        """The notebook while it runs, and after it failed."""
+        return ROOT / f"{self.out}.partial.ipynb"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A system's stages, in order, at one scale."""
+
+    system: str
+    scale: str
+    title: str
+    summary: str
+    stages: tuple[Stage, ...]
+
+    @classmethod
+    def load(cls, system: str, scale: str) -> "Pipeline":
+        """Read pipelines/SYSTEM.yaml at one scale."""
+        path = ROOT / "pipelines" / f"{system}.yaml"
+        name = path.relative_to(ROOT)
+        try:
+            raw = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise PipelineError(f"{name}: not YAML: {error}") from error
+        _expect_keys(str(name), raw, PIPELINE_KEYS, PIPELINE_KEYS)
+        stages: list[Stage] = []
+        for entry in raw["stages"]:
+            stages.append(_stage(system, scale, entry, stages, str(name)))
+        return cls(system, scale, raw["title"], raw["summary"], tuple(stages))
+
+    def chosen(self, start: str | None, only: str | None) -> tuple[Stage, ...]:
+        """The stages from `start` on, or `only` that one, or all."""
+        names = [stage.name for stage in self.stages]
+        wanted = start or only
+        if wanted is None:
+            return self.stages
+        if wanted not in names:
+            raise PipelineError(
+                f"{self.system} has no stage {wanted!r}: choose from {', '.join(names)}"
+            )
+        at = names.index(wanted)
+        return self.stages[at : at + 1] if only else self.stages[at:]
+
+
+def _expect_keys(where: str, entry: object, known: set[str], needed: set[str]) -> None:
+    if not isinstance(entry, dict):
+        raise PipelineError(f"{where}: expected a mapping with {', '.join(sorted(known))}")
+    for key in entry:
+        if key not in known:
+            raise PipelineError(f"{where}: unknown key {key!r} (known: {', '.join(sorted(known))})")
+    for key in sorted(needed - entry.keys()):
+        raise PipelineError(f"{where}: {key!r} is missing")
+
+
+def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str) -> Stage:
+    """Check one entry against the stages before it and fill in the folders."""
+    _expect_keys(f"{where}: a stage", entry, STAGE_KEYS, {"name", "notebook"})
+    name, where = entry["name"], f"{where}: stage {entry['name']!r}"
+    if any(stage.name == name for stage in before):
+        raise PipelineError(f"{where} is there twice")
+    notebook = ROOT / entry["notebook"]
+    if not notebook.is_file():
+        raise PipelineError(f"{where}: there is no notebook {entry['notebook']}")
+    sizes = entry.get("scales") or {}
+    _expect_keys(f"{where}: scales", sizes, set(SCALES), set())
+    folders = {stage.name: stage.out for stage in before}
+    parameters = {**(entry.get("parameters") or {}), **(sizes.get(scale) or {})}
+    reads = entry.get("reads") or {}
+    for key in reads.keys() & parameters.keys():
+        raise PipelineError(f"{where}: {key!r} is both read and a parameter")
+    return Stage(
+        system=system,
+        scale=scale,
+        name=name,
+        notebook=notebook,
+        out=f"data/{system}/{scale}/{name}",
+        reads={key: _fill(value, folders, where) for key, value in reads.items()},
+        leaves=tuple(entry.get("leaves") or ()),
+        parameters=parameters,
+    )
+
+
+def _fill(path: str, folders: dict[str, str], where: str) -> str:
+    """Put the folders of earlier stages in the place of their names in braces."""
+
+    def folder(match: re.Match) -> str:
+        if match[1] not in folders:
+            raise PipelineError(f"{where} reads from {match[1]!r}, which no earlier stage is named")
+        return folders[match[1]]
+
+    return re.sub(r"\{([^{}]*)\}", folder, path)

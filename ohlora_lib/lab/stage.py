@@ -1,0 +1,224 @@
+"""One stage: is it up to date, and if not, run its notebook and publish what it says."""
+
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256 as hasher
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+from ohlora_lib.lab import notebook
+from ohlora_lib.lab.options import ROOT
+from ohlora_lib.lab.pipeline import PipelineError, Stage
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.manifest import Manifest, Trace, changed, sha256
+from ohlora_lib.store.progress import HEADLESS
+from ohlora_lib.store.workfolder import FINGERPRINT, release
+
+RUNS = ROOT / "data" / "runs.jsonl"
+RECORDED = ("torch", "numpy", "pandas", "scikit-learn", "opencv-python-headless", "matplotlib")
+REPORT_CODE = ("report.py", "templates/ohlora/index.md.j2")
+
+
+class StageFailed(Exception):
+    """A notebook that did not come to its end; the message is what the terminal shows."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """All that a stage rests on."""
+
+    notebook: str
+    code: str
+    inputs: dict[str, Trace]
+
+    @classmethod
+    def of(cls, stage: Stage) -> "Basis":
+        """Look at it as it is now; every input must be there."""
+        inputs = {}
+        for path in stage.reads.values():
+            if not (ROOT / path).exists():
+                raise PipelineError(missing_input(stage, path))
+            inputs[path] = Trace.of(ROOT / path)
+        return cls(sha256(stage.notebook), notebook.code_digest(stage), inputs)
+
+    def fingerprint(self, stage: Stage) -> str:
+        """One digest of it all, parameters included."""
+        digests = {path: trace.digest for path, trace in self.inputs.items()}
+        told = json.dumps([stage.given, self.notebook, self.code, digests], sort_keys=True)
+        return hasher(told.encode()).hexdigest()
+
+
+def missing_input(stage: Stage, path: str) -> str:
+    """What to say when something that a stage reads is not there."""
+    return (
+        f"stage {stage.name!r} reads {path}, which is not there: run the stage that makes it first "
+        f"(./run_all.sh {stage.system} --scale {stage.scale})"
+    )
+
+
+def why_run(stage: Stage) -> str | None:
+    """Why the stage has to run, in a few words, or None if it is up to date."""
+    if not stage.manifest.exists():
+        return "not finished yet" if stage.partial.exists() else "first time"
+    try:
+        made = Manifest.read(stage.manifest)
+    except StoreError:
+        return "its manifest is damaged"
+    if made.parameters != stage.given:
+        return "its parameters changed"
+    if made.notebook != sha256(stage.notebook):
+        return "its notebook changed"
+    if made.code != notebook.code_digest(stage):
+        return "library code that it uses changed"
+    name = changed(made.inputs) or changed(made.outputs)
+    return f"{name} changed" if name else None
+
+
+def run(stage: Stage, force: bool, with_code: bool) -> str:
+    """Run the notebook, check what it left, publish its page; says in a few words what it left."""
+    basis = Basis.of(stage)
+    stage.manifest.unlink(missing_ok=True)  # from here on the stage counts as unfinished
+    if force:
+        release(ROOT / stage.out)
+    began = time.time()
+    peak = _execute(stage, basis.fingerprint(stage))
+    outputs = _outputs(stage)
+    cost = {"seconds": round(time.time() - began, 1), "peak_mb": peak}
+    _publish(stage, with_code, cost)
+    Manifest(
+        stage=stage.name,
+        parameters=stage.given,
+        notebook=basis.notebook,
+        code=basis.code,
+        inputs=basis.inputs,
+        outputs=outputs | {_name(stage.executed): Trace.of(stage.executed)},
+        page=_page_code(),
+    ).write(stage.manifest)
+    stage.partial.unlink(missing_ok=True)
+    _record(stage, cost)
+    return ", ".join(_told(Path(name).name, trace) for name, trace in outputs.items())
+
+
+def refresh_page(stage: Stage, with_code: bool) -> bool:
+    """Write a finished stage's page again if it is missing, of another scale, or by older code."""
+    made = Manifest.read(stage.manifest)
+    page = ROOT / "reports" / stage.system / stage.name
+    wanted = [page.with_suffix(".md"), page.with_suffix(".json")]
+    if with_code:
+        wanted.append(page.with_suffix(".with_code.md"))
+    code = _page_code()
+    shown = page.with_suffix(".json")
+    scale = json.loads(shown.read_text()).get("scale") if shown.exists() else None
+    if made.page == code and scale == stage.scale and all(path.exists() for path in wanted):
+        return False
+    last = last_run(stage) or {}
+    cost = {key: last.get(key, 0) for key in ("seconds", "peak_mb")}
+    _publish(stage, with_code, cost)
+    replace(made, page=code).write(stage.manifest)
+    return True
+
+
+def last_run(stage: Stage) -> dict | None:
+    """The record of the stage's last finished run at this scale."""
+    found = None
+    for line in RUNS.read_text().splitlines() if RUNS.exists() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # a line that a power cut left half written
+        if [record["system"], record["scale"], record["stage"]] == [
+            stage.system,
+            stage.scale,
+            stage.name,
+        ]:
+            found = record
+    return found
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _told(name: str, trace: Trace) -> str:
+    size = f"{trace.size / 1e6:.1f} MB" if trace.size >= 1e5 else f"{trace.size / 1e3:.1f} kB"
+    return f"{name} ({trace.files} files, {size})" if trace.files > 1 else f"{name} ({size})"
+
+
+@cache
+def _page_code() -> str:
+    here = Path(__file__).parent
+    return hasher(b"".join((here / name).read_bytes() for name in REPORT_CODE)).hexdigest()
+
+
+def _execute(stage: Stage, fingerprint: str) -> int:
+    """Run the notebook into its partial file; returns the kernel's peak memory in MB."""
+    import nbformat
+
+    from ohlora_lib.lab.engine import execute
+    from ohlora_lib.lab.report import is_finished, told
+
+    os.environ |= {
+        HEADLESS: "1",
+        FINGERPRINT: fingerprint,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONHASHSEED": "0",
+        # A person's own IPython start-up files must not change a result.
+        "IPYTHONDIR": str(ROOT / "data" / ".ipython"),
+    }
+    stage.partial.parent.mkdir(parents=True, exist_ok=True)
+    problem = execute(stage.notebook, stage.partial, stage.given)
+    if problem:
+        raise StageFailed(f"{problem}\n  what it had done so far: {_name(stage.partial)}")
+    done = nbformat.read(stage.partial, as_version=4)
+    if not is_finished(done):
+        raise StageFailed(
+            f"{_name(stage.notebook)} ran, but its last cell did not call end(): "
+            f"its page is not published\n  the notebook: {_name(stage.partial)}"
+        )
+    return told(done, "end")[-1]["peak_mb"]
+
+
+def _outputs(stage: Stage) -> dict[str, Trace]:
+    outputs = {}
+    for name in stage.leaves:
+        path = ROOT / stage.out / name
+        if not path.exists():
+            raise StageFailed(
+                f"{_name(stage.notebook)} ran, but did not leave {stage.out}/{name}, "
+                f"which pipelines/{stage.system}.yaml expects"
+            )
+        outputs[f"{stage.out}/{name}"] = Trace.of(path)
+    return outputs
+
+
+def _publish(stage: Stage, with_code: bool, cost: dict[str, object]) -> None:
+    """Write the executed notebook (if there is a new one) and its page, each by rename."""
+    import nbformat
+
+    from ohlora_lib.lab import report
+    from ohlora_lib.store.atomic import write_text
+
+    source = stage.partial if stage.partial.exists() else stage.executed
+    done = report.strip(nbformat.read(source, as_version=4))
+    write_text(stage.executed, nbformat.writes(done))
+    report.publish(report.render(done, stage), stage, with_code, cost)
+
+
+def _record(stage: Stage, cost: dict[str, object]) -> None:
+    """Append one line to runs.jsonl."""
+    versions = {"python": python_version()} | {name: version(name) for name in RECORDED}
+    line = {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "system": stage.system,
+        "scale": stage.scale,
+        "stage": stage.name,
+        **cost,
+        "parameters": stage.given,
+        "versions": versions,
+    }
+    with RUNS.open("a") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
