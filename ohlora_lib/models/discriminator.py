@@ -1,0 +1,160 @@
+"""StyleGAN1's discriminator as GenForce lays it out, and Oh-LoRA's conditional form.
+
+Every stage is a module, so a forward hook sees any intermediate: `layer0` … `layer12` features,
+`layer13` (the 512 values that a label is appended to), `minibatch_stddev` (its last channel).
+"""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ohlora_lib.models.stylegan_layers import (
+    SLOPE,
+    Blur,
+    Dense,
+    channels_at,
+    compute_dtype,
+    four_shifts,
+    initialise,
+)
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Sizes of a discriminator; the defaults are GenForce's. Oh-LoRA: label_size 7, group_size 16."""
+
+    resolution: int = 256
+    label_size: int = 0
+    group_size: int = 4  # images that share one standard deviation
+    fmaps_base: int = 16384
+    fmaps_max: int = 512
+    image_channels: int = 3
+
+    def __post_init__(self):
+        if self.resolution not in (8 << k for k in range(8)):
+            raise ValueError(f"resolution {self.resolution}: must be 8, 16, 32 … or 1024")
+        if self.fmaps_base < self.resolution:
+            raise ValueError(
+                f"fmaps_base {self.fmaps_base} leaves no feature map at {self.resolution} px"
+            )
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "DiscriminatorConfig":
+        return cls(**values)
+
+
+class ConvLayer(nn.Module):
+    """Equalised convolution, bias, leaky ReLU: (N, inputs, H, W) -> (N, outputs, H, W)."""
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3):
+        super().__init__()
+        self.scale = math.sqrt(2 / (inputs * size * size))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, size, size))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    @torch.no_grad()
+    def start(self, rng: torch.Generator) -> None:
+        self.weight.normal_(generator=rng)
+
+    def forward(self, x):
+        kernel = (self.weight * self.scale).to(x.dtype)
+        x = F.conv2d(x, kernel, self.bias.to(x.dtype), padding=kernel.shape[-1] // 2)
+        return F.leaky_relu(x, SLOPE)
+
+
+class DownConvLayer(ConvLayer):
+    """Blur, 3x3 convolution, bias, average of 2x2, leaky ReLU: half the height and width."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs)
+        self.blur = Blur(inputs)
+
+    def forward(self, x):
+        kernel = four_shifts(self.weight * (self.scale / 4)).to(x.dtype)
+        x = F.conv2d(self.blur(x), kernel, self.bias.to(x.dtype), stride=2, padding=1)
+        return F.leaky_relu(x, SLOPE)
+
+
+class MinibatchStddev(nn.Module):
+    """Appends one channel: how much the images of a group differ. (N, C, H, W) -> (N, C+1, H, W).
+
+    Groups are strided: of 8 images in groups of 4, images 0, 2, 4 and 6 form one.
+    """
+
+    def __init__(self, group_size: int):
+        super().__init__()
+        self.group_size = group_size
+
+    def forward(self, x):
+        n, group = x.shape[0], min(self.group_size, x.shape[0])
+        if n % group:
+            raise ValueError(f"batch of {n}: must be a multiple of the stddev group, {group}")
+        groups = x.float().reshape(group, n // group, *x.shape[1:])
+        stddev = (groups.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+        channel = stddev.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+        return torch.cat([x, channel.to(x.dtype)], dim=1)
+
+
+class Discriminator(nn.Module):
+    """Images (N, 3, R, R) and, in the conditional form, labels (N, 7) -> scores (N, 1)."""
+
+    def __init__(self, config: DiscriminatorConfig | None = None, seed: int = 0):
+        super().__init__()
+        self.config = config = config or DiscriminatorConfig()
+        self.levels = int(math.log2(config.resolution)) - 1
+        self.register_buffer("lod", torch.zeros(()))
+        for k in range(self.levels):
+            size = config.resolution >> k
+            here, below = (
+                channels_at(s, config.fmaps_base, config.fmaps_max) for s in (size, size // 2)
+            )
+            self.add_module(f"input{k}", ConvLayer(config.image_channels, here, size=1))
+            if size > 4:
+                self.add_module(f"layer{2 * k}", ConvLayer(here, here))
+                self.add_module(f"layer{2 * k + 1}", DownConvLayer(here, below))
+            else:
+                self.minibatch_stddev = MinibatchStddev(config.group_size)
+                self.add_module(f"layer{2 * k}", ConvLayer(here + 1, here))
+                self.add_module(f"layer{2 * k + 1}", Dense(16 * here, below))
+                score = Dense(below + config.label_size, 1, gain=1.0, activate=False)
+                self.add_module(f"layer{2 * k + 2}", score)
+        initialise(self, seed)
+
+    def forward(self, images, label=None, lod: float | None = None):
+        """`lod` k reads the image averaged down to resolution / 2^k; see `Synthesis.forward`."""
+        if (label is not None) != bool(self.config.label_size):
+            wanted = f"needs a label of {self.config.label_size}" if label is None else "takes none"
+            raise ValueError(f"label: this discriminator {wanted}")
+        lod = float(self.lod) if lod is None else float(lod)
+        if not 0 <= lod <= self.levels - 1:
+            raise ValueError(f"lod {lod}: must lie within 0 … {self.levels - 1}")
+        dtype = compute_dtype(images)
+        with torch.autocast(images.device.type, enabled=False):
+            x = self._features(images.to(dtype), lod)
+            return self._score(x, label)
+
+    def _features(self, images, lod):
+        first, faded = math.floor(lod), lod - math.floor(lod)
+        images = F.avg_pool2d(images, 1 << first) if first else images
+        x = getattr(self, f"input{first}")(images)
+        for k in range(first, self.levels - 1):
+            x = getattr(self, f"layer{2 * k + 1}")(getattr(self, f"layer{2 * k}")(x))
+            if k == first and faded:
+                coarse = getattr(self, f"input{k + 1}")(F.avg_pool2d(images, 2))
+                x = torch.lerp(x, coarse, faded)
+        return x
+
+    def _score(self, x, label):
+        """(N, C, 4, 4) -> (N, 1), in float32: the last layers are small and decide."""
+        last = 2 * (self.levels - 1)
+        x = getattr(self, f"layer{last}")(self.minibatch_stddev(x))
+        x = getattr(self, f"layer{last + 1}")(x.flatten(1).to(self.lod.dtype))
+        if label is not None:
+            x = torch.cat([x, label.to(x.dtype)], dim=1)
+        return getattr(self, f"layer{last + 2}")(x)
