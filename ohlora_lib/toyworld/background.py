@@ -1,0 +1,138 @@
+"""What stands behind the face: a pattern of given mean and contrast; and what the person wears."""
+
+import colorsys
+
+import numpy as np
+
+from ohlora_lib.toyworld.canvas import (
+    BACKGROUND,
+    LUMINANCE,
+    curve,
+    mix,
+    noise,
+    smoothstep,
+    stream,
+)
+
+KINDS = ("gradient", "bokeh", "two tones", "texture", "window")
+CLOTHES = ("crew", "v", "shirt", "turtleneck")
+
+
+def pick(kinds, value):
+    """The kind that a number in 0..1 stands for."""
+    return kinds[min(int(value * len(kinds)), len(kinds) - 1)]
+
+
+def hue_colour(hue, saturation, mean):
+    """A colour (3,) of a hue whose mean of R, G and B is `mean`, as far as it stays in 0..1."""
+    tint = np.float32(colorsys.hsv_to_rgb(hue, saturation, 1.0))
+    tint = tint * np.float32(mean) / (tint @ LUMINANCE)
+    over = max(tint.max() - 1, 0)
+    return mix(tint, np.float32(mean), over / max(tint.max() - mean, 1e-6)) if over else tint
+
+
+def paint_background(canvas, a, seed):
+    """Fill the picture: mean and spread of the upper half follow the attributes (class background)."""
+    rng = stream(seed, "background")
+    pattern = _pattern(canvas, pick(KINDS, a.background_kind), rng)
+    upper = pattern[: canvas.side // 2]
+    pattern = (pattern - upper.mean()) / max(upper.std(), 1e-3)
+    mean = 0.1 + 0.78 * a.background_mean
+    spread = 0.005 + 0.16 * a.background_std * (0.45 + 0.55 * min(mean, 1 - mean) / 0.5)
+    light = np.clip(mean + spread * np.clip(pattern, -2.6, 2.6), 0.02, 0.98)
+    saturation = a.background_saturation * 0.75
+    shades = np.linspace(0, 1, 17)
+    turned = rng.uniform(-0.08, 0.08)
+    colours = [hue_colour((a.background_hue + turned * s) % 1, saturation, s) for s in shades]
+    stacked = np.stack(colours)
+    canvas.colour[:] = np.stack([np.interp(light, shades, stacked[:, i]) for i in range(3)], -1)
+    canvas.classes[:] = BACKGROUND
+
+
+def _pattern(canvas, kind, rng):
+    """A pattern (side, side) of arbitrary scale."""
+    x, y = np.meshgrid(*2 * [(np.arange(canvas.side, dtype=np.float32) + 0.5) / canvas.side])
+    angle = rng.uniform(0, 2 * np.pi)
+    along = np.cos(angle) * x + np.sin(angle) * y
+    if kind == "gradient":
+        return along + 0.6 * np.exp(-((x - 0.5) ** 2 + (y - 0.4) ** 2) / 0.12)
+    if kind == "bokeh":
+        return _bokeh(canvas, x, y, rng) + 0.5 * along
+    if kind == "two tones":
+        return smoothstep(-0.03, 0.03, along - np.cos(angle) * 0.5 - np.sin(angle) * 0.4) + 0.2 * y
+    if kind == "texture":
+        return noise(rng, x.shape, (3, 3)) + 0.5 * noise(rng, x.shape, (8, 8))
+    bars = smoothstep(0.25, 0.75, 0.5 + 0.5 * np.cos(2 * np.pi * (x * 2.2 + rng.uniform())))
+    return canvas.blur((bars * (0.6 + y)).astype(np.float32), 0.035) + 0.4 * along
+
+
+def _bokeh(canvas, x, y, rng):
+    """Soft discs of light."""
+    light = noise(rng, x.shape, (3, 3)) * 0.35
+    for _ in range(16):
+        cx, cy, radius = rng.uniform(0, 1), rng.uniform(0, 0.8), rng.uniform(0.03, 0.1)
+        distance = radius - np.hypot(x - cx, y - cy)
+        light = light + rng.uniform(0.3, 1) * smoothstep(0, 0.018, distance)
+    return light
+
+
+def paint_clothes(canvas, head, a, seed):
+    """Shoulders and collar (class background)."""
+    kind = pick(CLOTHES, a.clothes_kind)
+    middle, broad = 0.5 + 0.1 * head.sin, mix(1.12, 0.95, a.gender)
+    colour = hue_colour(a.clothes_hue, 0.45 * (1 - abs(2 * a.clothes_lightness - 1) * 0.5), 1)
+    colour = hue_colour(a.clothes_hue, 0.4, 0.12 + 0.72 * a.clothes_lightness)
+    neck = {"crew": 0.125, "v": 0.135, "shirt": 0.12, "turtleneck": 0.118}[kind] * broad
+    rise = {"crew": 0.915, "v": 0.912, "shirt": 0.905, "turtleneck": 0.885}[kind]
+    dip = {"crew": 0.035, "v": 0.12, "shirt": 0.1, "turtleneck": 0.012}[kind]
+    right = [(neck, rise), (neck + 0.1, rise + 0.028), (0.38 * broad, 0.965), (0.47 * broad, 1.02)]
+    right = curve([(middle + x, y) for x, y in right], 30)
+    left = right[::-1] * [-1, 1] + [2 * middle, 0]
+    if kind in ("v", "shirt"):
+        hollow = np.array([(middle, rise + dip)])
+    else:
+        bend = np.linspace(-1, 1, 25)
+        hollow = np.stack([middle + neck * bend, rise + dip * (1 - bend**2)], -1)
+    outline = np.vstack([left, hollow, right, [(middle + 0.6, 1.1), (middle - 0.6, 1.1)]])
+    mask = canvas.polygon(outline, rolled=False)
+    _cloth(canvas, colour, mask, a, middle, stream(seed, "clothes"))
+    _collar(canvas, kind, colour, (left, hollow, right), middle, rise)
+
+
+def _cloth(canvas, colour, mask, a, middle, rng):
+    """Fabric with soft folds, lit from the light's side."""
+    part = slice(int(canvas.side * 0.85), canvas.side)
+    x = (np.arange(canvas.side, dtype=np.float32) + 0.5) / canvas.side - middle
+    folds = 0.06 * noise(rng, mask[part].shape, (3, 9))
+    light = np.clip(0.92 + 0.25 * a.light * x / 0.4 - 0.35 * np.abs(x) ** 1.5 + folds, 0.3, 1.2)
+    fabric = np.clip(colour * light[..., None], 0, 1)
+    alpha = mask[part][..., None]
+    canvas.colour[part] += alpha * (fabric - canvas.colour[part])
+
+
+def _collar(canvas, kind, colour, edges, middle, rise):
+    """The seam of a neckline, the flaps of a shirt, the rib of a turtleneck."""
+    left, hollow, right = edges
+    neckline = np.vstack([left[-1:], hollow, right[:1]])
+    seam = _frame_lines(canvas, neckline, 0.012)
+    canvas.tint([0.78, 0.78, 0.8], seam * 0.7)
+    canvas.tint([0.6, 0.55, 0.55], canvas.blur(_frame_lines(canvas, neckline, 0.01), 0.012) * 0.5)
+    if kind == "shirt":
+        for side in (-1, 1):
+            flap = [
+                (0.11, rise - 0.012),
+                (0.135, rise + 0.02),
+                (0.085, rise + 0.085),
+                (0.0, rise + 0.1),
+            ]
+            flap += [(0.06, rise + 0.035)]
+            shape = np.array([(middle + side * x, y) for x, y in flap])
+            mask = canvas.polygon(shape, rolled=False)
+            canvas.tint([0.6, 0.58, 0.6], canvas.blur(canvas.shifted(mask, 0, 0.008), 0.006) * 0.5)
+            canvas.paint(np.clip(colour * 1.12 + 0.03, 0, 1), mask)
+
+
+def _frame_lines(canvas, points, width):
+    """A line in frame coordinates, which do not roll with the head."""
+    still = type(canvas)(canvas.colour, canvas.classes, canvas.x, canvas.y, canvas.side, 0.0)
+    return still.lines([points], width)

@@ -1,0 +1,182 @@
+"""The drawing surface: layered soft masks painted onto colour and class map together.
+
+Everything is in *frame units*: the picture is the square 0..1 × 0..1, x to the right, y down. A canvas
+also knows the head's roll; `x`, `y` are the coordinates of its pixels in the upright head's frame, so
+that a part is always described for an upright head.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+cv2.setNumThreads(1)  # faces are rendered in parallel processes; threads inside would only fight
+
+BACKGROUND, SKIN, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE = range(6)
+NOSE, UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR = range(6, 11)
+CLASS_NAMES = (
+    "background",
+    "skin",
+    "left brow",
+    "right brow",
+    "left eye",
+    "right eye",
+    "nose",
+    "upper lip",
+    "inner mouth",
+    "lower lip",
+    "hair",
+)
+
+PIVOT = np.array([0.5, 0.52])  # the head rolls about this point, between eyes and nose
+LUMINANCE = np.array([1, 1, 1], np.float32) / 3  # the scores read the plain mean of R, G and B
+
+
+def stream(seed, part):
+    """An independent random generator for one part of one face: no part reshuffles another."""
+    key = [int(seed), zlib.crc32(part.encode())]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+@dataclass
+class Canvas:
+    """A view of the picture: colour (h, w, 3) float32 in 0..1, classes (h, w) uint8, coordinates (h, w)."""
+
+    colour: np.ndarray
+    classes: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    side: int
+    roll: float
+    top: int = 0
+    left: int = 0
+
+    @classmethod
+    def blank(cls, side, roll):
+        """A square canvas of `side` pixels for a head rolled by `roll` radians (clockwise)."""
+        centre = (np.arange(side, dtype=np.float32) + 0.5) / side
+        dx, dy = np.meshgrid(centre - PIVOT[0], centre - PIVOT[1])
+        cos, sin = np.float32(np.cos(roll)), np.float32(np.sin(roll))
+        x, y = cos * dx + sin * dy, cos * dy - sin * dx
+        x += np.float32(PIVOT[0])
+        y += np.float32(PIVOT[1])
+        colour = np.zeros((side, side, 3), np.float32)
+        return cls(colour, np.zeros((side, side), np.uint8), x, y, side, roll)
+
+    def rolled(self, points):
+        """Head coordinates (..., 2) to frame coordinates."""
+        cos, sin = np.cos(self.roll), np.sin(self.roll)
+        return (np.asarray(points) - PIVOT) @ np.array([[cos, sin], [-sin, cos]]) + PIVOT
+
+    def part(self, x0, y0, x1, y1):
+        """The smallest view that contains a box given in head coordinates."""
+        corners = self.rolled([(x0, y0), (x1, y0), (x0, y1), (x1, y1)]) * self.side
+        left, top = np.maximum(np.floor(corners.min(0)).astype(int) - (self.left, self.top), 0)
+        right, bottom = np.ceil(corners.max(0)).astype(int) - (self.left, self.top)
+        rows, columns = slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+        views = (a[rows, columns] for a in (self.colour, self.classes, self.x, self.y))
+        return Canvas(*views, self.side, self.roll, self.top + top, self.left + left)
+
+    def step(self, distance):
+        """Antialiased inside-ness 0..1 of a signed distance (positive inside), one pixel soft."""
+        return np.clip(distance * np.float32(self.side) + np.float32(0.5), 0, 1)
+
+    def _fixed_point(self, points, rolled):
+        points = self.rolled(points) if rolled else np.asarray(points)
+        return np.round((points * self.side - (self.left, self.top) - 0.5) * 16).astype(np.int32)
+
+    def polygon(self, points, rolled=True):
+        """Antialiased mask (h, w) float32 of a closed polygon (n, 2) in head coordinates."""
+        mask = np.zeros(self.classes.shape, np.uint8)
+        cv2.fillPoly(mask, [self._fixed_point(points, rolled)], 255, cv2.LINE_AA, 4)
+        return mask.astype(np.float32) / 255
+
+    def lines(self, curves, width):
+        """Antialiased mask (h, w) float32 of open curves [(n, 2), ...] drawn `width` wide."""
+        mask = np.zeros(self.classes.shape, np.uint8)
+        curves = [self._fixed_point(curve, True) for curve in curves]
+        pixels = width * self.side
+        cv2.polylines(mask, curves, False, 255, max(1, round(pixels)), cv2.LINE_AA, 4)
+        return mask.astype(np.float32) * np.float32(min(1.0, pixels) / 255)
+
+    def blur(self, mask, radius):
+        """Gaussian blur, `radius` (standard deviation) in frame units."""
+        sigma = max(radius * self.side, 0.01)
+        return cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+
+    def shifted(self, mask, dx, dy):
+        """A mask moved by (dx, dy) frame units, for shadows."""
+        move = np.float32([[1, 0, dx * self.side], [0, 1, dy * self.side]])
+        return cv2.warpAffine(mask, move, mask.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+
+    def displaced(self, values, dx, dy, nearest=False):
+        """Values (h, w[, 3]) read `dx`, `dy` frame units (numbers or (h, w)) beside each pixel."""
+        columns, rows = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in values.shape[1::-1]))
+        columns, rows = columns + dx * self.side, rows + dy * self.side
+        how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+        columns, rows = columns.astype(np.float32), rows.astype(np.float32)
+        return cv2.remap(values, columns, rows, how, borderMode=cv2.BORDER_REFLECT)
+
+    def paint(self, colour, alpha, label=None):
+        """Lay a colour (3,) or (h, w, 3) over the picture; where it covers most, set the class."""
+        alpha3 = np.asarray(alpha, np.float32)[..., None]
+        self.colour += alpha3 * (np.asarray(colour, np.float32) - self.colour)
+        if label is not None:
+            self.classes[alpha > 0.5] = label
+
+    def tint(self, factor, alpha):
+        """Multiply the picture by a factor (3,) where alpha is 1 (shadows, blush)."""
+        alpha3 = np.asarray(alpha, np.float32)[..., None]
+        self.colour *= 1 - alpha3 * (1 - np.asarray(factor, np.float32))
+
+
+def mix(a, b, t):
+    """Linear blend of two colours or numbers."""
+    return a + (b - a) * t
+
+
+def smoothstep(low, high, value):
+    """0 below `low`, 1 above `high`, smooth in between."""
+    t = np.clip((value - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def bump(x, y, cx, cy, sx, sy):
+    """A soft hill (Gaussian) of height 1 at (cx, cy)."""
+    return np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2)
+
+
+def ramp(stops, t):
+    """Colour (..., 3) at position t in 0..1 on a ramp of n evenly spaced colours (n, 3)."""
+    stops = np.asarray(stops, np.float32)
+    position = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(t, position, stops[:, i]) for i in range(3)], -1).astype(np.float32)
+
+
+def rgb(*values):
+    """sRGB bytes to the canvas's 0..1 floats."""
+    return np.array(values, np.float32) / 255
+
+
+def curve(points, samples=64, closed=False):
+    """A smooth curve (Catmull-Rom) through control points (n, 2), sampled as (samples, 2)."""
+    p = np.asarray(points, np.float64)
+    p = (
+        np.vstack([p[-1:], p, p[:2]])
+        if closed
+        else np.vstack([2 * p[0] - p[1], p, 2 * p[-1] - p[-2]])
+    )
+    spans = len(p) - 3
+    where = np.linspace(0, spans, samples, endpoint=not closed)
+    i = np.minimum(where.astype(int), spans - 1)
+    t = (where - i)[:, None]
+    a, b, c, d = p[i], p[i + 1], p[i + 2], p[i + 3]
+    cubic = (3 * (b - c) + d - a) * t**3 + (2 * a - 5 * b + 4 * c - d) * t**2
+    return 0.5 * (cubic + (c - a) * t + 2 * b)
+
+
+def noise(rng, shape, cells):
+    """Smooth noise (h, w) float32, about N(0, 1) at the grid points: `cells` = (rows, columns)."""
+    grid = rng.standard_normal((cells[0] + 1, cells[1] + 1)).astype(np.float32)
+    return cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,302 @@
+"""Skin: neck, ears, the face with its modelled light, nose, age and beard."""
+
+import numpy as np
+
+from ohlora_lib.toyworld.canvas import (
+    BACKGROUND,
+    NOSE,
+    SKIN,
+    bump,
+    curve,
+    mix,
+    noise,
+    ramp,
+    rgb,
+    smoothstep,
+    stream,
+)
+from ohlora_lib.toyworld.head import face_outline
+
+SKIN_STOPS = (
+    np.array(
+        [
+            (252, 226, 211),
+            (245, 205, 180),
+            (228, 178, 146),
+            (196, 139, 103),
+            (146, 95, 66),
+            (98, 62, 45),
+        ],
+        np.float32,
+    )
+    / 255
+)
+
+
+def skin_colour(a):
+    """Base colour (3,) of a face's skin in soft light."""
+    base = ramp(SKIN_STOPS, a.skin_tone)
+    pink, golden = rgb(255, 244, 244), rgb(252, 247, 228)
+    return base * mix(pink, golden, a.skin_warmth)
+
+
+def shadow_colour(base):
+    """What the same skin looks like in shadow: warmer, since light travels through it."""
+    return base * np.float32([0.66, 0.48, 0.43])
+
+
+def light_direction(a):
+    """Unit vector (x, y, z) toward the light: from above, in front, and from one side."""
+    direction = np.array([0.75 * a.light, -0.55, 0.85])
+    return (direction / np.linalg.norm(direction)).astype(np.float32)
+
+
+def paint_neck(canvas, head, a):
+    """Neck and its shadow under the chin; class background, as LaPa labels the face only."""
+    middle = head.across(0, -0.02)
+    width = mix(0.148, 0.112, a.gender)
+    top, low = head.chin_y - 0.16, 1.05
+    side = [(width * 1.02, top), (width * 0.96, 0.84), (width, 0.9), (width * 1.5, 0.97)]
+    side += [(width * 3.4, low)]
+    right = curve([(middle + x, y) for x, y in side], 40)
+    left = right[::-1] * [-1, 1] + [2 * middle, 0]
+    mask = canvas.polygon(np.vstack([right, left]))
+    base = skin_colour(a)
+    around = (canvas.x - middle) / width
+    lit = 0.62 - 0.3 * around**2 + 0.28 * a.light * around
+    canvas.paint(mix(shadow_colour(base), base, np.clip(lit, 0, 1)[..., None]), mask, BACKGROUND)
+    _collarbones(canvas, middle, mask, a)
+    return mask
+
+
+def _collarbones(canvas, middle, neck, a):
+    """Two soft tendons toward the pit of the neck."""
+    dx = np.abs(canvas.x - middle)
+    tendon = np.exp(-(((dx - 0.03 - 0.45 * (0.97 - canvas.y)) / 0.012) ** 2))
+    canvas.tint([0.86, 0.76, 0.73], neck * tendon * smoothstep(0.86, 0.95, canvas.y) * 0.6)
+
+
+def shade_neck(canvas, face_mask, neck_mask):
+    """The chin's shadow on the neck, before the face is painted over it."""
+    shadow = canvas.blur(canvas.shifted(face_mask, 0, 0.045), 0.016)
+    canvas.tint([0.62, 0.43, 0.4], neck_mask * shadow * 0.85)
+
+
+def paint_ears(canvas, head, a):
+    """Both ears (class skin), behind the face's edge; hair may cover them later."""
+    base = skin_colour(a)
+    for side in (-1, 1):
+        if side * head.sin < -0.42:
+            continue  # the far ear is hidden
+        x = head.across(side * (head.half_width + 0.006), -0.005) + side * 0.004
+        part = canvas.part(x - 0.06, 0.4, x + 0.06, 0.64)
+        u, v = (part.x - x) * side, part.y - 0.522
+        u = u - 0.25 * (-v)  # the upper ear leans outward
+        radius = np.hypot(u / 0.026, v / (0.068 - 0.012 * (v > 0)))
+        mask = part.step((1 - radius) * 0.03)
+        inner = bump(u, v, -0.002, -0.008, 0.012, 0.03) * 0.75
+        rim = np.exp(-(((radius - 0.82) / 0.14) ** 2)) * 0.25
+        tone = np.clip(0.72 - inner + rim + 0.2 * side * a.light, 0, 1)[..., None]
+        reddish = base * np.float32([1.0, 0.9, 0.88])
+        part.paint(mix(shadow_colour(base), reddish, tone), mask, SKIN)
+
+
+def paint_face(canvas, head, a, seed):
+    """The modelled face (class skin), with its nose (class nose); gives its mask (h, w)."""
+    mask = canvas.polygon(face_outline(head, a))
+    part = canvas.part(0.14, 0.1, 0.86, 0.9)
+    rows = slice(part.top - canvas.top, part.top - canvas.top + part.x.shape[0])
+    columns = slice(part.left - canvas.left, part.left - canvas.left + part.x.shape[1])
+    inside = mask[rows, columns]
+    lit = _light(part, head, a)
+    part.paint(_skin_tones(lit, part, head, a, stream(seed, "skin")), inside, SKIN)
+    _blush(part, head, a, inside)
+    return mask
+
+
+def _relief(part, head, a):
+    """Height (h, w) of the face toward the viewer, in frame units, up to a constant."""
+    x, y = part.x, part.y
+    middle = head.across(0, 0.02 + 0.08 * smoothstep(0.6, 0.82, y))
+    across = (x - middle) / np.float32(head.half_width * 1.06)
+    down = (y - 0.47) / np.float32(0.4)
+    round_ = 0.19 * np.sqrt(np.maximum(1.02 - across**2 * 0.97 - 0.55 * down**2, 0.01))
+    bony = mix(1.25, 0.8, a.gender)
+    hills = [(0.0, head.brow_y + 0.012, 0.15, 0.15, 0.02, 0.007 * bony)]
+    hills += [(0.0, head.chin_y - 0.05, 0.165, 0.05, 0.04, 0.016)]
+    hills += [(0.0, head.mouth_y + 0.005, 0.165, 0.09, 0.05, 0.016)]
+    for side in (-1, 1):
+        hills += [(side * 0.135, 0.56, 0.115, 0.06, 0.05, 0.013 + 0.01 * a.smile)]
+        hills += [(side * head.eye_x * 0.96, head.eye_y + 0.002, 0.14, 0.055, 0.035, -0.012)]
+    for hx, hy, depth, sx, sy, height in hills:
+        round_ += np.float32(height) * bump(x, y, np.float32(head.across(hx, depth)), hy, sx, sy)
+    return round_ + _nose_relief(part, head, a)
+
+
+def _nose_relief(part, head, a):
+    """The nose's height (h, w): a ridge that grows to the tip, and two wings."""
+    x, y = part.x, part.y
+    base = head.nose_y
+    grow = smoothstep(head.eye_y - 0.03, base - 0.02, y)
+    end = 1 - smoothstep(base - 0.016, base + 0.012, y)
+    ridge_x = head.across(0, FEATURE_RIDGE + 0.07 * grow)
+    wide = 1 + 0.5 * (a.nose_width - 0.5) - 0.1 * a.gender
+    ridge = np.exp(-(((x - ridge_x) / (np.float32(0.019 * wide) + 0.012 * grow)) ** 2))
+    height = (0.014 + 0.034 * grow) * ridge * end
+    tip_x = head.across(0, 0.215)
+    height = height + 0.013 * bump(x, y, tip_x, base - 0.026, 0.024 * wide, 0.02)
+    for side in (-1, 1):
+        wing = head.across(side * 0.033 * wide, 0.175)
+        height = height + 0.014 * bump(x, y, wing, base - 0.017, 0.013, 0.015)
+    return height
+
+
+FEATURE_RIDGE = 0.155  # Z of the nose's bridge between the eyes
+
+
+def _light(part, head, a):
+    """Light (h, w), about 0 in shadow to 1 facing the light; and a gloss for highlights."""
+    height = part.blur(_relief(part, head, a), 0.0035)
+    rows, columns = np.gradient(height * part.side)
+    z = 1 / np.sqrt(1 + rows**2 + columns**2)
+    # gradients are per pixel along the frame; the light, too, stays in the frame when the head rolls
+    direction = light_direction(a)
+    facing = (-columns * direction[0] - rows * direction[1] + direction[2]) * z
+    return facing
+
+
+def _skin_tones(lit, part, head, a, rng):
+    """Colour (h, w, 3) of lit skin: shadow, base and light, warmed where light turns to shadow."""
+    base = skin_colour(a)
+    blotches = noise(rng, lit.shape, (9, 9)) * np.float32(0.012 + 0.02 * max(a.age - 0.4, 0))
+    t = smoothstep(0.12, 0.98, lit + blotches)[..., None]
+    colour = mix(shadow_colour(base), base, np.clip(t * 1.35, 0, 1))
+    light = mix(base, np.float32([1.0, 0.97, 0.93]), 0.34 - 0.12 * a.skin_tone)
+    colour = mix(colour, light, smoothstep(0.72, 1.02, lit)[..., None] * 0.85)
+    turning = (np.exp(-(((lit - 0.42) / 0.16) ** 2)) * 0.1)[..., None]
+    return colour * (1 - turning * np.float32([0.0, 0.75, 0.9]))
+
+
+def _blush(part, head, a, inside):
+    """Rosy cheeks, nose tip and chin; more with make-up."""
+    amount = 0.16 + 0.3 * a.makeup
+    for side in (-1, 1):
+        x = head.across(side * 0.142, 0.11)
+        cheek = bump(part.x, part.y, x, 0.58, 0.062 * head.cos, 0.042)
+        part.tint([0.98, 0.72, 0.72], inside * cheek * amount)
+    tip = bump(part.x, part.y, head.across(0, 0.22), head.nose_y - 0.02, 0.03, 0.02)
+    part.tint([0.98, 0.84, 0.83], inside * tip * 0.3)
+
+
+def paint_nose(canvas, head, a):
+    """Nostrils, wings and the nose's class."""
+    wide = (1 + 0.5 * (a.nose_width - 0.5) - 0.1 * a.gender) * 1.0
+    base, part = head.nose_y, canvas.part(0.34, 0.42, 0.66, 0.64)
+    part.classes[part.polygon(_nose_outline(head, wide)) > 0.5] = NOSE
+    shade = shadow_colour(skin_colour(a)) * 0.55
+    under = bump(part.x, part.y, head.across(0, 0.19), base + 0.01, 0.034 * wide, 0.008)
+    part.tint([0.72, 0.58, 0.56], under * 0.6)
+    for side in (-1, 1):
+        x = head.across(side * 0.0175 * wide, 0.195)
+        u, v = part.x - x, part.y - (base - 0.0035) - side * (part.x - x) * -0.35
+        hole = part.blur(part.step((1 - np.hypot(u / (0.0105 * wide), v / 0.0048)) * 0.006), 0.0012)
+        part.paint(shade, hole * (0.85 if side * head.sin > -0.25 else 0.4))
+        wing_x = head.across(side * 0.041 * wide, 0.16)
+        points = [(0.002, -0.034), (0.0045, -0.02), (0.002, -0.008), (-0.008, -0.002)]
+        crease = part.lines(
+            [curve([(wing_x + side * px, base + py) for px, py in points], 20)], 0.005
+        )
+        part.tint([0.7, 0.52, 0.49], part.blur(crease, 0.003) * 0.65)
+    gloss = bump(
+        part.x, part.y, head.across(0.006 * np.sign(a.light), 0.225), base - 0.029, 0.008, 0.007
+    )
+    part.paint(np.float32([1, 0.97, 0.94]), gloss * (0.4 - 0.1 * a.skin_tone))
+
+
+def _nose_outline(head, wide):
+    """The nose's region (n, 2): from between the eyes to the wings and the base."""
+    rows = [(0.012, head.eye_y, 0.155), (0.016, 0.51, 0.17), (0.026 * wide, 0.55, 0.185)]
+    base = head.nose_y
+    rows += [(0.042 * wide, base - 0.025, 0.165), (0.042 * wide, base - 0.006, 0.165)]
+    rows += [(0.022 * wide, base + 0.007, 0.185), (0.0, base + 0.008, 0.2)]
+    right = [(head.across(x, z), y) for x, y, z in rows]
+    left = [(head.across(-x, z), y) for x, y, z in rows]
+    return np.vstack([right, left[::-1]])
+
+
+def paint_age(canvas, head, a):
+    """Folds and wrinkles that come with age, drawn as soft dark lines with a lit side."""
+    strength = smoothstep(0.35, 1.0, a.age)
+    fold = 0.25 * (0.35 + a.smile) + strength
+    part = canvas.part(0.18, 0.18, 0.82, 0.86)
+    _crease(part, _nasolabial(head, a), 0.006, 0.3 * fold, 0.005)
+    if strength <= 0.01:
+        return
+    _crease(part, _forehead(head), 0.0045, 0.5 * strength, 0.003)
+    _crease(part, _crows_feet(head), 0.003, 0.55 * strength, 0.002)
+    _crease(part, _eye_bags(head), 0.006, 0.6 * strength, 0.004)
+    _crease(part, _marionette(head), 0.005, 0.5 * strength, 0.004)
+
+
+def _crease(part, curves, width, amount, soft):
+    """Darken along curves and lighten just below them."""
+    lines = part.blur(part.lines(curves, width), soft)
+    part.tint([0.66, 0.5, 0.46], lines * amount)
+    part.paint(np.float32([1, 0.95, 0.9]), part.shifted(lines, 0, 0.007) * amount * 0.16)
+
+
+def _mirrored(head, points, depth=0.15):
+    """The same curve on both halves of the face."""
+    points = np.asarray(points)
+    return [curve(head.on_face(side * points[:, 0], points[:, 1], depth), 24) for side in (-1, 1)]
+
+
+def _nasolabial(head, a):
+    y, out = head.nose_y, 0.008 * a.smile
+    low = head.mouth_y
+    return _mirrored(
+        head, [(0.05, y - 0.02), (0.072 + out, y + 0.02), (0.09 + out, low - 0.01)], 0.17
+    )
+
+
+def _marionette(head):
+    y = head.mouth_y
+    return _mirrored(head, [(0.092, y + 0.015), (0.1, y + 0.045), (0.1, y + 0.07)], 0.16)
+
+
+def _eye_bags(head):
+    y, x = head.eye_y, head.eye_x
+    return _mirrored(head, [(x - 0.045, y + 0.03), (x - 0.005, y + 0.05), (x + 0.04, y + 0.04)])
+
+
+def _crows_feet(head):
+    y, x = head.eye_y, head.eye_x + head.eye_half + 0.012
+    rays = [_mirrored(head, [(x, y + d * 0.3), (x + 0.028, y + d)]) for d in (-0.016, 0.004, 0.022)]
+    return [line for pair in rays for line in pair]
+
+
+def _forehead(head):
+    top = head.hairline_y
+    rows = [mix(top, head.brow_y, t) for t in (0.42, 0.6, 0.77)]
+    x = np.linspace(-0.1, 0.1, 7)
+    return [curve(head.on_face(x, y + 0.006 * np.cos(x * 40), 0.14, 1.2), 30) for y in rows]
+
+
+def paint_beard(canvas, head, a, seed):
+    """Stubble to full beard with moustache (class skin, as LaPa has no beard)."""
+    if a.beard < 0.03:
+        return
+    part = canvas.part(0.2, 0.55, 0.8, 0.9)
+    x, y = np.abs(head.along(part.x, 0.14, 1.2)), part.y
+    low = smoothstep(0.6, 0.72, y + 0.35 * (x - 0.12))
+    jaw = low * smoothstep(0.05, 0.09, x + 0.55 * np.maximum(y - head.mouth_y - 0.045, 0))
+    lip = (1 - smoothstep(0.07, 0.092, x)) * smoothstep(head.nose_y + 0.008, head.nose_y + 0.03, y)
+    lip = lip * (1 - smoothstep(head.mouth_y - 0.012, head.mouth_y + 0.006, y))
+    corner = bump(x, y, 0.092, head.mouth_y + 0.02, 0.018, 0.05)
+    area = np.clip(np.maximum(np.maximum(jaw, lip), corner), 0, 1)
+    area = area * (part.classes == SKIN)
+    grain = noise(stream(seed, "beard"), x.shape, (90, 150)) * 0.16
+    full = smoothstep(0.25, 0.75, a.beard)
+    alpha = np.clip(area * (0.25 + 0.62 * full + grain * (0.6 + full)), 0, 0.95)
+    colour = mix(rgb(52, 42, 38), rgb(176, 170, 164), a.hair_grey * 0.9)
+    part.paint(colour * (1 + 0.25 * grain[..., None]), part.blur(alpha.astype(np.float32), 0.002))

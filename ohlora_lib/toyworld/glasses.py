@@ -1,0 +1,69 @@
+"""Glasses: frames and lenses over the eyes. The map keeps what lies beneath."""
+
+import numpy as np
+
+from ohlora_lib.toyworld.background import pick
+from ohlora_lib.toyworld.canvas import curve, mix, rgb, smoothstep, stream
+
+KINDS = ("round", "rectangular", "cat-eye", "half-rim")
+FRAMES = [(24, 20, 22), (70, 42, 28), (120, 32, 44), (40, 52, 92), (168, 132, 70), (92, 92, 98)]
+
+
+def paint_glasses(canvas, head, a, seed):
+    """Lay glasses on a face that wears them."""
+    if not a.has_glasses:
+        return
+    rng = stream(seed, "glasses")
+    kind = pick(KINDS, a.glasses_kind)
+    colour = rgb(*FRAMES[rng.integers(len(FRAMES))])
+    thick = {"round": 0.0062, "rectangular": 0.0095, "cat-eye": 0.009, "half-rim": 0.008}[kind]
+    for side in (-1, 1):
+        _lens(canvas, head, a, side, kind, thick, colour)
+    _bridge_and_arms(canvas, head, thick, colour)
+
+
+def _lens(canvas, head, a, side, kind, thick, colour):
+    centre = head.across(side * (head.eye_x + 0.004), 0.15)
+    y0 = head.eye_y + 0.008
+    part = canvas.part(centre - 0.12, y0 - 0.11, centre + 0.12, y0 + 0.11)
+    u = head.along(part.x, 0.168) * side - np.float32(head.eye_x + 0.004)
+    v = part.y - np.float32(y0)
+    power = {"round": 2.0, "rectangular": 4.5, "cat-eye": 3.0, "half-rim": 3.6}[kind]
+    wide, high = {
+        "round": (0.073, 0.068),
+        "rectangular": (0.078, 0.055),
+        "cat-eye": (0.079, 0.058),
+        "half-rim": (0.077, 0.054),
+    }[kind]
+    if kind == "cat-eye":
+        v = v + 0.3 * np.maximum(u - 0.01, 0)
+        high = high + 0.06 * u
+    radius = (np.abs(u / wide) ** power + np.abs(v / high) ** power) ** np.float32(1 / power)
+    inside = (1 - radius) * 0.06
+    glass = part.step(inside)
+    part.tint([0.93, 0.95, 0.97], glass * 0.8)
+    sheen = smoothstep(0.012, 0.0, np.abs(u * 0.8 + v + 0.028) - 0.008) * smoothstep(
+        0.95, 0.6, radius
+    )
+    part.paint(np.float32([1, 1, 1]), sheen * glass * 0.16)
+    rim = part.step(thick / 2 - np.abs(inside + thick / 2))
+    if kind == "half-rim":
+        rim = rim * smoothstep(0.014, -0.004, v)
+    shadow = part.blur(part.shifted(rim, 0, 0.009), 0.004)
+    part.tint([0.62, 0.48, 0.46], shadow * (1 - rim) * 0.5)
+    gloss = smoothstep(-0.02, -0.06, v)[..., None] * 0.25
+    part.paint(mix(colour, np.float32([1, 1, 1]), gloss), rim)
+
+
+def _bridge_and_arms(canvas, head, thick, colour):
+    inner = head.eye_x - 0.069
+    x = np.linspace(-inner - 0.004, inner + 0.004, 9)
+    y = head.eye_y - 0.004 - 0.008 * np.cos(x / inner * 1.5)
+    bridge = head.on_face(x, y, 0.185)
+    canvas.paint(colour, canvas.lines([bridge], thick))
+    for side in (-1, 1):
+        if side * head.sin < -0.3:
+            continue
+        hinge = head.on_face(side * (head.eye_x + 0.08), head.eye_y - 0.012, 0.165)
+        ear = (head.across(side * (head.half_width + 0.004), 0.0), head.eye_y - 0.002)
+        canvas.paint(colour, canvas.lines([curve([hinge, ear], 12)], thick * 0.9))

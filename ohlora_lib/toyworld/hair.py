@@ -1,0 +1,273 @@
+"""Hair: masses with an outline, an opening for the face, and strands that follow the head.
+
+The back mass is painted before the neck, the front mass and the fringe after the face. What hair covers has
+class hair, however thin.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ohlora_lib.toyworld.canvas import HAIR, LUMINANCE, curve, mix, ramp, rgb, smoothstep, stream
+from ohlora_lib.toyworld.face import light_direction, skin_colour
+from ohlora_lib.toyworld.head import face_edges
+from ohlora_lib.toyworld.strands import Flow, Strands, fringe_flow, parted_flow, swept_flow
+
+TEMPLE_Y = 0.42  # where strands start to hang
+PIGMENT = (
+    np.array(
+        [
+            (20, 16, 17),
+            (54, 36, 29),
+            (92, 60, 40),
+            (136, 96, 62),
+            (186, 145, 95),
+            (226, 194, 142),
+            (246, 236, 216),
+        ],
+        np.float32,
+    )
+    / 255
+)
+RED = rgb(176, 82, 40)
+
+
+def hair_colour(a):
+    """Base colour (3,): its lightness is `hair_color`, whether by pigment or by grey."""
+    base = ramp(PIGMENT, a.hair_color)
+    light = base @ LUMINANCE
+    ginger = RED * (light / (RED @ LUMINANCE))
+    amount = 0.75 * max(a.hair_warmth - 0.6, 0) / 0.4
+    base = mix(base, np.clip(ginger, 0, 1), amount * (1 - abs(2 * a.hair_color - 0.8)) * 0.9)
+    base = mix(base, light, max(0.4 - a.hair_warmth, 0))
+    base = mix(base, light * np.float32([0.99, 1.0, 1.02]), 0.92 * a.hair_grey)
+    return np.clip(base * (light / (base @ LUMINANCE)), 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The measures of a haircut, in frame units."""
+
+    middle: float  # the skull's axis
+    part_x: float
+    half: float  # half-width of the outline at the temples
+    top_y: float
+    tip_y: float  # where the hair ends
+    flare: float  # how the outline widens below the temples
+    long: float  # 0 cropped .. 1 falls below the ears
+    swept: bool
+
+
+def build_cut(head, a):
+    """A face's haircut."""
+    long = float(smoothstep(0.15, 0.4, a.hair_length))
+    swept = a.sweep > 0.5 and a.hair_length < 0.3
+    volume = 0.6 * a.hair_volume + 0.4 * a.curl
+    widen = float(np.sqrt(head.cos**2 + 1.1 * head.sin**2))
+    short_side = 0.006 + 0.02 * a.curl
+    return Cut(
+        middle=head.across(0, -0.04),
+        part_x=head.across(0.115 * a.parting, 0.07),
+        half=head.half_width * widen + mix(short_side, 0.016 + 0.05 * volume, long),
+        top_y=0.118 - mix(0.02, 0.034, long) - 0.04 * volume - 0.02 * swept,
+        tip_y=0.4 + 0.75 * a.hair_length,
+        flare=mix(0.0, 0.1 + 0.5 * a.curl * volume, long),
+        long=long,
+        swept=swept,
+    )
+
+
+class Hair:
+    """One head of hair on a canvas: masks and painted colours, made once, laid in two steps."""
+
+    def __init__(self, canvas, head, a, seed):
+        self.canvas, self.head, self.a = canvas, head, a
+        self.cut = build_cut(head, a)
+        self.rng = stream(seed, "hair")
+        self.strands = Strands(self.rng, a.curl)
+        self.base = hair_colour(a)
+        self.flow = self._flow()
+        self.shift, self.slope = self.strands.wave(self.flow)
+        self.columns = self.strands.columns(
+            Flow(self.flow.u + self.shift, self.flow.v, self.flow.offset)
+        )
+        self.front = self._front_mask()
+
+    def _flow(self):
+        c, cut = self.canvas, self.cut
+        if cut.swept:
+            return swept_flow(c.x, c.y, cut.middle, 0.56, -0.9 * self.a.parting, self.rng)
+        return parted_flow(
+            c.x, c.y, cut.part_x, cut.middle, cut.half, TEMPLE_Y, cut.top_y, cut.flare, self.rng
+        )
+
+    def _outline(self, half):
+        """Signed distance (h, w) to a dome that hangs down: positive inside."""
+        c, cut = self.canvas, self.cut
+        below = np.maximum(c.y - TEMPLE_Y, 0)
+        up = np.maximum(TEMPLE_Y - c.y, 0) / np.float32(TEMPLE_Y - cut.top_y)
+        width = half * (1 + np.float32(cut.flare) * below)
+        wobble = self.shift * np.float32(0.6 * half)
+        across = np.abs(c.x - np.float32(cut.middle) + wobble * np.sign(c.x - cut.middle))
+        radius = (np.abs(across / width) ** 2.15 + up**2.15) ** np.float32(1 / 2.15)
+        return (1 - radius) * width
+
+    def _ends(self, amount):
+        """Signed distance (h, w) above the tips, which end lock by lock."""
+        jag = self.strands.read_line(self.strands.jag, self.columns)
+        edge = np.abs(self.canvas.x - np.float32(self.cut.middle)) / np.float32(self.cut.half)
+        low = self.cut.tip_y + np.float32(amount) * jag - 0.05 * self.cut.long * edge**3
+        return low - self.canvas.y
+
+    def _front_mask(self):
+        c, cut = self.canvas, self.cut
+        roots = c.step(self._outline(np.float32(cut.half)))
+        jag = mix(0.008, 0.022, cut.long)
+        ends = np.clip(self._ends(jag) * np.float32(c.side * 0.3) + 0.5, 0, 1)
+        opening = c.polygon(self._opening())
+        feather = self.strands.read(self.strands.fine, self.columns, self.flow.v)
+        moved = self.shift * np.float32(cut.half * 0.7) + feather * np.float32(0.0022)
+        opening = c.displaced(opening, moved, 0.5 * moved)
+        return roots * ends * (1 - opening)
+
+    def _opening(self):
+        """Closed outline (n, 2) of the face's opening in the hair."""
+        head, a, cut = self.head, self.a, self.cut
+        rows = np.array([0.33, 0.42, 0.52, 0.62])
+        left, right = face_edges(head, a, rows)
+        hide = mix(
+            np.array([0.012, 0.0, -0.012, -0.04]), np.array([0.022, 0.022, 0.02, 0.014]), cut.long
+        )
+        hide = hide * (1.15 - 0.3 * a.age * (1 - a.gender))
+        far = max(head.sin, 0), max(-head.sin, 0)
+        left = left + hide * (1 - 1.5 * far[0])
+        right = right - hide * (1 - 1.5 * far[1])
+        part_x = cut.part_x if not cut.swept else head.across(0, 0.1)
+        top = (part_x, head.hairline_y)
+        sweep = 0.05 * abs(a.parting) * cut.long
+        corner = 0.028 + 0.012 * (1 - a.gender) - 0.02 * a.hairline * (1 - a.gender)
+        lines = []
+        for x, side in ((left, -1), (right, 1)):
+            longer = sweep * (side * a.parting < 0)
+            near = mix(part_x, x[0], 0.42), head.hairline_y + 0.25 * corner + 0.25 * longer
+            far_ = mix(part_x, x[0], 0.78), head.hairline_y + corner + 0.8 * longer
+            lines.append([near, far_, *zip(x, rows, strict=True), *self._below(x[-1], side)])
+        points = [*lines[0][::-1], top, *lines[1]]
+        return curve(points, 160)
+
+    def _below(self, x, side):
+        """The opening's edge below the cheek: along the jaw to the neck, then over the shoulder."""
+        out = 0.02 * side
+        return [
+            (x - 0.4 * out, 0.72),
+            (x - 0.9 * out, 0.82),
+            (x - 0.3 * out, 0.93),
+            (x + out, 1.15),
+        ]
+
+    def paint_back(self):
+        """The mass behind the neck."""
+        if self.cut.long <= 0.02:
+            return
+        c = self.canvas
+        inside = c.step(self._outline(np.float32(self.cut.half * 0.95)))
+        ends = np.clip(self._ends(0.02) * np.float32(c.side * 0.3) + 0.5, 0, 1)
+        depth = 0.34 + 0.1 * self._texture() + 0.12 * np.abs(c.x - self.cut.middle) / self.cut.half
+        c.paint(self._colours(np.clip(depth, 0.12, 0.7)), inside * ends, HAIR)
+
+    def shade_face(self, skin):
+        """The soft shadow of the front hair on face and neck, before the hair is laid."""
+        c = self.canvas
+        shadow = c.blur(c.shifted(self.front, -0.012 * self.a.light, 0.014), 0.011)
+        c.tint([0.66, 0.5, 0.47], shadow * skin * (1 - self.front) * 0.75)
+
+    def _texture(self):
+        """Strands (h, w), about N(0, 1)."""
+        fine = self.strands.read(self.strands.fine, self.columns, self.flow.v)
+        return fine
+
+    def _colours(self, tone):
+        """Hair colour (h, w, 3) for a tone: 0 deep shadow, about 0.6 the base, above 1 gloss."""
+        base = self.base
+        deep = base * np.float32([0.3, 0.25, 0.25])
+        gloss = mix(base, np.float32([1.0, 0.95, 0.86]), 0.3) + 0.05
+        tone = tone[..., None]
+        colour = mix(deep, base, np.clip(tone / 0.6, 0, 1))
+        return mix(colour, gloss, np.clip((tone - 0.6) / 0.6, 0, 1.2))
+
+    def _volume(self, mask):
+        """Light (h, w) on a mass of hair, from its rounded mask."""
+        c = self.canvas
+        soft = c.blur(mask, 0.022) + 0.6 * c.blur(mask, 0.05)
+        rows, columns = np.gradient(soft)
+        lx, ly, lz = light_direction(self.a)
+        steep = np.float32(0.035 * c.side)
+        z = 1 / np.sqrt(1 + (rows**2 + columns**2) * steep**2)
+        return (-(columns * lx + rows * ly) * steep + lz) * z
+
+    def _gloss(self, flow, texture):
+        """The bright band around the crown where strands face the light, broken by strands."""
+        lock = self.strands.read(self.strands.locks, self.columns, flow.v)
+        place = 0.15 if not self.cut.swept else 0.1
+        band = np.exp(-(((flow.v - place - 0.025 * lock) / 0.055) ** 2))
+        second = 0.4 * np.exp(-(((flow.v - 0.5 - 0.06 * lock) / 0.11) ** 2))
+        lit = 0.75 + 0.5 * self.a.light * np.tanh((self.canvas.x - self.cut.middle) * 9)
+        return (band + second) * lit * (0.65 + 0.35 * texture)
+
+    def paint_front(self):
+        """The front mass and, if there is one, the fringe (class hair)."""
+        texture = self._texture()
+        light = self._volume(self.front)
+        waves = self.slope * np.float32(0.04 + 0.26 * self.a.curl)
+        tone = 0.18 + 0.42 * light + 0.11 * texture + waves + 0.26 * self._gloss(self.flow, texture)
+        tone = tone - 0.16 * self._root_shadow()
+        self.canvas.paint(self._colours(np.clip(tone, 0.04, 1.35)), self.front, HAIR)
+        self._parting_line()
+        if self.a.fringe > 0.5 and not self.cut.swept:
+            self._paint_fringe()
+
+    def _root_shadow(self):
+        """Darkness (h, w) where hair tucks behind the cheeks and neck."""
+        c = self.canvas
+        below = smoothstep(0.5, 0.8, c.y) * self.cut.long
+        inner = np.abs(c.x - self.cut.middle) / self.cut.half
+        return below * smoothstep(0.95, 0.6, inner) * 1.6
+
+    def _parting_line(self):
+        """A thin line of scalp."""
+        if self.cut.swept or self.a.fringe > 0.75:
+            return
+        cut, c = self.cut, self.canvas
+        line = curve(
+            [(cut.part_x, self.head.hairline_y + 0.005), (cut.part_x, cut.top_y + 0.03)], 20
+        )
+        mask = c.blur(c.lines([line], 0.004), 0.0022)
+        scalp = mix(skin_colour(self.a) * 0.72, self.base, 0.45)
+        c.paint(scalp, mask * self.front * smoothstep(cut.top_y, cut.top_y + 0.07, c.y) * 0.8)
+
+    def _paint_fringe(self):
+        head, a, c = self.head, self.a, self.canvas
+        reach = 2 * a.fringe - 1
+        low = mix(head.hairline_y + 0.07, head.brow_y - 0.012, reach**0.6)
+        slant = 0.09 * a.parting
+        middle = head.across(0, 0.1)
+        flow = fringe_flow(c.x, c.y, middle + 0.3 * slant, self.cut.top_y + 0.01, low, slant)
+        shift, slope = self.strands.wave(flow)
+        columns = self.strands.columns(Flow(flow.u + 0.6 * shift, flow.v, flow.offset), 330)
+        jag = self.strands.read_line(self.strands.jag, columns)
+        across = (c.x - middle) / np.float32(head.half_width * 0.98)
+        end = low + 0.075 * np.abs(across) ** 3 - 0.012 * jag - 0.012
+        mask = np.clip((end - c.y) * np.float32(c.side * 0.3) + 0.5, 0, 1)
+        mask = (
+            mask * c.step((1 - np.abs(across)) * 0.2) * smoothstep(0.0, 0.11, c.y - self.cut.top_y)
+        )
+        mask = mask * c.step(self._outline(np.float32(self.cut.half)))
+        shadow = c.blur(c.shifted(mask, 0, 0.014), 0.008) * (1 - mask) * (c.classes != HAIR)
+        c.tint([0.66, 0.5, 0.47], shadow * 0.6)
+        texture = self.strands.read(self.strands.fine, columns, flow.v)
+        rise = 1 - ((c.y - self.cut.top_y) / (low - self.cut.top_y)) ** 2
+        lock = self.strands.read(self.strands.locks, columns, flow.v)
+        gloss = np.exp(-(((flow.v - 0.16 - 0.03 * lock) / 0.05) ** 2)) * (0.6 + 0.35 * texture)
+        tone = 0.5 + 0.1 * rise + 0.12 * texture + 0.24 * gloss + slope * np.float32(0.18 * a.curl)
+        tone = tone + 0.1 * a.light * across
+        c.paint(self._colours(np.clip(tone, 0.1, 1.3).astype(np.float32)), mask, HAIR)

@@ -1,0 +1,93 @@
+"""From attributes to a picture and its class map."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ohlora_lib.toyworld.attributes import FaceAttributes, sample_attributes, texture_seed
+from ohlora_lib.toyworld.background import paint_background, paint_clothes
+from ohlora_lib.toyworld.canvas import CLASS_NAMES, Canvas, mix
+from ohlora_lib.toyworld.defects import apply_defects
+from ohlora_lib.toyworld.eyes import paint_brows, paint_eyes
+from ohlora_lib.toyworld.face import (
+    paint_age,
+    paint_beard,
+    paint_ears,
+    paint_face,
+    paint_neck,
+    paint_nose,
+    shade_neck,
+)
+from ohlora_lib.toyworld.glasses import paint_glasses
+from ohlora_lib.toyworld.hair import Hair
+from ohlora_lib.toyworld.head import build_head, head_roll
+from ohlora_lib.toyworld.mouth import paint_mouth
+
+SUPERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A face: image (size, size, 3) uint8 RGB, parse_map (size, size) uint8, and its truth."""
+
+    image: np.ndarray
+    parse_map: np.ndarray
+    attributes: FaceAttributes
+
+
+def render(attributes, seed=0, size=128):
+    """Draw a face. `seed` names its textures only (strands, irises, bokeh); size is 64 to 512."""
+    if not 64 <= size <= 512:
+        raise ValueError(f"size {size}: a face is drawn at 64 to 512 pixels")
+    canvas = Canvas.blank(size * SUPERSAMPLING, head_roll(attributes))
+    _draw(canvas, attributes, seed)
+    return Rendered(_image(canvas, attributes, size), _parse_map(canvas, size), attributes)
+
+
+def face(seed, index, size=128):
+    """Face `index` of a seed: the same attributes and the same picture on any machine."""
+    return render(sample_attributes(seed, index), texture_seed(seed, index), size)
+
+
+def _draw(canvas, a, seed):
+    """All layers, back to front."""
+    head = build_head(a)
+    hair = Hair(canvas, head, a, seed)
+    paint_background(canvas, a, seed)
+    hair.paint_back()
+    neck = paint_neck(canvas, head, a)
+    paint_ears(canvas, head, a)
+    face_mask = paint_face(canvas, head, a, seed)
+    shade_neck(canvas, face_mask, neck * (1 - face_mask))
+    paint_clothes(canvas, head, a, seed)
+    paint_nose(canvas, head, a)
+    paint_age(canvas, head, a)
+    paint_beard(canvas, head, a, seed)
+    paint_eyes(canvas, head, a, seed)
+    paint_brows(canvas, head, a, hair.base)
+    paint_mouth(canvas, head, a)
+    paint_glasses(canvas, head, a, seed)
+    hair.shade_face(np.maximum(face_mask, neck))
+    hair.paint_front()
+    apply_defects(canvas, a, seed)
+
+
+def _image(canvas, a, size):
+    """Light's colour, then down to `size` and bytes."""
+    small = cv2.resize(canvas.colour, (size, size), interpolation=cv2.INTER_AREA)
+    small = small * mix(
+        np.float32([0.98, 1.0, 1.03]), np.float32([1.02, 1.0, 0.96]), a.light_warmth
+    )
+    return np.round(np.clip(small, 0, 1) * 255).astype(np.uint8)
+
+
+def _parse_map(canvas, size):
+    """Each pixel's most frequent class (the lowest id on a tie)."""
+    share = [
+        cv2.resize(
+            (canvas.classes == i).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA
+        )
+        for i in range(len(CLASS_NAMES))
+    ]
+    return np.argmax(np.stack(share), 0).astype(np.uint8)
