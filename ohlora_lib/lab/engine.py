@@ -47,7 +47,8 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | 
 
 def _explain(name: Path, error: PapermillExecutionError, target: Path) -> str:
     """The notebook, the cell, the exception and the last lines of output."""
-    lines = [f"{name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}"]
+    # Counted from 0 and with the injected parameters' cell: from 1 and without it is the same.
+    lines = [f"{name}, cell {error.cell_index}: {error.ename}: {error.evalue}"]
     lines += [f"    {line}" for line in error.source.strip().splitlines()[:LAST_LINES]]
     last = _last_output(target)
     if last:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +35,16 @@ MAKE = [
     "from pathlib import Path\nfrom ohlora_lib.store import shards\n"
     "from ohlora_lib.store.shards import Job\n"
     "def work(k, path):\n"
+    "    print(k, file=open('work.log', 'a'))\n"
+    "    while k == 2 and os.path.exists('wait'):\n"
+    "        time.sleep(0.05)\n"
     "    path.write_text(str(k * settings.seed))\n"
     "jobs = [Job(folder / 'shards' / f'{k}.txt', k) for k in range(settings.n)]\n"
     "files = shards.run(work, jobs, 'numbers')\n"
     "print('made', len(files), 'numbers')",
-    "values = pd.DataFrame({'k': range(settings.n), 'value': [float(f.read_text()) for f in files]})"
-    "\nfrom ohlora_lib.store.tables import write_table\n"
+    "values = pd.DataFrame({'k': range(settings.n)})\n"
+    "values['value'] = [float(file.read_text()) for file in files]\n"
+    "from ohlora_lib.store.tables import write_table\n"
     "write_table(values, folder / 'numbers.csv')\nvalues.head(3)",
     "figure, axes = pyplot.subplots(figsize=(4, 2.5))\naxes.plot(values.k, values.value)\n"
     "axes.set(xlabel='k', ylabel='value', title='Numbers')\n"
@@ -144,6 +149,28 @@ class Repository:
         process = self.start(*arguments, **environment)
         output, _ = process.communicate(timeout=120)
         return process.returncode, output
+
+    def start_and_wait_for_shard(self, k: int, *arguments: str) -> subprocess.Popen:
+        """Start the runner and return while its notebook is busy with shard `k` (of stage 01)."""
+        (self.root / "wait").touch()
+        process = self.start(*arguments)
+        deadline = time.monotonic() + 60
+        while not any(line == str(k) for line in self.work_done()):
+            assert time.monotonic() < deadline and process.poll() is None, "it never got there"
+            time.sleep(0.05)
+        return process
+
+    def work_done(self) -> list[str]:
+        """Which shards stage 01 has begun, in order, over all runs so far."""
+        log = self.root / "work.log"
+        return log.read_text().split() if log.exists() else []
+
+    def set(self, stage: int, **parameters: object) -> None:
+        """Change parameters of a stage in the pipeline's file."""
+        path = self.root / "pipelines" / "demo.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["stages"][stage]["parameters"].update(parameters)
+        self.write_pipeline(content)
 
     def reports(self) -> dict[str, bytes]:
         """Every page and picture of the system, by name (the index, which tells times, is not)."""

@@ -1,0 +1,112 @@
+"""The runner, end to end, on a two-stage pipeline in a temporary repository."""
+
+import json
+import time
+
+
+def lines(output, word):
+    return [line for line in output.splitlines() if word in line]
+
+
+def test_second_call_does_no_work_in_under_five_seconds(finished):
+    before = finished.reports()
+    began = time.monotonic()
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert time.monotonic() - began < 5
+    assert code == 0 and len(lines(output, "up to date")) == 2
+    assert finished.work_done() == ["0", "1", "2", "3"]
+    assert finished.reports() == before
+
+
+def test_first_run_leaves_pages_figures_index_and_readme_results(finished):
+    assert set(finished.reports()) == {"01_make.md", "02_read.md", "figures/01_make/line.png"}
+    page = finished.reports()["01_make.md"].decode()
+    assert '<img src="figures/01_make/line.png" alt="A line that rises" title=' in page
+    assert "| Scale | smoke |" in page and "| Seed | 3 |" in page and "n = `4`" in page
+    assert "import" not in page, "a page shows no code"
+    assert "numbers: 4 done" not in page, "a progress bar is no part of a page"
+    index = (finished.root / "reports/README.md").read_text()
+    assert "The sum is 18." in index and "MB |" in index
+    for name in ("README.md", "README.ko.md"):
+        assert "The sum is 18." in (finished.root / name).read_text()
+
+
+def test_changed_parameter_runs_that_stage_and_those_after_it_only(finished):
+    finished.set(0, seed=5)
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert code == 0 and not lines(output, "up to date")
+    assert "The sum is 30." in finished.reports()["02_read.md"].decode()
+    finished.set(1, n=2)
+    _, output = finished.run("demo", "--scale", "smoke")
+    assert lines(output, "up to date")[0].startswith("[1/2]")
+    assert "its parameters changed" in lines(output, "[2/2]")[0]
+
+
+def test_library_code_counts_only_for_stages_that_use_it(finished):
+    tables = finished.root / "ohlora_lib/store/tables.py"
+    tables.write_text(tables.read_text() + "\n# a change\n")
+    shards = finished.root / "ohlora_lib/store/shards.py"
+    shards.write_text(shards.read_text() + "\n# a change\n")
+    _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
+    assert len(lines(output, "library code that it uses changed")) == 2
+    finished.run("demo", "--scale", "smoke")
+    shards.write_text(shards.read_text() + "\n# another\n")
+    _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
+    assert lines(output, "library code")[0].startswith("[1/2]") and lines(output, "up to date")
+
+
+def test_two_runs_from_scratch_give_identical_pages_and_pictures(finished, demo_cells, tmp_path):
+    other = demo_cells.Repository.create(tmp_path / "elsewhere")
+    other.run("demo", "--scale", "smoke")
+    assert finished.reports() == other.reports()
+    assert len(finished.reports()) == 3
+    code, _ = other.run("demo", "--scale", "smoke", "--force")
+    assert code == 0 and finished.reports() == other.reports()
+
+
+def test_force_only_from_and_dry_run_choose_stages(finished):
+    _, output = finished.run("demo", "--scale", "smoke", "--only", "02_read", "--force")
+    assert "(last time" in output and "[1/2]" not in output
+    _, output = finished.run("demo", "--scale", "smoke", "--from", "02_read")
+    assert "[1/2]" not in output and "up to date" in output
+    _, output = finished.run("demo", "--scale", "quick", "--dry-run")
+    assert len(lines(output, "would run: first time")) == 2
+    assert not (finished.root / "data/demo/quick").exists()
+
+
+def test_page_with_code_is_written_on_request(finished):
+    code, _ = finished.run("demo", "--scale", "smoke", "--with-code")
+    page = finished.reports()["01_make.with_code.md"].decode()
+    assert code == 0 and "```python\nend()\n```" in page
+
+
+def test_lost_page_is_written_again_without_running(finished):
+    page = finished.root / "reports/demo/02_read.md"
+    before = page.read_bytes()
+    page.unlink()
+    _, output = finished.run("demo", "--scale", "smoke")
+    assert len(lines(output, "up to date")) == 2 and page.read_bytes() == before
+
+
+def test_deleted_output_is_made_again(finished):
+    (finished.root / "data/demo/smoke/01_make/numbers.csv").unlink()
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert code == 0 and "numbers.csv changed" in lines(output, "[1/2]")[0]
+    # Its contents came out the same, so the stage that reads it need not run.
+    assert "up to date" in lines(output, "[2/2]")[0]
+
+
+def test_runs_are_recorded_with_cost_parameters_and_versions(finished):
+    records = (finished.root / "data/runs.jsonl").read_text().splitlines()
+    record = json.loads(records[0])
+    assert record["stage"] == "01_make" and record["parameters"]["n"] == 4
+    assert record["seconds"] > 0 and record["peak_mb"] > 50 and record["versions"]["torch"]
+
+
+def test_large_figure_is_kept_small(repository, demo_cells):
+    noisy = "import numpy as np\nshow(np.random.default_rng(0).integers(0, 255, (900, 900, 3), "
+    noisy += "dtype=np.uint8), 'line', 'Noise', 'Noise')"
+    cells = [noisy if "pyplot.subplots" in cell else cell for cell in demo_cells.MAKE]
+    repository.write_notebook("make", cells)
+    assert repository.run("demo", "--scale", "smoke")[0] == 0
+    assert len(repository.reports()["figures/01_make/line.png"]) <= 300_000

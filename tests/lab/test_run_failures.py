@@ -1,0 +1,194 @@
+"""What goes wrong must be said in a line, lose nothing, and be mended by the next run."""
+
+import os
+import shutil
+import signal
+import time
+
+import psutil
+
+
+def kernel_of(process):
+    kernels = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "ipykernel_launcher" in " ".join(child.cmdline())
+    ]
+    assert len(kernels) == 1
+    return kernels[0]
+
+
+def assert_no_leftovers(root):
+    assert not list(root.rglob(".*.tmp-*")) and not list(root.rglob("*.partial.ipynb"))
+
+
+def test_killed_kernel_leaves_the_old_report_and_the_next_run_resumes(finished):
+    before = finished.reports()
+    finished.set(0, seed=7)
+    (finished.root / "work.log").unlink()
+    process = finished.start_and_wait_for_shard(2, "demo", "--scale", "smoke")
+    os.kill(kernel_of(process).pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "notebooks/make.ipynb: its kernel died" in output and "Traceback" not in output
+    assert "data/demo/smoke/01_make.partial.ipynb" in output
+    assert finished.reports() == before
+    (finished.root / "wait").unlink()
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert code == 0 and "The sum is 42." in finished.reports()["02_read.md"].decode()
+    assert finished.work_done() == ["0", "1", "2", "2", "3"], "finished shards are not done again"
+    assert_no_leftovers(finished.root)
+
+
+def test_killed_runner_leaves_nothing_half_written_taken_for_finished(finished):
+    before = finished.reports()
+    finished.set(0, seed=7)
+    (finished.root / "work.log").unlink()
+    process = finished.start_and_wait_for_shard(2, "demo", "--scale", "smoke")
+    kernel = kernel_of(process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert finished.reports() == before
+    kernel.wait(timeout=30)  # an orphan would go on writing
+    (finished.root / "wait").unlink()
+    _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
+    assert "would run: not finished yet" in output
+    code, _ = finished.run("demo", "--scale", "smoke")
+    assert code == 0 and "The sum is 42." in finished.reports()["02_read.md"].decode()
+    assert finished.work_done() == ["0", "1", "2", "2", "3"]
+    assert_no_leftovers(finished.root)
+
+
+def test_runner_killed_between_notebook_and_manifest_runs_the_stage_again(finished):
+    (finished.root / "data/demo/smoke/02_read.manifest.json").unlink()
+    _, output = finished.run("demo", "--scale", "smoke")
+    assert "first time" in output.splitlines()[2]
+
+
+def test_failing_cell_shows_notebook_cell_exception_and_last_output(repository, demo_cells):
+    cells = list(demo_cells.MAKE)
+    cells[-1] = "print('about to divide')\n1 / 0"
+    repository.write_notebook("make", cells)
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "Traceback" not in output
+    assert f"notebooks/make.ipynb, cell {len(cells)}: ZeroDivisionError: division by zero" in output
+    assert "about to divide" in output.split("last lines of output")[1]
+    assert not repository.reports()
+
+
+def test_disk_full_while_writing_keeps_the_old_report_and_says_so(finished, demo_cells):
+    before = finished.reports()
+    full = "import errno, pathlib\nreal = pathlib.Path.write_bytes\n"
+    full += "def write_bytes(path, content):\n    real(path, content[:1])\n"
+    full += "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
+    full += "pathlib.Path.write_bytes = write_bytes\n"
+    full += "from ohlora_lib.store.atomic import write_text\nwrite_text(folder / 'big.txt', 'abc')"
+    finished.write_notebook("make", [*demo_cells.MAKE[:-1], full, "end()"])
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert code == 1 and "no space left while writing" in output and "big.txt" in output
+    assert finished.reports() == before
+    assert not list((finished.root / "data/demo/smoke/01_make").glob("*big*"))
+
+
+def test_misspelt_parameter_is_refused_before_anything_runs(repository):
+    repository.set(1, sead=1)
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "notebooks/read.ipynb has no parameter 'sead'" in output
+    assert not repository.work_done()
+
+
+def test_wrong_type_is_refused_before_anything_runs(repository):
+    for value in ("many", 2.5, True, None, [1]):
+        repository.set(1, n=value)
+        code, output = repository.run("demo", "--scale", "smoke")
+        assert code == 1 and f"parameter n = {value!r}: notebooks/read.ipynb wants int" in output
+    assert not repository.work_done()
+
+
+def test_value_out_of_range_is_refused_before_anything_runs(repository):
+    repository.set(1, n=0)
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "n = 0: must be between 1 and 100" in output
+    assert not repository.work_done()
+
+
+def test_notebook_without_parameters_cell_is_refused(repository, demo_cells):
+    repository.write_notebook("read", ["# 02", *[c[1] for c in demo_cells.READ[1:2]], "end()"])
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "notebooks/read.ipynb has 0 cells tagged 'parameters'" in output
+    assert not repository.work_done()
+
+
+def test_missing_input_is_named_with_the_remedy(repository):
+    code, output = repository.run("demo", "--scale", "smoke", "--only", "02_read")
+    assert code == 1 and "reads data/demo/smoke/01_make/numbers.csv, which is not there" in output
+    assert "./run_all.sh demo --scale smoke" in output
+
+
+def test_corrupt_manifest_runs_the_stage_again(finished):
+    manifest = finished.root / "data/demo/smoke/01_make.manifest.json"
+    whole = manifest.read_text()
+    for damage in (whole[: len(whole) // 2], "[]", whole.replace('"stamp"', '"stomp"')):
+        manifest.write_text(damage)
+        code, output = finished.run("demo", "--scale", "smoke")
+        assert code == 0 and "its manifest is damaged" in output
+    assert len(finished.reports()) == 3
+
+
+def test_second_runner_waits_for_the_first_and_then_finds_its_work(repository):
+    first = repository.start_and_wait_for_shard(2, "demo", "--scale", "smoke")
+    second = repository.start("demo", "--scale", "smoke")
+    line = second.stdout.readline()
+    assert f"Another run is at work here (process {first.pid}" in line
+    (repository.root / "wait").unlink()
+    output, _ = second.communicate(timeout=60)
+    first.communicate(timeout=60)
+    assert first.returncode == second.returncode == 0
+    assert output.count("up to date") == 2 and repository.work_done() == ["0", "1", "2", "3"]
+
+
+def test_page_without_sentinel_is_not_published(finished, demo_cells):
+    before = finished.reports()
+    finished.write_notebook("make", demo_cells.MAKE[:-1])
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert code == 1 and "its last cell did not call end()" in output
+    assert finished.reports() == before
+
+
+def test_promised_file_that_was_not_left_is_an_error(repository, demo_cells):
+    content = {**demo_cells.PIPELINE, "stages": [{**demo_cells.PIPELINE["stages"][0]}]}
+    content["stages"][0]["leaves"] = ["numbers.csv", "letters.csv"]
+    repository.write_pipeline(content)
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "did not leave data/demo/smoke/01_make/letters.csv" in output
+    assert not repository.reports()
+
+
+def test_folder_with_foreign_files_is_never_emptied(repository):
+    folder = repository.root / "data/demo/smoke/01_make"
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").write_text("years of work")
+    code, output = repository.run("demo", "--scale", "smoke", "--force")
+    assert code == 1 and "holds files that no notebook made" in output
+    assert (folder / "thesis.txt").read_text() == "years of work"
+
+
+def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
+    stage = demo_cells.PIPELINE["stages"][0]
+    for change, message in (
+        ({"noteboko": "x"}, "unknown key 'noteboko'"),
+        ({"notebook": "notebooks/none.ipynb"}, "there is no notebook notebooks/none.ipynb"),
+        ({"reads": {"numbers": "{00_before}/x"}}, "'00_before', which no earlier stage is named"),
+        ({"scales": {"huge": {}}}, "unknown key 'huge'"),
+    ):
+        repository.write_pipeline({**demo_cells.PIPELINE, "stages": [{**stage, **change}]})
+        code, output = repository.run("demo", "--scale", "smoke")
+        assert code == 1 and message in output and "Traceback" not in output
+
+
+def test_kernel_that_dies_at_once_is_reported_within_seconds(repository, demo_cells):
+    repository.write_notebook("make", [*demo_cells.MAKE[:3], "import os\nos._exit(1)", "end()"])
+    began = time.monotonic()
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "its kernel died" in output and time.monotonic() - began < 30
+    shutil.rmtree(repository.root / "data")
