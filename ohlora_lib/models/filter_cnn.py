@@ -1,0 +1,55 @@
+"""The filter CNNs: the probability that a face is female, of good quality, old, wears glasses."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from ohlora_lib.models.conv_tower import ScoreTower, Tower, TowerSizes
+from ohlora_lib.models.pixels import channels_first
+
+FIVE = {"channels": (32, 64, 128, 128, 256), "pooled": (2, 3, 4)}
+SIX = (32, 64, 128, 128, 256, 256)
+
+FILTERS = {
+    "gender": Tower((0, 1), (0, 1), SIX, pooled=(2, 3, 4, 5, 6)),
+    "quality": Tower(rows=(0, 1 / 4), columns=(1 / 4, 3 / 4), **FIVE),
+    "age": Tower((0, 1 / 2), (0, 1), SIX, pooled=(2, 3, 4, 5)),
+    "glass": Tower(rows=(5 / 16, 1 / 2), columns=(1 / 4, 3 / 4), **FIVE),
+}
+"""What each filter sees: gender the whole face, quality the crown of the head, age the upper half,
+glass a band around the eyes."""
+
+
+@dataclass(frozen=True)
+class FilterCNNConfig(TowerSizes):
+    """The published sizes; `filter` is one of FILTERS."""
+
+    filter: str = "gender"
+
+    def __post_init__(self):
+        if self.filter not in FILTERS:
+            raise ValueError(f"no filter CNN '{self.filter}': there are {', '.join(FILTERS)}")
+
+
+class FilterCNN(ScoreTower):
+    """(N, 3, resolution, resolution) images in 0..1 -> (N, 1) probability."""
+
+    def __init__(self, config: FilterCNNConfig | None = None):
+        config = config or FilterCNNConfig()
+        super().__init__(FILTERS[config.filter], config, hidden=512)
+        self.config = config
+        self.fc_final = nn.Sequential(self.fc_final)  # the published key is fc_final.0
+
+    def logits(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
+        """(N, 1) log odds, for a loss that is stable where the probability is almost 0 or 1."""
+        return super().forward(images, dropout)
+
+    def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
+        return torch.sigmoid(self.logits(images, dropout).float())
+
+
+def filter_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 in 0..1 (not -1..1 as the property CNN)."""
+    return channels_first(images) / 255
