@@ -20,7 +20,7 @@ READY = VENV / "ready"
 PINS = ROOT / "requirements.txt"
 LOG = ROOT / "data" / "setup.log"
 NEEDED_GB = 3  # the CPU environment takes 1.6 GB; pip unpacks beside it
-UNREACHABLE = ("Failed to establish", "NewConnectionError", "Name or service", "name resolution")
+UNREACHABLE = ("NewConnectionError", "NameResolutionError", "(from versions: none)")
 
 
 class SetupError(Exception):

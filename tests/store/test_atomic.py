@@ -1,0 +1,51 @@
+"""Atomic writes: a file is whole, or as it was."""
+
+import errno
+
+import pytest
+
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.atomic import atomic_path, sweep, write_json, write_text
+
+
+def test_interrupted_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_full_disk_is_told_with_the_files_name_and_keeps_the_old_file(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    write_text(path, "old")
+    named = pytest.raises(StoreError, match=r"no space left while writing .*weights\.safetensors")
+    with named, atomic_path(path) as temporary:
+        temporary.write_text("h")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "never_written.txt"):
+        pass
+
+
+def test_reader_sees_old_or_new_contents_only(tmp_path):
+    path = tmp_path / "page.md"
+    write_text(path, "old")
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent, "a rename across disks would not be atomic"
+        assert temporary.suffix == ".md", "writers choose their format by it"
+    assert path.read_text() == "new"
+
+
+def test_sweep_removes_what_killed_writers_left_and_nothing_else(tmp_path):
+    write_json(tmp_path / "deep" / "keep.json", {"a": 1})
+    (tmp_path / "deep" / ".keep.tmp-1234abcd.json").write_text("{")
+    (tmp_path / ".hidden").write_text("mine")
+    assert sweep(tmp_path) == 1
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [".hidden", "deep", "keep.json"]

@@ -1,0 +1,59 @@
+"""Image sets: what is written comes back, what is missing is named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.images import ImageSet
+
+RNG = np.random.default_rng(3)
+COLOUR = RNG.integers(0, 256, (5, 16, 12, 3), dtype=np.uint8)
+GREY = RNG.integers(0, 11, (5, 16, 16), dtype=np.uint8)
+
+
+def finished(folder, images, suffix=".png", start=0):
+    images_on_disk = ImageSet(folder, suffix)
+    indices = range(start, start + len(images))
+    images_on_disk.write(indices, images)
+    images_on_disk.finish(pd.DataFrame({"index": indices}))
+    return images_on_disk
+
+
+@pytest.mark.parametrize("images", [COLOUR, GREY], ids=["colour", "class maps"])
+def test_png_set_gives_back_the_very_pixels_in_the_tables_order(tmp_path, images):
+    stored = finished(tmp_path, images, start=998)  # across a folder's border
+    assert np.array_equal(stored.read(), images)
+    assert np.array_equal(stored.read([1001, 998]), images[[3, 0]])
+    assert stored.path(1001) == tmp_path / "001" / "001001.png"
+
+
+def test_jpeg_set_keeps_channel_order_and_nearly_the_pixels(tmp_path):
+    flat = np.full((2, 32, 32, 3), (200, 60, 20), np.uint8)
+    assert np.abs(finished(tmp_path, flat, ".jpg").read().astype(int) - flat).max() <= 4
+
+
+def test_set_without_its_table_is_not_finished(tmp_path):
+    ImageSet(tmp_path).write(range(5), COLOUR)
+    with pytest.raises(StoreError, match=r"table\.parquet is not there"):
+        ImageSet(tmp_path).read()
+    with pytest.raises(StoreError, match=r"000005\.png is missing"):
+        ImageSet(tmp_path).finish(pd.DataFrame({"index": range(6)}))
+
+
+def test_missing_damaged_and_odd_pictures_are_named(tmp_path):
+    stored = finished(tmp_path, COLOUR)
+    stored.path(2).write_bytes(b"not a picture")
+    with pytest.raises(StoreError, match=r"000002\.png is not a picture"):
+        stored.read()
+    stored.path(2).unlink()
+    with pytest.raises(StoreError, match=r"000002\.png is missing"):
+        stored.read()
+    stored.write([2], COLOUR[:1, :8])
+    with pytest.raises(StoreError, match=r"000002\.png is \(8, 12, 3\), the set's others"):
+        stored.read()
+
+
+def test_floats_are_refused(tmp_path):
+    with pytest.raises(StoreError, match="uint8"):
+        ImageSet(tmp_path).write([0], COLOUR[:1] / 255)

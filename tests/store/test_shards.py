@@ -1,0 +1,55 @@
+"""Shards: finished ones are kept, a failed one leaves nothing, executors do as well."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ohlora_lib.store import shards
+from ohlora_lib.store.shards import Job
+
+
+def write_square(task, path):
+    path.write_text(str(task**2))
+
+
+def jobs(folder, count=4):
+    return [Job(folder / f"{k}.txt", k) for k in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def headless(monkeypatch):
+    monkeypatch.setenv("OHLORA_HEADLESS", "1")
+
+
+def test_only_missing_shards_are_made(tmp_path):
+    (tmp_path / "1.txt").write_text("kept")
+    files = shards.run(write_square, jobs(tmp_path), "squares")
+    assert [file.read_text() for file in files] == ["0", "kept", "4", "9"]
+
+
+def test_failed_shard_leaves_no_file_and_the_next_run_goes_on_from_there(tmp_path):
+    made = []
+
+    def fail_once_at_two(task, path):
+        made.append(task)
+        path.write_text("half")
+        if task == 2 and made.count(2) == 1:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        shards.run(fail_once_at_two, jobs(tmp_path), "squares")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0.txt", "1.txt"]
+    shards.run(fail_once_at_two, jobs(tmp_path), "squares")
+    assert made == [0, 1, 2, 2, 3]
+
+
+def test_executor_gives_the_same_files_in_the_jobs_order(tmp_path):
+    alone = shards.run(write_square, jobs(tmp_path / "alone"), "squares")
+    with ThreadPoolExecutor(3) as pool:
+        together = shards.run(write_square, jobs(tmp_path / "together"), "squares", pool)
+    assert [f.read_text() for f in alone] == [f.read_text() for f in together]
+
+
+def test_headless_bar_leaves_one_line_without_a_time(tmp_path, capsys):
+    shards.run(write_square, jobs(tmp_path), "squares")
+    assert capsys.readouterr().err == "squares: 4 done\n"

@@ -1,0 +1,75 @@
+"""requirements.txt and environment.yml describe the same environment, and it is the one in use."""
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDA_NAMES = {"torch": "pytorch", "opencv-python-headless": "py-opencv"}
+
+
+def pins():
+    """All pins of requirements.txt by lower-case name, and the names of its first, chosen part."""
+    text = (ROOT / "requirements.txt").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    for line in lines:
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line), (
+            f"not an exact pin: {line}"
+        )
+    found = {line.split("==")[0].lower(): line.split("==")[1] for line in lines}
+    chosen = re.findall(r"^([A-Za-z0-9_.-]+)==", text.split("# What the packages")[0], re.M)
+    return found, [name.lower() for name in chosen]
+
+
+def conda():
+    """The conda packages and their versions, without Python itself."""
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    return dict(line.split("=", 1) for line in listed if not line.startswith("python>"))
+
+
+def test_both_files_name_the_same_packages_in_the_same_versions():
+    found, chosen = pins()
+    wanted = {CONDA_NAMES.get(name, name): found[name] for name in chosen}
+    there = conda()
+    assert there.keys() == wanted.keys()
+    for name, pinned in wanted.items():
+        assert pinned == there[name] or pinned.startswith(there[name] + "."), name
+
+
+def test_every_conda_line_has_its_reason():
+    lines = (ROOT / "environment.yml").read_text().split("dependencies:")[1].splitlines()
+    packages = [line for line in lines if "=" in line and ">=" not in line]
+    assert packages and all(line.partition("#")[2].strip() for line in packages)
+
+
+def test_installed_versions_are_the_pinned_ones():
+    found, chosen = pins()
+    for name in chosen:
+        assert version(name).split("+")[0] == found[name], name
+
+
+def test_library_imports_only_what_is_declared():
+    """A package that comes along by chance today is gone tomorrow."""
+    imported = set()
+    for path in (ROOT / "ohlora_lib").rglob("*.py"):
+        for line in path.read_text().splitlines():
+            match = re.match(r"\s*(?:from|import) ([A-Za-z0-9_]+)", line)
+            if match:
+                imported.add(match[1].lower())
+    names = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "pil": "pillow"}
+    names |= {"sklearn": "scikit-learn", "ipython": "ipykernel", "traitlets": "nbclient"}
+    _, chosen = pins()
+    undeclared = {
+        name
+        for name in imported - {"ohlora_lib", "__future__"}
+        if names.get(name, name) not in chosen and not _standard(name)
+    }
+    assert undeclared == set()
+
+
+def _standard(name):
+    import sys
+
+    return name in {module.lower() for module in sys.stdlib_module_names}
