@@ -173,7 +173,7 @@ def _adornment(z, extra, who):
 def _hair(z, extra, who):
     """Length goes with gender, grey with age, curl shows less the shorter the hair."""
     female, age, tone = who["gender"], who["age"], who["skin_tone"]
-    length = _unit(z["hair_length"], mix_gender(female, 0.12, 0.66), mix_gender(female, 0.09, 0.2))
+    length = _unit(z["hair_length"], mix_gender(female, 0.12, 0.7), mix_gender(female, 0.08, 0.18))
     grey = np.clip(2.6 * (age - 0.52) + 0.35 * z["hair_grey"] * (age > 0.4), 0, 1)
     color = ndtr(z["hair_color"]) * (1 - 0.65 * tone)
     curl = _unit(z["curl"], 0.3 + 0.25 * tone, 0.24 * (0.35 + 0.65 * np.clip(length / 0.35, 0, 1)))
@@ -206,6 +206,6 @@ def _surroundings(z):
         "light_warmth": _unit(z["light_warmth"], 0.5, 0.2),
         "background_mean": _unit(z["background_mean"], 0.52, 0.22),
         "background_std": _unit(z["background_std"], 0.35, 0.22),
-        "background_saturation": ndtr(z["background_saturation"]) ** 1.5,
+        "background_saturation": 0.8 * ndtr(z["background_saturation"]) ** 1.6,
         "clothes_lightness": _unit(z["clothes_lightness"], 0.5, 0.25),
     }

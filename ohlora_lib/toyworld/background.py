@@ -2,18 +2,20 @@
 
 import colorsys
 
+import cv2
 import numpy as np
 
 from ohlora_lib.toyworld.canvas import (
     BACKGROUND,
-    LUMINANCE,
     curve,
     mix,
     noise,
     smoothstep,
     stream,
+    unit_rgb,
 )
 
+GRID = 128  # pixels of the background's pattern
 KINDS = ("gradient", "bokeh", "two tones", "texture", "window")
 CLOTHES = ("crew", "v", "shirt", "turtleneck")
 
@@ -24,9 +26,9 @@ def pick(kinds, value):
 
 
 def hue_colour(hue, saturation, mean):
-    """A colour (3,) of a hue whose mean of R, G and B is `mean`, as far as it stays in 0..1."""
-    tint = np.float32(colorsys.hsv_to_rgb(hue, saturation, 1.0))
-    tint = tint * np.float32(mean) / (tint @ LUMINANCE)
+    """A colour (3, 1, 1) of a hue whose mean of R, G and B is `mean`, as far as it stays in 0..1."""
+    tint = unit_rgb(*colorsys.hsv_to_rgb(hue, saturation, 1.0))
+    tint = tint * np.float32(mean) / tint.mean()
     over = max(tint.max() - 1, 0)
     return mix(tint, np.float32(mean), over / max(tint.max() - mean, 1e-6)) if over else tint
 
@@ -34,39 +36,40 @@ def hue_colour(hue, saturation, mean):
 def paint_background(canvas, a, seed):
     """Fill the picture: mean and spread of the upper half follow the attributes (class background)."""
     rng = stream(seed, "background")
-    pattern = _pattern(canvas, pick(KINDS, a.background_kind), rng)
-    upper = pattern[: canvas.side // 2]
+    pattern = _pattern(pick(KINDS, a.background_kind), rng)
+    upper = pattern[: GRID // 2]
     pattern = (pattern - upper.mean()) / max(upper.std(), 1e-3)
     mean = 0.1 + 0.78 * a.background_mean
     spread = 0.005 + 0.16 * a.background_std * (0.45 + 0.55 * min(mean, 1 - mean) / 0.5)
     light = np.clip(mean + spread * np.clip(pattern, -2.6, 2.6), 0.02, 0.98)
-    saturation = a.background_saturation * 0.75
+    saturation = a.background_saturation * 0.5
     shades = np.linspace(0, 1, 17)
     turned = rng.uniform(-0.08, 0.08)
     colours = [hue_colour((a.background_hue + turned * s) % 1, saturation, s) for s in shades]
-    stacked = np.stack(colours)
-    canvas.colour[:] = np.stack([np.interp(light, shades, stacked[:, i]) for i in range(3)], -1)
+    for plane, values in zip(canvas.colour, np.stack(colours, 1), strict=True):
+        coarse = np.interp(light, shades, values.ravel()).astype(np.float32)
+        plane[:] = cv2.resize(coarse, plane.shape, interpolation=cv2.INTER_LINEAR)
     canvas.classes[:] = BACKGROUND
 
 
-def _pattern(canvas, kind, rng):
-    """A pattern (side, side) of arbitrary scale."""
-    x, y = np.meshgrid(*2 * [(np.arange(canvas.side, dtype=np.float32) + 0.5) / canvas.side])
+def _pattern(kind, rng):
+    """A pattern (GRID, GRID) of arbitrary scale; all are soft, so a coarse grid serves any size."""
+    x, y = np.meshgrid(*2 * [(np.arange(GRID, dtype=np.float32) + 0.5) / GRID])
     angle = rng.uniform(0, 2 * np.pi)
     along = np.cos(angle) * x + np.sin(angle) * y
     if kind == "gradient":
         return along + 0.6 * np.exp(-((x - 0.5) ** 2 + (y - 0.4) ** 2) / 0.12)
     if kind == "bokeh":
-        return _bokeh(canvas, x, y, rng) + 0.5 * along
+        return _bokeh(x, y, rng) + 0.5 * along
     if kind == "two tones":
         return smoothstep(-0.03, 0.03, along - np.cos(angle) * 0.5 - np.sin(angle) * 0.4) + 0.2 * y
     if kind == "texture":
         return noise(rng, x.shape, (3, 3)) + 0.5 * noise(rng, x.shape, (8, 8))
     bars = smoothstep(0.25, 0.75, 0.5 + 0.5 * np.cos(2 * np.pi * (x * 2.2 + rng.uniform())))
-    return canvas.blur((bars * (0.6 + y)).astype(np.float32), 0.035) + 0.4 * along
+    return cv2.GaussianBlur(bars * (0.6 + y), (0, 0), 0.035 * GRID) + 0.4 * along
 
 
-def _bokeh(canvas, x, y, rng):
+def _bokeh(x, y, rng):
     """Soft discs of light."""
     light = noise(rng, x.shape, (3, 3)) * 0.35
     for _ in range(16):
@@ -105,9 +108,8 @@ def _cloth(canvas, colour, mask, a, middle, rng):
     x = (np.arange(canvas.side, dtype=np.float32) + 0.5) / canvas.side - middle
     folds = 0.06 * noise(rng, mask[part].shape, (3, 9))
     light = np.clip(0.92 + 0.25 * a.light * x / 0.4 - 0.35 * np.abs(x) ** 1.5 + folds, 0.3, 1.2)
-    fabric = np.clip(colour * light[..., None], 0, 1)
-    alpha = mask[part][..., None]
-    canvas.colour[part] += alpha * (fabric - canvas.colour[part])
+    fabric = np.clip(colour * light, 0, 1)
+    canvas.colour[:, part] += mask[part] * (fabric - canvas.colour[:, part])
 
 
 def _collar(canvas, kind, colour, edges, middle, rise):

@@ -30,7 +30,6 @@ CLASS_NAMES = (
 )
 
 PIVOT = np.array([0.5, 0.52])  # the head rolls about this point, between eyes and nose
-LUMINANCE = np.array([1, 1, 1], np.float32) / 3  # the scores read the plain mean of R, G and B
 
 
 def stream(seed, part):
@@ -41,7 +40,7 @@ def stream(seed, part):
 
 @dataclass
 class Canvas:
-    """A view of the picture: colour (h, w, 3) float32 in 0..1, classes (h, w) uint8, coordinates (h, w)."""
+    """A view of the picture: colour (3, h, w) float32 in 0..1, classes (h, w) uint8, coordinates (h, w)."""
 
     colour: np.ndarray
     classes: np.ndarray
@@ -56,12 +55,12 @@ class Canvas:
     def blank(cls, side, roll):
         """A square canvas of `side` pixels for a head rolled by `roll` radians (clockwise)."""
         centre = (np.arange(side, dtype=np.float32) + 0.5) / side
-        dx, dy = np.meshgrid(centre - PIVOT[0], centre - PIVOT[1])
+        dx, dy = np.meshgrid(centre - np.float32(PIVOT[0]), centre - np.float32(PIVOT[1]))
         cos, sin = np.float32(np.cos(roll)), np.float32(np.sin(roll))
         x, y = cos * dx + sin * dy, cos * dy - sin * dx
         x += np.float32(PIVOT[0])
         y += np.float32(PIVOT[1])
-        colour = np.zeros((side, side, 3), np.float32)
+        colour = np.zeros((3, side, side), np.float32)
         return cls(colour, np.zeros((side, side), np.uint8), x, y, side, roll)
 
     def rolled(self, points):
@@ -75,7 +74,7 @@ class Canvas:
         left, top = np.maximum(np.floor(corners.min(0)).astype(int) - (self.left, self.top), 0)
         right, bottom = np.ceil(corners.max(0)).astype(int) - (self.left, self.top)
         rows, columns = slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
-        views = (a[rows, columns] for a in (self.colour, self.classes, self.x, self.y))
+        views = (a[..., rows, columns] for a in (self.colour, self.classes, self.x, self.y))
         return Canvas(*views, self.side, self.roll, self.top + top, self.left + left)
 
     def step(self, distance):
@@ -101,9 +100,17 @@ class Canvas:
         return mask.astype(np.float32) * np.float32(min(1.0, pixels) / 255)
 
     def blur(self, mask, radius):
-        """Gaussian blur, `radius` (standard deviation) in frame units."""
+        """Gaussian blur, `radius` (standard deviation) in frame units; a wide one on a coarser grid."""
         sigma = max(radius * self.side, 0.01)
-        return cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        coarse = 4 if sigma > 8 else 2 if sigma > 4 else 1
+        if min(mask.shape) < 4 * coarse:
+            coarse = 1
+        small = mask
+        if coarse > 1:
+            shape = tuple(-(-n // coarse) for n in mask.shape[::-1])
+            small = cv2.resize(mask, shape, interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), sigma / coarse, borderType=cv2.BORDER_REPLICATE)
+        return small if coarse == 1 else cv2.resize(small, mask.shape[::-1])
 
     def shifted(self, mask, dx, dy):
         """A mask moved by (dx, dy) frame units, for shadows."""
@@ -111,24 +118,29 @@ class Canvas:
         return cv2.warpAffine(mask, move, mask.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
 
     def displaced(self, values, dx, dy, nearest=False):
-        """Values (h, w[, 3]) read `dx`, `dy` frame units (numbers or (h, w)) beside each pixel."""
+        """Values (h, w) read `dx`, `dy` frame units (numbers or (h, w)) beside each pixel."""
         columns, rows = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in values.shape[1::-1]))
         columns, rows = columns + dx * self.side, rows + dy * self.side
         how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
         columns, rows = columns.astype(np.float32), rows.astype(np.float32)
         return cv2.remap(values, columns, rows, how, borderMode=cv2.BORDER_REFLECT)
 
+    def crop(self, mask):
+        """The part of a whole picture's mask that this view shows."""
+        height, width = self.classes.shape
+        return mask[self.top : self.top + height, self.left : self.left + width]
+
     def paint(self, colour, alpha, label=None):
-        """Lay a colour (3,) or (h, w, 3) over the picture; where it covers most, set the class."""
-        alpha3 = np.asarray(alpha, np.float32)[..., None]
-        self.colour += alpha3 * (np.asarray(colour, np.float32) - self.colour)
+        """Lay a colour (3, 1, 1) or (3, h, w) over the picture; where it covers most, set the class."""
+        for plane, value in zip(self.colour, colour, strict=True):
+            plane += alpha * (value - plane)
         if label is not None:
             self.classes[alpha > 0.5] = label
 
     def tint(self, factor, alpha):
-        """Multiply the picture by a factor (3,) where alpha is 1 (shadows, blush)."""
-        alpha3 = np.asarray(alpha, np.float32)[..., None]
-        self.colour *= 1 - alpha3 * (1 - np.asarray(factor, np.float32))
+        """Multiply the picture by a factor (3,) or (3, 1, 1) where alpha is 1 (shadows, blush)."""
+        for plane, value in zip(self.colour, factor, strict=True):
+            plane *= 1 - alpha * (1 - value)
 
 
 def mix(a, b, t):
@@ -148,15 +160,19 @@ def bump(x, y, cx, cy, sx, sy):
 
 
 def ramp(stops, t):
-    """Colour (..., 3) at position t in 0..1 on a ramp of n evenly spaced colours (n, 3)."""
-    stops = np.asarray(stops, np.float32)
+    """Colour (3, 1, 1) at position t in 0..1 on a ramp of n evenly spaced colours (n, 3)."""
     position = np.linspace(0, 1, len(stops))
-    return np.stack([np.interp(t, position, stops[:, i]) for i in range(3)], -1).astype(np.float32)
+    return unit_rgb(*(np.interp(t, position, np.asarray(stops)[:, i]) for i in range(3)))
+
+
+def unit_rgb(*values):
+    """A colour (3, 1, 1) float32 from red, green and blue in 0..1: it spreads over masks (h, w)."""
+    return np.array(values, np.float32).reshape(3, 1, 1)
 
 
 def rgb(*values):
-    """sRGB bytes to the canvas's 0..1 floats."""
-    return np.array(values, np.float32) / 255
+    """A colour (3, 1, 1) from sRGB bytes."""
+    return unit_rgb(*values) / 255
 
 
 def curve(points, samples=64, closed=False):
@@ -174,6 +190,12 @@ def curve(points, samples=64, closed=False):
     a, b, c, d = p[i], p[i + 1], p[i + 2], p[i + 3]
     cubic = (3 * (b - c) + d - a) * t**3 + (2 * a - 5 * b + 4 * c - d) * t**2
     return 0.5 * (cubic + (c - a) * t + 2 * b)
+
+
+def look_up(table, x, y):
+    """A square table's values (h, w) where it is spread over the whole frame."""
+    scale = np.float32(table.shape[0] - 1)
+    return cv2.remap(table, x * scale, y * scale, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 def noise(rng, shape, cells):

@@ -11,6 +11,7 @@ from ohlora_lib.toyworld.canvas import (
     rgb,
     smoothstep,
     stream,
+    unit_rgb,
 )
 from ohlora_lib.toyworld.face import shadow_colour, skin_colour
 
@@ -34,7 +35,7 @@ class Eye:
         self.t = self.head_x * np.float32(side / head.eye_half)
         tilt = 0.003 + 0.009 * (a.eye_tilt - 0.25)
         self.y = self.part.y - np.float32(head.eye_y) + np.float32(tilt) * self.t
-        opening = 0.016 + 0.058 * a.eyes
+        opening = 0.015 + 0.061 * a.eyes
         self.upper, self.lower = 0.66 * opening, 0.34 * opening
         open_ = np.maximum(1 - self.t**2, 0)
         self.top = -np.float32(self.upper) * open_**0.62 * (1 - 0.08 * self.t)
@@ -72,22 +73,21 @@ def _ball(eye, a, rng):
     """White of the eye with its lid's shadow, iris, pupil, catchlights, tear duct."""
     part, t, y = eye.part, eye.t, eye.y
     white = mix(rgb(246, 243, 240), rgb(238, 228, 214), a.age)
-    shade = np.clip(1 - 0.28 * t**2 - 0.5 * np.exp(-(((y - eye.top) / 0.011) ** 2)), 0.2, 1)[
-        ..., None
-    ]
-    colour = white * mix(np.float32([0.62, 0.55, 0.56]), 1, shade)
-    duct = bump(t, y, -0.96, 0.002, 0.16, 0.008)[..., None]
+    shade = np.clip(1 - 0.28 * t**2 - 0.5 * np.exp(-(((y - eye.top) / 0.011) ** 2)), 0.2, 1)
+    colour = white * mix(unit_rgb(0.62, 0.55, 0.56), 1, shade)
+    duct = bump(t, y, -0.96, 0.002, 0.16, 0.008)
     colour = mix(colour, rgb(214, 138, 128), duct * 0.9)
     colour = _iris(eye, a, colour, rng)
     part.paint(colour, eye.mask)
 
 
 def _iris(eye, a, colour, rng):
-    """The iris over the white `colour` (h, w, 3)."""
+    """The iris over the white `colour` (3, h, w)."""
     part = eye.part
-    radius = np.float32(0.0268 + 0.003 * (a.eye_size - 0.5))
+    radius = np.float32(0.0282 + 0.003 * (a.eye_size - 0.5) + 0.0022 * a.gender)
     x = eye.head_x * np.float32(0.97) - np.float32(0.014 * a.gaze)
-    y = eye.y + np.float32(0.004 + 0.1 * (eye.upper - 0.03))
+    middle = 0.5 * (eye.lower - eye.upper) - 0.12 * (eye.upper + eye.lower - 0.05)
+    y = eye.y - np.float32(middle)
     r = np.hypot(x, y) / radius
     angle = np.arctan2(y, x)
     streaks = sum(
@@ -95,14 +95,14 @@ def _iris(eye, a, colour, rng):
     )
     base = ramp(IRIS_STOPS, a.iris)
     glow = np.clip(0.62 + 0.42 * y / radius, 0.25, 1.2) + 0.07 * streaks * (r - 0.35)
-    iris = base * (0.55 + 0.85 * glow)[..., None]
-    inner = np.exp(-(((r - 0.5) / 0.16) ** 2))[..., None]
-    iris = mix(iris, iris * np.float32([1.5, 1.25, 0.95]), inner * 0.4)
-    iris = iris * (1 - 0.72 * smoothstep(0.74, 1.0, r))[..., None]
+    iris = base * (0.55 + 0.85 * glow)
+    inner = np.exp(-(((r - 0.5) / 0.16) ** 2))
+    iris = mix(iris, iris * unit_rgb(1.5, 1.25, 0.95), inner * 0.4)
+    iris = iris * (1 - 0.72 * smoothstep(0.74, 1.0, r))
     lid = np.exp(-(((eye.y - eye.top) / 0.012) ** 2))
-    iris = iris * (1 - 0.5 * lid)[..., None]
-    iris = mix(iris, rgb(12, 9, 10), part.step((0.42 - r) * radius)[..., None])
-    colour = mix(colour, iris, part.blur(part.step((1 - r) * radius), 0.0012)[..., None])
+    iris = iris * (1 - 0.5 * lid)
+    iris = mix(iris, rgb(12, 9, 10), part.step((0.42 - r) * radius))
+    colour = mix(colour, iris, part.blur(part.step((1 - r) * radius), 0.0012))
     return _catchlights(part, a, colour, x, y, radius)
 
 
@@ -111,8 +111,8 @@ def _catchlights(part, a, colour, x, y, radius):
     side = 0.36 if a.light > 0 else -0.36
     main = part.step((0.27 - np.hypot(x / radius - side, y / radius + 0.4)) * radius)
     faint = bump(x / radius, y / radius, -side * 1.1, 0.52, 0.22, 0.16)
-    colour = mix(colour, np.float32([1, 1, 1]), 0.3 * faint[..., None])
-    return mix(colour, np.float32([1, 1, 1]), 0.95 * main[..., None])
+    colour = mix(colour, unit_rgb(1, 1, 1), 0.3 * faint)
+    return mix(colour, unit_rgb(1, 1, 1), 0.95 * main)
 
 
 def _lids(eye, a):
@@ -121,9 +121,9 @@ def _lids(eye, a):
     inside = smoothstep(1.25, 0.75, np.abs(t))
     gap = 0.0155 - 0.05 * eye.upper + 0.005 * (t > 0) * t
     crease = np.exp(-(((y - eye.top + gap) / 0.0038) ** 2)) * inside
-    part.tint(shadow_colour(np.ones(3, np.float32)) * 0.85, crease * (0.62 + 0.2 * a.gender))
+    part.tint(shadow_colour(unit_rgb(1, 1, 1)) * 0.85, crease * (0.62 + 0.2 * a.gender))
     shine = np.exp(-(((y - eye.top + gap * 0.5) / 0.004) ** 2)) * smoothstep(0.9, 0.3, np.abs(t))
-    part.paint(mix(skin_colour(a), np.ones(3, np.float32), 0.3), shine * 0.25)
+    part.paint(mix(skin_colour(a), unit_rgb(1, 1, 1), 0.3), shine * 0.25)
     wet = np.exp(-(((y - eye.bottom - 0.0012) / 0.0022) ** 2)) * smoothstep(1.05, 0.8, np.abs(t))
     part.paint(mix(skin_colour(a), rgb(240, 170, 160), 0.5), wet * 0.6)
     low = np.exp(-(((y - eye.bottom - 0.005) / 0.0028) ** 2)) * smoothstep(-0.9, 0.8, t)
@@ -141,7 +141,7 @@ def _lashes(eye, a):
         heavy * (0.55 + 0.45 * smoothstep(-1, 0.7, t)) * smoothstep(1.06 + 0.2 * a.makeup, 0.9, t)
     )
     band = np.minimum(y - line + thick, line + np.float32(0.0014) - y)
-    band = np.minimum(band, (t + 1.0) * 0.05)
+    band = np.minimum(band, np.minimum(t + 1.0, 1.06 + 0.13 * a.makeup - t) * 0.05)
     part.paint(dark, part.step(band) * (0.7 + 0.3 * a.gender))
     length = (0.004 + 0.011 * a.gender * (0.5 + a.makeup)) * smoothstep(-0.9, 0.6, t)
     rise = np.clip((line - y) / np.maximum(length, 1e-4), 0, 1)
@@ -164,8 +164,9 @@ def paint_brows(canvas, head, a, hair_base):
         thick = mix(0.0125, 0.0085, a.gender) * (0.6 + 0.8 * a.brow_thickness)
         thick = thick * smoothstep(-0.08, 0.16, t) * (1 - 0.78 * smoothstep(0.4, 1.05, t))
         inside = np.minimum(thick - np.abs(part.y - middle), np.minimum(t, 1 - t) * 0.1)
-        strokes = np.sin((x * 1.0 + (part.y - middle) * (0.4 + t)) * 900) * 0.14
-        soft = smoothstep(-0.0035, 0.0045, inside + 0.001 * strokes)
+        lean = (x + (part.y - middle) * (0.5 + t)) * 330
+        strokes = (np.sin(lean) + np.sin(lean * 1.73 + 1) + np.sin(lean * 2.6 + 4)) * 0.055
+        soft = smoothstep(-0.0035, 0.005, inside + 0.004 * strokes)
         thin = 0.72 + 0.28 * smoothstep(0, 0.3, t)
         part.paint(colour, soft * np.clip(0.84 * thin + strokes, 0, 1))
         part.classes[part.step(inside) > 0.5] = LEFT_BROW + (side > 0)

@@ -1,5 +1,6 @@
 """Skin: neck, ears, the face with its modelled light, nose, age and beard."""
 
+import cv2
 import numpy as np
 
 from ohlora_lib.toyworld.canvas import (
@@ -14,8 +15,8 @@ from ohlora_lib.toyworld.canvas import (
     rgb,
     smoothstep,
     stream,
+    unit_rgb,
 )
-from ohlora_lib.toyworld.head import face_outline
 
 SKIN_STOPS = (
     np.array(
@@ -34,7 +35,7 @@ SKIN_STOPS = (
 
 
 def skin_colour(a):
-    """Base colour (3,) of a face's skin in soft light."""
+    """Base colour (3, 1, 1) of a face's skin in soft light."""
     base = ramp(SKIN_STOPS, a.skin_tone)
     pink, golden = rgb(255, 244, 244), rgb(252, 247, 228)
     return base * mix(pink, golden, a.skin_warmth)
@@ -42,44 +43,41 @@ def skin_colour(a):
 
 def shadow_colour(base):
     """What the same skin looks like in shadow: warmer, since light travels through it."""
-    return base * np.float32([0.66, 0.48, 0.43])
+    return base * unit_rgb(0.68, 0.49, 0.44)
 
 
 def light_direction(a):
     """Unit vector (x, y, z) toward the light: from above, in front, and from one side."""
-    direction = np.array([0.75 * a.light, -0.55, 0.85])
+    direction = np.array([1.0 * a.light, -0.55, 0.85])
     return (direction / np.linalg.norm(direction)).astype(np.float32)
 
 
-def paint_neck(canvas, head, a):
-    """Neck and its shadow under the chin; class background, as LaPa labels the face only."""
+def paint_neck(canvas, head, a, face_mask):
+    """Neck with the chin's shadow, before the face; class background, as LaPa labels the face only.
+
+    Gives its mask (h, w).
+    """
     middle = head.across(0, -0.02)
-    width = mix(0.148, 0.112, a.gender)
-    top, low = head.chin_y - 0.16, 1.05
-    side = [(width * 1.02, top), (width * 0.96, 0.84), (width, 0.9), (width * 1.5, 0.97)]
-    side += [(width * 3.4, low)]
+    width = mix(0.146, 0.102, a.gender)
+    side = [(width * 1.02, head.chin_y - 0.16), (width * 0.96, 0.84), (width, 0.9)]
+    side += [(width * 1.5, 0.97), (width * 3.4, 1.05)]
     right = curve([(middle + x, y) for x, y in side], 40)
     left = right[::-1] * [-1, 1] + [2 * middle, 0]
     mask = canvas.polygon(np.vstack([right, left]))
-    base = skin_colour(a)
-    around = (canvas.x - middle) / width
-    lit = 0.62 - 0.3 * around**2 + 0.28 * a.light * around
-    canvas.paint(mix(shadow_colour(base), base, np.clip(lit, 0, 1)[..., None]), mask, BACKGROUND)
-    _collarbones(canvas, middle, mask, a)
+    part = canvas.part(0, head.chin_y - 0.17, 1, 1.1)
+    _shade_neck(part, a, middle, width, part.crop(mask), part.crop(face_mask))
     return mask
 
 
-def _collarbones(canvas, middle, neck, a):
-    """Two soft tendons toward the pit of the neck."""
-    dx = np.abs(canvas.x - middle)
-    tendon = np.exp(-(((dx - 0.03 - 0.45 * (0.97 - canvas.y)) / 0.012) ** 2))
-    canvas.tint([0.86, 0.76, 0.73], neck * tendon * smoothstep(0.86, 0.95, canvas.y) * 0.6)
-
-
-def shade_neck(canvas, face_mask, neck_mask):
-    """The chin's shadow on the neck, before the face is painted over it."""
-    shadow = canvas.blur(canvas.shifted(face_mask, 0, 0.045), 0.016)
-    canvas.tint([0.62, 0.43, 0.4], neck_mask * shadow * 0.85)
+def _shade_neck(part, a, middle, width, mask, face_mask):
+    base = skin_colour(a)
+    around = (part.x - middle) / width
+    lit = 0.62 - 0.3 * around**2 + 0.28 * a.light * around
+    part.paint(mix(shadow_colour(base), base, np.clip(lit, 0, 1)), mask, BACKGROUND)
+    tendon = np.exp(-(((np.abs(part.x - middle) - 0.03 - 0.45 * (0.97 - part.y)) / 0.012) ** 2))
+    part.tint([0.86, 0.76, 0.73], mask * tendon * smoothstep(0.86, 0.95, part.y) * 0.6)
+    shadow = part.blur(part.shifted(face_mask, 0, 0.045), 0.016)
+    part.tint([0.62, 0.43, 0.4], mask * shadow * 0.85)
 
 
 def paint_ears(canvas, head, a):
@@ -90,28 +88,24 @@ def paint_ears(canvas, head, a):
             continue  # the far ear is hidden
         x = head.across(side * (head.half_width + 0.006), -0.005) + side * 0.004
         part = canvas.part(x - 0.06, 0.4, x + 0.06, 0.64)
-        u, v = (part.x - x) * side, part.y - 0.522
-        u = u - 0.25 * (-v)  # the upper ear leans outward
-        radius = np.hypot(u / 0.026, v / (0.068 - 0.012 * (v > 0)))
+        u, v = (part.x - x) * side, part.y - 0.515
+        u = u + 0.16 * v  # the upper ear leans outward
+        radius = np.hypot(u / 0.021, v / (0.062 - 0.008 * (v > 0)))
         mask = part.step((1 - radius) * 0.03)
         inner = bump(u, v, -0.002, -0.008, 0.012, 0.03) * 0.75
         rim = np.exp(-(((radius - 0.82) / 0.14) ** 2)) * 0.25
-        tone = np.clip(0.72 - inner + rim + 0.2 * side * a.light, 0, 1)[..., None]
-        reddish = base * np.float32([1.0, 0.9, 0.88])
+        tone = np.clip(0.72 - inner + rim + 0.2 * side * a.light, 0, 1)
+        reddish = base * unit_rgb(1.0, 0.9, 0.88)
         part.paint(mix(shadow_colour(base), reddish, tone), mask, SKIN)
 
 
-def paint_face(canvas, head, a, seed):
-    """The modelled face (class skin), with its nose (class nose); gives its mask (h, w)."""
-    mask = canvas.polygon(face_outline(head, a))
+def paint_face(canvas, head, a, seed, mask):
+    """The modelled face (class skin) inside its mask (h, w)."""
     part = canvas.part(0.14, 0.1, 0.86, 0.9)
-    rows = slice(part.top - canvas.top, part.top - canvas.top + part.x.shape[0])
-    columns = slice(part.left - canvas.left, part.left - canvas.left + part.x.shape[1])
-    inside = mask[rows, columns]
+    inside = part.crop(mask)
     lit = _light(part, head, a)
     part.paint(_skin_tones(lit, part, head, a, stream(seed, "skin")), inside, SKIN)
     _blush(part, head, a, inside)
-    return mask
 
 
 def _relief(part, head, a):
@@ -121,13 +115,13 @@ def _relief(part, head, a):
     across = (x - middle) / np.float32(head.half_width * 1.06)
     down = (y - 0.47) / np.float32(0.4)
     round_ = 0.19 * np.sqrt(np.maximum(1.02 - across**2 * 0.97 - 0.55 * down**2, 0.01))
-    bony = mix(1.25, 0.8, a.gender)
-    hills = [(0.0, head.brow_y + 0.012, 0.15, 0.15, 0.02, 0.007 * bony)]
-    hills += [(0.0, head.chin_y - 0.05, 0.165, 0.05, 0.04, 0.016)]
-    hills += [(0.0, head.mouth_y + 0.005, 0.165, 0.09, 0.05, 0.016)]
+    bony = mix(1.0, 0.35, a.gender)
+    hills = [(0.0, head.brow_y + 0.004, 0.15, 0.16, 0.026, 0.006 * bony)]
+    hills += [(0.0, head.chin_y - 0.05, 0.165, 0.05, 0.04, 0.011)]
+    hills += [(0.0, head.mouth_y + 0.005, 0.165, 0.1, 0.055, 0.012)]
     for side in (-1, 1):
-        hills += [(side * 0.135, 0.56, 0.115, 0.06, 0.05, 0.013 + 0.01 * a.smile)]
-        hills += [(side * head.eye_x * 0.96, head.eye_y + 0.002, 0.14, 0.055, 0.035, -0.012)]
+        hills += [(side * 0.135, 0.56, 0.115, 0.07, 0.06, 0.008 + 0.007 * a.smile)]
+        hills += [(side * head.eye_x * 0.96, head.eye_y + 0.002, 0.14, 0.06, 0.036, -0.008)]
     for hx, hy, depth, sx, sy, height in hills:
         round_ += np.float32(height) * bump(x, y, np.float32(head.across(hx, depth)), hy, sx, sy)
     return round_ + _nose_relief(part, head, a)
@@ -139,15 +133,16 @@ def _nose_relief(part, head, a):
     base = head.nose_y
     grow = smoothstep(head.eye_y - 0.03, base - 0.02, y)
     end = 1 - smoothstep(base - 0.016, base + 0.012, y)
+    end = end * smoothstep(head.brow_y, head.eye_y + 0.02, y)
     ridge_x = head.across(0, FEATURE_RIDGE + 0.07 * grow)
     wide = 1 + 0.5 * (a.nose_width - 0.5) - 0.1 * a.gender
-    ridge = np.exp(-(((x - ridge_x) / (np.float32(0.019 * wide) + 0.012 * grow)) ** 2))
-    height = (0.014 + 0.034 * grow) * ridge * end
+    ridge = np.exp(-(((x - ridge_x) / (np.float32(0.021 * wide) + 0.012 * grow)) ** 2))
+    height = (0.01 + 0.024 * grow) * ridge * end
     tip_x = head.across(0, 0.215)
-    height = height + 0.013 * bump(x, y, tip_x, base - 0.026, 0.024 * wide, 0.02)
+    height = height + 0.012 * bump(x, y, tip_x, base - 0.026, 0.024 * wide, 0.02)
     for side in (-1, 1):
         wing = head.across(side * 0.033 * wide, 0.175)
-        height = height + 0.014 * bump(x, y, wing, base - 0.017, 0.013, 0.015)
+        height = height + 0.010 * bump(x, y, wing, base - 0.016, 0.014, 0.015)
     return height
 
 
@@ -156,8 +151,9 @@ FEATURE_RIDGE = 0.155  # Z of the nose's bridge between the eyes
 
 def _light(part, head, a):
     """Light (h, w), about 0 in shadow to 1 facing the light; and a gloss for highlights."""
-    height = part.blur(_relief(part, head, a), 0.0035)
-    rows, columns = np.gradient(height * part.side)
+    height = part.blur(_relief(part, head, a), 0.0045)
+    step = {"ksize": 1, "scale": 0.5 * part.side}
+    columns, rows = (cv2.Sobel(height, -1, dx, 1 - dx, **step) for dx in (1, 0))
     z = 1 / np.sqrt(1 + rows**2 + columns**2)
     # gradients are per pixel along the frame; the light, too, stays in the frame when the head rolls
     direction = light_direction(a)
@@ -166,15 +162,15 @@ def _light(part, head, a):
 
 
 def _skin_tones(lit, part, head, a, rng):
-    """Colour (h, w, 3) of lit skin: shadow, base and light, warmed where light turns to shadow."""
+    """Colour (3, h, w) of lit skin: shadow, base and light, warmed where light turns to shadow."""
     base = skin_colour(a)
     blotches = noise(rng, lit.shape, (9, 9)) * np.float32(0.012 + 0.02 * max(a.age - 0.4, 0))
-    t = smoothstep(0.12, 0.98, lit + blotches)[..., None]
+    t = smoothstep(-0.12, 0.97, lit + blotches)
     colour = mix(shadow_colour(base), base, np.clip(t * 1.35, 0, 1))
-    light = mix(base, np.float32([1.0, 0.97, 0.93]), 0.34 - 0.12 * a.skin_tone)
-    colour = mix(colour, light, smoothstep(0.72, 1.02, lit)[..., None] * 0.85)
-    turning = (np.exp(-(((lit - 0.42) / 0.16) ** 2)) * 0.1)[..., None]
-    return colour * (1 - turning * np.float32([0.0, 0.75, 0.9]))
+    light = mix(base, unit_rgb(1.0, 0.97, 0.93), 0.34 - 0.12 * a.skin_tone)
+    colour = mix(colour, light, smoothstep(0.72, 1.02, lit) * 0.85)
+    turning = np.exp(-(((lit - 0.42) / 0.16) ** 2)) * 0.06
+    return colour * (1 - turning * unit_rgb(0.0, 0.75, 0.9))
 
 
 def _blush(part, head, a, inside):
@@ -195,7 +191,7 @@ def paint_nose(canvas, head, a):
     part.classes[part.polygon(_nose_outline(head, wide)) > 0.5] = NOSE
     shade = shadow_colour(skin_colour(a)) * 0.55
     under = bump(part.x, part.y, head.across(0, 0.19), base + 0.01, 0.034 * wide, 0.008)
-    part.tint([0.72, 0.58, 0.56], under * 0.6)
+    part.tint([0.74, 0.6, 0.58], under * 0.45)
     for side in (-1, 1):
         x = head.across(side * 0.0175 * wide, 0.195)
         u, v = part.x - x, part.y - (base - 0.0035) - side * (part.x - x) * -0.35
@@ -210,7 +206,7 @@ def paint_nose(canvas, head, a):
     gloss = bump(
         part.x, part.y, head.across(0.006 * np.sign(a.light), 0.225), base - 0.029, 0.008, 0.007
     )
-    part.paint(np.float32([1, 0.97, 0.94]), gloss * (0.4 - 0.1 * a.skin_tone))
+    part.paint(unit_rgb(1, 0.97, 0.94), gloss * (0.4 - 0.1 * a.skin_tone))
 
 
 def _nose_outline(head, wide):
@@ -227,22 +223,22 @@ def _nose_outline(head, wide):
 def paint_age(canvas, head, a):
     """Folds and wrinkles that come with age, drawn as soft dark lines with a lit side."""
     strength = smoothstep(0.35, 1.0, a.age)
-    fold = 0.25 * (0.35 + a.smile) + strength
+    fold = 0.12 * (0.35 + a.smile) + 0.9 * strength
     part = canvas.part(0.18, 0.18, 0.82, 0.86)
-    _crease(part, _nasolabial(head, a), 0.006, 0.3 * fold, 0.005)
+    _crease(part, _nasolabial(head, a), 0.008, 0.45 * fold, 0.007)
     if strength <= 0.01:
         return
-    _crease(part, _forehead(head), 0.0045, 0.5 * strength, 0.003)
-    _crease(part, _crows_feet(head), 0.003, 0.55 * strength, 0.002)
-    _crease(part, _eye_bags(head), 0.006, 0.6 * strength, 0.004)
-    _crease(part, _marionette(head), 0.005, 0.5 * strength, 0.004)
+    _crease(part, _forehead(head), 0.006, 0.34 * strength, 0.005)
+    _crease(part, _crows_feet(head), 0.004, 0.4 * strength, 0.0035)
+    _crease(part, _eye_bags(head), 0.007, 0.42 * strength, 0.006)
+    _crease(part, _marionette(head), 0.006, 0.4 * strength, 0.006)
 
 
 def _crease(part, curves, width, amount, soft):
     """Darken along curves and lighten just below them."""
     lines = part.blur(part.lines(curves, width), soft)
     part.tint([0.66, 0.5, 0.46], lines * amount)
-    part.paint(np.float32([1, 0.95, 0.9]), part.shifted(lines, 0, 0.007) * amount * 0.16)
+    part.paint(unit_rgb(1, 0.95, 0.9), part.shifted(lines, 0, 0.007) * amount * 0.16)
 
 
 def _mirrored(head, points, depth=0.15):
@@ -289,8 +285,10 @@ def paint_beard(canvas, head, a, seed):
     part = canvas.part(0.2, 0.55, 0.8, 0.9)
     x, y = np.abs(head.along(part.x, 0.14, 1.2)), part.y
     low = smoothstep(0.6, 0.72, y + 0.35 * (x - 0.12))
-    jaw = low * smoothstep(0.05, 0.09, x + 0.55 * np.maximum(y - head.mouth_y - 0.045, 0))
-    lip = (1 - smoothstep(0.07, 0.092, x)) * smoothstep(head.nose_y + 0.008, head.nose_y + 0.03, y)
+    jaw = low * smoothstep(0.05, 0.085, x + 1.6 * np.maximum(y - head.mouth_y - 0.05, 0))
+    lip = (1 - smoothstep(0.055, 0.1, x + 0.5 * (head.mouth_y - y))) * smoothstep(
+        head.nose_y + 0.004, head.nose_y + 0.045, y
+    )
     lip = lip * (1 - smoothstep(head.mouth_y - 0.012, head.mouth_y + 0.006, y))
     corner = bump(x, y, 0.092, head.mouth_y + 0.02, 0.018, 0.05)
     area = np.clip(np.maximum(np.maximum(jaw, lip), corner), 0, 1)
@@ -299,4 +297,4 @@ def paint_beard(canvas, head, a, seed):
     full = smoothstep(0.25, 0.75, a.beard)
     alpha = np.clip(area * (0.25 + 0.62 * full + grain * (0.6 + full)), 0, 0.95)
     colour = mix(rgb(52, 42, 38), rgb(176, 170, 164), a.hair_grey * 0.9)
-    part.paint(colour * (1 + 0.25 * grain[..., None]), part.blur(alpha.astype(np.float32), 0.002))
+    part.paint(colour * (1 + 0.25 * grain), part.blur(alpha.astype(np.float32), 0.002))

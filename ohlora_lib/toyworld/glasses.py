@@ -3,7 +3,7 @@
 import numpy as np
 
 from ohlora_lib.toyworld.background import pick
-from ohlora_lib.toyworld.canvas import curve, mix, rgb, smoothstep, stream
+from ohlora_lib.toyworld.canvas import curve, mix, rgb, smoothstep, stream, unit_rgb
 
 KINDS = ("round", "rectangular", "cat-eye", "half-rim")
 FRAMES = [(24, 20, 22), (70, 42, 28), (120, 32, 44), (40, 52, 92), (168, 132, 70), (92, 92, 98)]
@@ -45,14 +45,14 @@ def _lens(canvas, head, a, side, kind, thick, colour):
     sheen = smoothstep(0.012, 0.0, np.abs(u * 0.8 + v + 0.028) - 0.008) * smoothstep(
         0.95, 0.6, radius
     )
-    part.paint(np.float32([1, 1, 1]), sheen * glass * 0.16)
+    part.paint(unit_rgb(1, 1, 1), sheen * glass * 0.16)
     rim = part.step(thick / 2 - np.abs(inside + thick / 2))
     if kind == "half-rim":
         rim = rim * smoothstep(0.014, -0.004, v)
     shadow = part.blur(part.shifted(rim, 0, 0.009), 0.004)
     part.tint([0.62, 0.48, 0.46], shadow * (1 - rim) * 0.5)
-    gloss = smoothstep(-0.02, -0.06, v)[..., None] * 0.25
-    part.paint(mix(colour, np.float32([1, 1, 1]), gloss), rim)
+    gloss = smoothstep(-0.02, -0.06, v) * 0.25
+    part.paint(mix(colour, unit_rgb(1, 1, 1), gloss), rim)
 
 
 def _bridge_and_arms(canvas, head, thick, colour):

@@ -6,9 +6,10 @@ class hair, however thin.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from ohlora_lib.toyworld.canvas import HAIR, LUMINANCE, curve, mix, ramp, rgb, smoothstep, stream
+from ohlora_lib.toyworld.canvas import HAIR, curve, mix, ramp, rgb, smoothstep, stream, unit_rgb
 from ohlora_lib.toyworld.face import light_direction, skin_colour
 from ohlora_lib.toyworld.head import face_edges
 from ohlora_lib.toyworld.strands import Flow, Strands, fringe_flow, parted_flow, swept_flow
@@ -33,15 +34,15 @@ RED = rgb(176, 82, 40)
 
 
 def hair_colour(a):
-    """Base colour (3,): its lightness is `hair_color`, whether by pigment or by grey."""
+    """Base colour (3, 1, 1): its lightness is `hair_color`, whether by pigment or by grey."""
     base = ramp(PIGMENT, a.hair_color)
-    light = base @ LUMINANCE
-    ginger = RED * (light / (RED @ LUMINANCE))
+    light = base.mean()
+    ginger = RED * (light / RED.mean())
     amount = 0.75 * max(a.hair_warmth - 0.6, 0) / 0.4
     base = mix(base, np.clip(ginger, 0, 1), amount * (1 - abs(2 * a.hair_color - 0.8)) * 0.9)
     base = mix(base, light, max(0.4 - a.hair_warmth, 0))
-    base = mix(base, light * np.float32([0.99, 1.0, 1.02]), 0.92 * a.hair_grey)
-    return np.clip(base * (light / (base @ LUMINANCE)), 0, 1).astype(np.float32)
+    base = mix(base, light * unit_rgb(0.99, 1.0, 1.02), 0.92 * a.hair_grey)
+    return np.clip(base * (light / base.mean()), 0, 1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def build_cut(head, a):
         middle=head.across(0, -0.04),
         part_x=head.across(0.115 * a.parting, 0.07),
         half=head.half_width * widen + mix(short_side, 0.016 + 0.05 * volume, long),
-        top_y=0.118 - mix(0.02, 0.034, long) - 0.04 * volume - 0.02 * swept,
+        top_y=0.118 - mix(0.02, 0.034, long) - 0.04 * volume - 0.006 * swept,
         tip_y=0.4 + 0.75 * a.hair_length,
         flare=mix(0.0, 0.1 + 0.5 * a.curl * volume, long),
         long=long,
@@ -77,17 +78,26 @@ def build_cut(head, a):
     )
 
 
+def _box(cut):
+    """What the hair can reach: x0, y0, x1, y1."""
+    reach = cut.half * (1.2 + 0.6 * cut.flare)
+    low = min(cut.tip_y + 0.1, 1.2)
+    return cut.middle - reach, cut.top_y - 0.03, cut.middle + reach, low
+
+
 class Hair:
     """One head of hair on a canvas: masks and painted colours, made once, laid in two steps."""
 
     def __init__(self, canvas, head, a, seed):
-        self.canvas, self.head, self.a = canvas, head, a
+        self.head, self.a = head, a
         self.cut = build_cut(head, a)
+        self.canvas = canvas.part(*_box(self.cut))
         self.rng = stream(seed, "hair")
         self.strands = Strands(self.rng, a.curl)
         self.base = hair_colour(a)
         self.flow = self._flow()
         self.shift, self.slope = self.strands.wave(self.flow)
+        self.edge = self.strands.edge_wave(self.flow)
         self.columns = self.strands.columns(
             Flow(self.flow.u + self.shift, self.flow.v, self.flow.offset)
         )
@@ -106,15 +116,17 @@ class Hair:
         c, cut = self.canvas, self.cut
         below = np.maximum(c.y - TEMPLE_Y, 0)
         up = np.maximum(TEMPLE_Y - c.y, 0) / np.float32(TEMPLE_Y - cut.top_y)
-        width = half * (1 + np.float32(cut.flare) * below)
-        wobble = self.shift * np.float32(0.6 * half)
+        full = np.float32(0.09 * cut.long) * np.sin(np.minimum(below * 7, np.pi))
+        width = half * (1 + np.float32(cut.flare) * below + full)
+        wobble = self.edge * np.float32(0.045 * self.a.curl * half)
         across = np.abs(c.x - np.float32(cut.middle) + wobble * np.sign(c.x - cut.middle))
         radius = (np.abs(across / width) ** 2.15 + up**2.15) ** np.float32(1 / 2.15)
-        return (1 - radius) * width
+        feather = self.strands.read(self.strands.fine, self.columns, self.flow.v)
+        return (1 - radius) * width + 0.0022 * feather
 
     def _ends(self, amount):
         """Signed distance (h, w) above the tips, which end lock by lock."""
-        jag = self.strands.read_line(self.strands.jag, self.columns)
+        jag = self.strands.read_line(self.strands.jag, self.strands.columns(self.flow))
         edge = np.abs(self.canvas.x - np.float32(self.cut.middle)) / np.float32(self.cut.half)
         low = self.cut.tip_y + np.float32(amount) * jag - 0.05 * self.cut.long * edge**3
         return low - self.canvas.y
@@ -122,11 +134,13 @@ class Hair:
     def _front_mask(self):
         c, cut = self.canvas, self.cut
         roots = c.step(self._outline(np.float32(cut.half)))
-        jag = mix(0.008, 0.022, cut.long)
+        jag = mix(0.006, 0.013, cut.long)
         ends = np.clip(self._ends(jag) * np.float32(c.side * 0.3) + 0.5, 0, 1)
         opening = c.polygon(self._opening())
         feather = self.strands.read(self.strands.fine, self.columns, self.flow.v)
-        moved = self.shift * np.float32(cut.half * 0.7) + feather * np.float32(0.0022)
+        moved = self.edge * np.float32(0.035 * self.a.curl * cut.half) + feather * np.float32(
+            0.0022
+        )
         opening = c.displaced(opening, moved, 0.5 * moved)
         return roots * ends * (1 - opening)
 
@@ -145,12 +159,13 @@ class Hair:
         part_x = cut.part_x if not cut.swept else head.across(0, 0.1)
         top = (part_x, head.hairline_y)
         sweep = 0.05 * abs(a.parting) * cut.long
-        corner = 0.028 + 0.012 * (1 - a.gender) - 0.02 * a.hairline * (1 - a.gender)
+        drape = cut.long * (1 - 0.55 * np.clip(a.fringe * 2, 0, 1))
+        corner = mix(0.022, 0.055, drape) - 0.02 * a.hairline * (1 - a.gender)
         lines = []
         for x, side in ((left, -1), (right, 1)):
             longer = sweep * (side * a.parting < 0)
-            near = mix(part_x, x[0], 0.42), head.hairline_y + 0.25 * corner + 0.25 * longer
-            far_ = mix(part_x, x[0], 0.78), head.hairline_y + corner + 0.8 * longer
+            near = mix(part_x, x[0], 0.4), head.hairline_y + 0.25 * corner + 0.3 * longer
+            far_ = mix(part_x, x[0], 0.78), head.hairline_y + corner + 0.75 * longer
             lines.append([near, far_, *zip(x, rows, strict=True), *self._below(x[-1], side)])
         points = [*lines[0][::-1], top, *lines[1]]
         return curve(points, 160)
@@ -179,7 +194,7 @@ class Hair:
         """The soft shadow of the front hair on face and neck, before the hair is laid."""
         c = self.canvas
         shadow = c.blur(c.shifted(self.front, -0.012 * self.a.light, 0.014), 0.011)
-        c.tint([0.66, 0.5, 0.47], shadow * skin * (1 - self.front) * 0.75)
+        c.tint([0.66, 0.5, 0.47], shadow * c.crop(skin) * (1 - self.front) * 0.75)
 
     def _texture(self):
         """Strands (h, w), about N(0, 1)."""
@@ -187,11 +202,10 @@ class Hair:
         return fine
 
     def _colours(self, tone):
-        """Hair colour (h, w, 3) for a tone: 0 deep shadow, about 0.6 the base, above 1 gloss."""
+        """Hair colour (3, h, w) for a tone: 0 deep shadow, about 0.6 the base, above 1 gloss."""
         base = self.base
-        deep = base * np.float32([0.3, 0.25, 0.25])
-        gloss = mix(base, np.float32([1.0, 0.95, 0.86]), 0.3) + 0.05
-        tone = tone[..., None]
+        deep = base * (unit_rgb(0.3, 0.25, 0.25) + np.float32(0.14 * self.a.hair_color))
+        gloss = mix(base, unit_rgb(1.0, 0.95, 0.86), 0.3) + 0.05
         colour = mix(deep, base, np.clip(tone / 0.6, 0, 1))
         return mix(colour, gloss, np.clip((tone - 0.6) / 0.6, 0, 1.2))
 
@@ -199,7 +213,7 @@ class Hair:
         """Light (h, w) on a mass of hair, from its rounded mask."""
         c = self.canvas
         soft = c.blur(mask, 0.022) + 0.6 * c.blur(mask, 0.05)
-        rows, columns = np.gradient(soft)
+        columns, rows = (cv2.Sobel(soft, -1, dx, 1 - dx, ksize=1, scale=0.5) for dx in (1, 0))
         lx, ly, lz = light_direction(self.a)
         steep = np.float32(0.035 * c.side)
         z = 1 / np.sqrt(1 + (rows**2 + columns**2) * steep**2)
@@ -256,7 +270,7 @@ class Hair:
         columns = self.strands.columns(Flow(flow.u + 0.6 * shift, flow.v, flow.offset), 330)
         jag = self.strands.read_line(self.strands.jag, columns)
         across = (c.x - middle) / np.float32(head.half_width * 0.98)
-        end = low + 0.075 * np.abs(across) ** 3 - 0.012 * jag - 0.012
+        end = low + 0.075 * np.abs(across) ** 3 - 0.008 * jag - 0.01
         mask = np.clip((end - c.y) * np.float32(c.side * 0.3) + 0.5, 0, 1)
         mask = (
             mask * c.step((1 - np.abs(across)) * 0.2) * smoothstep(0.0, 0.11, c.y - self.cut.top_y)

@@ -66,12 +66,12 @@ def build_head(a):
         sin=float(np.sin(turn)),
         eye_y=0.462,
         eye_x=0.1 + 0.012 * (a.eye_spacing - 0.5),
-        eye_half=mix(0.0485, 0.052, female) + 0.007 * (a.eye_size - 0.5),
-        brow_y=mix(0.404, 0.393, female) + 0.006 * a.age,
+        eye_half=mix(0.0535, 0.0635, female) + 0.008 * (a.eye_size - 0.5),
+        brow_y=mix(0.402, 0.388, female) + 0.006 * a.age,
         nose_y=nose_y,
         mouth_y=0.674 + 0.3 * (nose_y - 0.592) + 0.4 * length,
-        chin_y=mix(0.828, 0.812, female) + length + 0.022 * a.mouth,
-        hairline_y=0.195 + 0.06 * a.hairline,
+        chin_y=mix(0.824, 0.804, female) + length + 0.022 * a.mouth,
+        hairline_y=0.205 + 0.06 * a.hairline,
         half_width=mix(0.236, 0.226, female) + 0.022 * (a.face_width - 0.5),
     )
 
@@ -92,25 +92,26 @@ def face_outline(head, a, samples=160):
 def _profile(head, a):
     """Rows y, half-widths and depths of the outline's middle, from the skull's top to the chin."""
     w = head.half_width
-    jaw = mix(0.83, 0.72, a.gender) + 0.12 * (a.jaw - 0.5) + 0.05 * max(a.age - 0.5, 0)
-    chin = mix(0.47, 0.37, a.gender) + 0.12 * (a.jaw - 0.5)
+    jaw = mix(0.83, 0.675, a.gender) + 0.12 * (a.jaw - 0.5) + 0.05 * max(a.age - 0.5, 0)
+    chin = mix(0.47, 0.31, a.gender) + 0.12 * (a.jaw - 0.5)
     drop = head.chin_y - 0.81
     rows = [0.125, 0.135, 0.19, 0.29, 0.40, 0.52, 0.61, 0.695 + 0.6 * drop, 0.76 + 0.9 * drop]
-    rows += [0.795 + drop, 0.81 + drop]
+    rows += [0.793 + drop, 0.806 + drop, 0.81 + drop]
     widths = [
         0.0,
         0.27,
         0.68,
-        0.9,
-        0.985,
+        0.85,
+        0.965,
         1.0,
-        0.935,
+        mix(0.935, 0.9, a.gender),
         jaw,
         jaw * 0.52 + chin * 0.42,
-        chin * 0.52,
+        chin * 0.88,
+        chin * 0.45,
         0.0,
     ]
-    depth = [0.0, 0.0, 0.0, 0.01, 0.02, 0.03, 0.04, 0.055, 0.085, 0.105, 0.11]
+    depth = [0.0, 0.0, 0.0, 0.01, 0.02, 0.03, 0.04, 0.055, 0.085, 0.105, 0.11, 0.11]
     return np.array(rows), w * np.array(widths), np.array(depth)
 
 

@@ -10,6 +10,7 @@ from ohlora_lib.toyworld.canvas import (
     mix,
     rgb,
     smoothstep,
+    unit_rgb,
 )
 from ohlora_lib.toyworld.face import skin_colour
 
@@ -25,8 +26,8 @@ class Mouth:
         self.t = head.along(self.part.x, DEPTH, BEND) / np.float32(self.half)
         t = np.clip(self.t, -1, 1)
         self.y = self.part.y - np.float32(head.mouth_y)
-        gap = 0.0015 + 0.062 * a.mouth
-        full = mix(0.75, 1.05, a.gender) * (0.75 + 0.5 * a.lips) * (1 - 0.3 * max(a.age - 0.4, 0))
+        gap = 0.0015 + 0.056 * a.mouth
+        full = mix(0.78, 1.15, a.gender) * (0.75 + 0.5 * a.lips) * (1 - 0.3 * max(a.age - 0.4, 0))
         curl = -(0.019 * a.smile - 0.004) * np.abs(t) ** 1.8
         open_ = np.maximum(1 - t * t, 0)
         self.upper_in = (
@@ -50,8 +51,8 @@ def paint_mouth(canvas, head, a):
 
 
 def lip_colour(a):
-    """Base colour (3,): the skin's own red, more of it with make-up."""
-    natural = skin_colour(a) * np.float32([0.88, 0.6, 0.6])
+    """Base colour (3, 1, 1): the skin's own red, more of it with make-up."""
+    natural = skin_colour(a) * unit_rgb(0.88, 0.6, 0.6)
     painted = mix(rgb(206, 74, 88), rgb(150, 42, 62), a.skin_tone)
     return mix(natural, painted, 0.12 + 0.55 * a.makeup)
 
@@ -76,20 +77,18 @@ def _inside(mouth, a):
     inside = part.step(
         np.minimum(np.minimum(y - mouth.upper_in, mouth.lower_in - y), (1 - np.abs(t)) * 0.05)
     )
-    colour = np.broadcast_to(rgb(62, 18, 22), (*t.shape, 3))
-    tongue = bump(t, y, 0, 0.9 * mouth.gap, 0.55, 0.018)[..., None]
+    colour = rgb(62, 18, 22)
+    tongue = bump(t, y, 0, 0.9 * mouth.gap, 0.55, 0.018)
     colour = mix(colour, rgb(186, 84, 88), tongue * 0.8)
-    edge = mouth.upper_in + np.minimum(0.019, 0.34 * mouth.gap + 0.004) * np.maximum(
+    edge = mouth.upper_in + np.minimum(0.021, 0.72 * mouth.gap + 0.002) * np.maximum(
         1 - 0.8 * t**2, 0.05
     )
     edge = edge - 0.0012 * np.abs(np.sin(t * 9.4))
     teeth = part.step(edge - y) * smoothstep(0.98, 0.8, np.abs(t))
     between = np.exp(-(((np.abs(np.mod(t * 3.0, 1) - 0.5) - 0.5) / 0.06) ** 2)) * 0.12
     ivory = mix(rgb(250, 246, 240), rgb(232, 218, 190), 0.7 * a.age)
-    dim = (1 - 0.3 * t**2 - between - 0.35 * np.exp(-(((y - mouth.upper_in) / 0.005) ** 2)))[
-        ..., None
-    ]
-    colour = mix(colour, ivory * dim, teeth[..., None])
+    dim = 1 - 0.3 * t**2 - between - 0.25 * np.exp(-(((y - mouth.upper_in) / 0.004) ** 2))
+    colour = mix(colour, ivory * dim, teeth)
     part.paint(colour, inside, INNER_MOUTH)
 
 
@@ -99,14 +98,14 @@ def _lips(mouth, a):
     base, ends = lip_colour(a), (1 - np.abs(t)) * 0.05
     upper = part.step(np.minimum(np.minimum(y - mouth.upper_out, mouth.upper_in - y), ends))
     v = np.clip((y - mouth.upper_out) / np.maximum(mouth.upper_in - mouth.upper_out, 1e-4), 0, 1)
-    part.paint(base * (0.96 - 0.3 * v)[..., None], upper * 0.95, UPPER_LIP)
+    part.paint(base * (0.96 - 0.3 * v), upper * 0.95, UPPER_LIP)
     lower = part.step(np.minimum(np.minimum(y - mouth.lower_in, mouth.lower_out - y), ends))
     v = np.clip((y - mouth.lower_in) / np.maximum(mouth.lower_out - mouth.lower_in, 1e-4), 0, 1)
     volume = 0.8 + 0.34 * np.sin(np.pi * np.clip(v * 0.9, 0, 1)) - 0.12 * t**2
-    part.paint(base * volume[..., None], lower * 0.95, LOWER_LIP)
+    part.paint(base * volume, lower * 0.95, LOWER_LIP)
     side = 0.22 if a.light > 0 else -0.22
     shine = bump(t, v, side, 0.42, 0.3, 0.2) * lower
-    part.paint(np.float32([1, 0.95, 0.94]), shine * (0.2 + 0.28 * a.makeup))
+    part.paint(unit_rgb(1, 0.95, 0.94), shine * (0.2 + 0.28 * a.makeup))
     seam = np.exp(
         -((np.minimum(np.abs(y - mouth.upper_in), np.abs(y - mouth.lower_in)) / 0.002) ** 2)
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from ohlora_lib.toyworld.attributes import FaceAttributes, sample_attributes, texture_seed
 from ohlora_lib.toyworld.background import paint_background, paint_clothes
-from ohlora_lib.toyworld.canvas import CLASS_NAMES, Canvas, mix
+from ohlora_lib.toyworld.canvas import CLASS_NAMES, Canvas, mix, unit_rgb
 from ohlora_lib.toyworld.defects import apply_defects
 from ohlora_lib.toyworld.eyes import paint_brows, paint_eyes
 from ohlora_lib.toyworld.face import (
@@ -17,11 +17,10 @@ from ohlora_lib.toyworld.face import (
     paint_face,
     paint_neck,
     paint_nose,
-    shade_neck,
 )
 from ohlora_lib.toyworld.glasses import paint_glasses
 from ohlora_lib.toyworld.hair import Hair
-from ohlora_lib.toyworld.head import build_head, head_roll
+from ohlora_lib.toyworld.head import build_head, face_outline, head_roll
 from ohlora_lib.toyworld.mouth import paint_mouth
 
 SUPERSAMPLING = 2
@@ -56,10 +55,10 @@ def _draw(canvas, a, seed):
     hair = Hair(canvas, head, a, seed)
     paint_background(canvas, a, seed)
     hair.paint_back()
-    neck = paint_neck(canvas, head, a)
+    face_mask = canvas.polygon(face_outline(head, a))
+    neck = paint_neck(canvas, head, a, face_mask)
     paint_ears(canvas, head, a)
-    face_mask = paint_face(canvas, head, a, seed)
-    shade_neck(canvas, face_mask, neck * (1 - face_mask))
+    paint_face(canvas, head, a, seed, face_mask)
     paint_clothes(canvas, head, a, seed)
     paint_nose(canvas, head, a)
     paint_age(canvas, head, a)
@@ -75,11 +74,10 @@ def _draw(canvas, a, seed):
 
 def _image(canvas, a, size):
     """Light's colour, then down to `size` and bytes."""
-    small = cv2.resize(canvas.colour, (size, size), interpolation=cv2.INTER_AREA)
-    small = small * mix(
-        np.float32([0.98, 1.0, 1.03]), np.float32([1.02, 1.0, 0.96]), a.light_warmth
-    )
-    return np.round(np.clip(small, 0, 1) * 255).astype(np.uint8)
+    planes = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in canvas.colour]
+    small = np.stack(planes)
+    small = small * mix(unit_rgb(0.98, 1.0, 1.03), unit_rgb(1.02, 1.0, 0.96), a.light_warmth)
+    return np.round(np.clip(small, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0).copy()
 
 
 def _parse_map(canvas, size):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ohlora_lib.toyworld.canvas import mix, noise, smoothstep
+from ohlora_lib.toyworld.canvas import look_up, mix, noise, smoothstep
 
 TABLE = (64, 1024)  # strand table: rows along v, columns across u
 REACH = 1.6  # v at the table's last row
@@ -24,16 +24,15 @@ class Strands:
     """The textures of one head of hair: fine strands, locks and their waves."""
 
     def __init__(self, rng, curl):
-        octaves = ((2, 26, 0.45), (3, 70, 0.5), (5, 190, 0.45), (6, 420, 0.3))
+        octaves = ((2, 26, 0.32), (3, 70, 0.5), (5, 190, 0.5), (6, 420, 0.35))
         self.fine = sum(g * noise(rng, TABLE, (r, c)) for r, c, g in octaves)
         self.fine /= self.fine.std()
         self.locks = noise(rng, TABLE, (2, 44))
         self.jag = (
             noise(rng, (1, TABLE[1]), (0, 60))[0] + 0.6 * noise(rng, (1, TABLE[1]), (0, 170))[0]
         )
-        smooth = noise(rng, (1, TABLE[1]), (0, 14))[0] * 0.8
-        single = np.repeat(rng.uniform(0, 6.3, 32), TABLE[1] // 32)
-        phase = mix(smooth * 2.2, single, smoothstep(0.62, 0.95, curl))
+        loose, tight = (noise(rng, (1, TABLE[1]), (0, cells))[0] for cells in (14, 36))
+        phase = mix(1.8 * loose, 2.6 * tight, smoothstep(0.5, 0.95, curl))
         self.phase = phase.astype(np.float32)
         self.curl = curl
 
@@ -48,16 +47,25 @@ class Strands:
 
     def read_line(self, line, columns):
         """A one-row table's value (h, w)."""
-        return line[columns.astype(np.intp)]
+        rows = np.zeros_like(columns)
+        return cv2.remap(line[None], columns, rows, cv2.INTER_LINEAR)
 
     def wave(self, flow):
         """Sideways shift of the strands in u, and the wave's slope −1..1 that catches light."""
-        length = mix(0.34, 0.085, self.curl**0.8)
-        phase = self.read_line(self.phase, self.columns(flow))
-        angle = flow.v * np.float32(2 * np.pi / length) + phase
+        angle = self._turns(flow.v) + self.read_line(self.phase, self.columns(flow))
         grown = smoothstep(0.03, 0.3, flow.v)
-        amplitude = np.float32(0.1 * self.curl * mix(1, 0.55, self.curl))
+        amplitude = np.float32(0.1 * self.curl * mix(1, 0.6, self.curl))
         return amplitude * grown * np.sin(angle), np.cos(angle) * grown
+
+    def edge_wave(self, flow):
+        """The waves of a mass's edge, −1..1: the same for all strands of one side."""
+        angle = self._turns(flow.v) + np.float32(0.7) * (flow.offset > 400)
+        return np.sin(angle + 1.5 * np.sin(angle * np.float32(0.31))) * smoothstep(
+            0.03, 0.3, flow.v
+        )
+
+    def _turns(self, v):
+        return v * np.float32(2 * np.pi / mix(0.34, 0.095, self.curl**0.8))
 
 
 def parted_flow(x, y, part_x, middle, half, temple_y, top_y, flare, rng):
@@ -72,7 +80,7 @@ def parted_flow(x, y, part_x, middle, half, temple_y, top_y, flare, rng):
     up = np.maximum(temple_y - y, 0) / np.float32(temple_y - top_y)
     u = np.hypot(across, up)
     v = 0.36 * np.arctan2(across, up) * np.clip(u, 0.3, 1.2) / (np.pi / 2) + below
-    u = u + 0.03 * noise(rng, x.shape, (4, 4)) * smoothstep(0.05, 0.4, v)
+    u = u + 0.03 * look_up(noise(rng, (64, 64), (4, 4)), x, y) * smoothstep(0.05, 0.4, v)
     offset = np.where(right, np.float32(530), np.float32(20))
     return Flow(u.astype(np.float32), v.astype(np.float32), offset)
 
@@ -82,7 +90,12 @@ def swept_flow(x, y, middle, root_y, slant, rng):
     dx, dy = x - np.float32(middle), np.float32(root_y) - y
     angle = np.arctan2(dx, np.maximum(dy, 0.02))
     v = np.hypot(dx, dy) - np.float32(0.2)
-    u = 0.5 + angle * np.float32(0.45) + np.float32(slant) * v + 0.03 * noise(rng, x.shape, (4, 4))
+    u = (
+        0.5
+        + angle * np.float32(0.45)
+        + np.float32(slant) * v
+        + 0.03 * look_up(noise(rng, (64, 64), (4, 4)), x, y)
+    )
     return Flow(u.astype(np.float32), np.maximum(v, 0), np.full_like(u, 20, np.float32))
 
 
