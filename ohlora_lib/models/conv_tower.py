@@ -1,4 +1,4 @@
-"""A crop of the face, 3x3 convolutions with pools, one dense layer: what every score CNN is built of."""
+"""What every score CNN is built of: a crop of the face, 3x3 convolutions, pools, a dense layer."""
 
 from dataclasses import dataclass
 
@@ -48,7 +48,7 @@ class TowerSizes:
 
 
 def dropped(x: torch.Tensor, rate: float, on: bool, generator: torch.Generator | None):
-    """Dropout per channel (N, C, H, W) or per feature (N, C), drawn from `generator` if there is one."""
+    """Dropout of channels (N, C, H, W) or features (N, C), drawn from `generator` if given."""
     if rate == 0 or not (on or generator is not None):
         return x
     shape = x.shape[:2] + (1,) * (x.dim() - 2)
@@ -57,7 +57,7 @@ def dropped(x: torch.Tensor, rate: float, on: bool, generator: torch.Generator |
 
 
 class ConvTower(nn.Module):
-    """(N, 3, resolution, resolution) images -> (N, features): crop, conv1, conv2, pool1, ..., flatten."""
+    """(N, 3, R, R) images -> (N, features): crop, conv1, conv2, pool1, ..., flatten."""
 
     def __init__(self, tower: Tower, sizes: TowerSizes):
         super().__init__()
@@ -97,10 +97,9 @@ class ConvTower(nn.Module):
 
     def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
         if images.shape[-2:] != (self.sizes.resolution, self.sizes.resolution):
-            height, width = images.shape[-2:]
             raise ValueError(
-                f"this network reads {self.sizes.resolution} px images, these are {height} x {width}: "
-                "resize them first"
+                f"this network reads {self.sizes.resolution} px images, these are "
+                f"{tuple(images.shape)}: resize them first"
             )
         x = self.tower.cut(images)
         for name in self.steps:

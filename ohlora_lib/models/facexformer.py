@@ -1,4 +1,4 @@
-"""FaceXFormer: one network reads a face's parse map, landmarks, head pose, attributes, age and more."""
+"""FaceXFormer: reads a face's parse map, landmarks, head pose, attributes, age, gender and race."""
 
 import math
 from dataclasses import dataclass

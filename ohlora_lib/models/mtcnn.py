@@ -1,4 +1,4 @@
-"""MTCNN: finds the faces of many images at once with three small networks, each stricter than the last."""
+"""MTCNN: finds the faces of many images with three small networks, each stricter than the last."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -156,7 +156,7 @@ class MTCNN(nn.Module):
 
 
 def pyramid(height: int, width: int, config: MTCNNConfig) -> list[float]:
-    """The scales at which P-net looks: the smallest face fills its window, and so on, by `factor`."""
+    """The scales P-net looks at: in the first its window holds the smallest face, then down."""
     scales, scale = [], CELL / config.min_face_size
     side = min(height, width) * scale
     while side >= CELL:
@@ -272,7 +272,7 @@ def cut_out(
 def cell_edges(
     start: np.ndarray, stop: np.ndarray, side: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(K,) spans cut into `side` cells, which may overlap -> (K, side) their starts and their ends."""
+    """(K,) spans cut into `side` cells, which may overlap -> (K, side) the cells' starts, ends."""
     cell, size = np.arange(side), (stop - start)[:, None]
     low, high = cell * size // side, -(-(cell + 1) * size // side)
     edges = torch.from_numpy(np.stack([low, high]) + start[:, None]).to(device)

@@ -17,7 +17,7 @@ def channels_first(images: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def resize_linear(images: np.ndarray, side: int) -> np.ndarray:
-    """(N, H, W, 3) uint8 -> (N, side, side, 3) uint8, as OpenCV's INTER_LINEAR does it, bit for bit.
+    """(N, H, W, 3) uint8 -> (N, side, side, 3) uint8, bit for bit as OpenCV's INTER_LINEAR.
 
     The first version's property scores read the whole image shrunk this way.
     """

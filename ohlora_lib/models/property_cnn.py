@@ -49,7 +49,7 @@ class PropertyCNNConfig(TowerSizes):
 
 
 class HairstyleCNN(nn.Module):
-    """(N, 3, H, W) images -> (N, 1): two towers, the hair left and right of the neck, then one head."""
+    """(N, 3, R, R) images -> (N, 1): the hair left and right of the neck, then one head."""
 
     def __init__(self, config: PropertyCNNConfig):
         super().__init__()
@@ -67,7 +67,7 @@ class HairstyleCNN(nn.Module):
 
 
 class PropertyCNN(nn.Module):
-    """(N, 3, resolution, resolution) images in -1..1 -> (N, 8) normalised scores, columns `PROPERTIES`.
+    """(N, 3, R, R) images in -1..1 -> (N, 8) normalised scores, columns `PROPERTIES`.
 
     The original never left training mode when it measured: pass `dropout`, a generator, to have its
     dropout noise; without one, eval mode has none.

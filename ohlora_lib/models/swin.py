@@ -8,7 +8,7 @@ NORM_EPS = 1e-5
 
 
 def relative_positions(window: int) -> torch.Tensor:
-    """(window^4,) for every pair of cells of a window, the row of the bias table of their offset."""
+    """(window^4,) for every pair of a window's cells, the row of their offset in the bias table."""
     cells = torch.cartesian_prod(torch.arange(window), torch.arange(window))
     offset = cells[:, None] - cells[None, :] + window - 1  # (cells, cells, 2), from 0
     return (offset[..., 0] * (2 * window - 1) + offset[..., 1]).flatten()
@@ -69,7 +69,7 @@ class WindowAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """(N, cells, C) in window order -> the same shape; `shift` as `shifted_windows` made it, or None."""
+    """(N, cells, C) in window order -> the same shape; `shift`: from `shifted_windows`, or None."""
 
     def __init__(self, channels: int, heads: int, window: int):
         super().__init__()
@@ -94,7 +94,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """(N, side, side, C) -> the same shape: blocks on maps of one size, every second one shifted."""
+    """(N, side, side, C) -> the same shape: blocks, every second one with shifted windows."""
 
     def __init__(self, channels: int, depth: int, heads: int, window: int, side: int):
         super().__init__(*(Block(channels, heads, window) for _ in range(depth)))

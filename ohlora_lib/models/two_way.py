@@ -1,4 +1,4 @@
-"""The two-way transformer of FaceXFormer's decoder (as in SAM): tokens and image read each other."""
+"""The two-way transformer of FaceXFormer's decoder, as in SAM: tokens and image read each other."""
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +88,7 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Tokens (N, T, C), image (N, cells, C), its positions (1, cells, C) -> both, having read each other.
+    """Tokens (N, T, C), image (N, cells, C), its positions (1, cells, C) -> tokens, image.
 
     The tokens as they came in serve as their own positions in every layer.
     """
