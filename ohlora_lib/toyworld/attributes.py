@@ -122,7 +122,7 @@ def _unit(z, mean, std):
 def _who(z):
     """The four filter properties: about 55 % female, 14 % old, 9 % with glasses, 5 % poor."""
     gender = expit(4.5 * (z["gender"] + 0.13))
-    age = 0.06 + 0.9 * ndtr(z["age"] - 0.15 - 0.15 * (gender - 0.5)) ** 1.5
+    age = 0.06 + 0.9 * ndtr(z["age"] - 0.2 - 0.15 * (gender - 0.5)) ** 1.8
     glasses = ndtr(0.9 * z["glasses"] + 0.55 * (age - 0.35) - 0.25 * (gender - 0.5) - 1.2)
     poor = expit(3.2 * (z["quality"] + 1.65))
     return {"gender": gender, "age": age, "glasses": glasses, "quality": poor}
@@ -134,8 +134,8 @@ def _expression(z):
     mouth = 0.8 * z["mouth"] + 0.6 * z["smile"]
     return {
         "smile": _unit(smile, 0.55, 0.4),
-        "mouth": _unit(mouth, 0.42, 0.2),
-        "eyes": _unit(0.97 * z["eyes"] - 0.24 * z["smile"], 0.52, 0.17),
+        "mouth": _unit(mouth, 0.45, 0.21),
+        "eyes": _unit(0.97 * z["eyes"] - 0.24 * z["smile"], 0.52, 0.19),
         "pose": np.clip(0.38 * z["pose"], -1, 1),
         "roll": np.clip(0.9 * z["roll"], -3, 3),
         "gaze": np.clip(0.3 * z["gaze"], -1, 1),
@@ -173,10 +173,12 @@ def _adornment(z, extra, who):
 def _hair(z, extra, who):
     """Length goes with gender, grey with age, curl shows less the shorter the hair."""
     female, age, tone = who["gender"], who["age"], who["skin_tone"]
-    length = _unit(z["hair_length"], mix_gender(female, 0.12, 0.7), mix_gender(female, 0.08, 0.18))
+    womanly = expit(12 * (female - 0.5))  # few people wear a length between the usual two
+    length = _unit(z["hair_length"], 0.12 + 0.6 * womanly, 0.08 + 0.07 * womanly)
     grey = np.clip(2.6 * (age - 0.52) + 0.35 * z["hair_grey"] * (age > 0.4), 0, 1)
     color = ndtr(z["hair_color"]) * (1 - 0.65 * tone)
-    curl = _unit(z["curl"], 0.3 + 0.25 * tone, 0.24 * (0.35 + 0.65 * np.clip(length / 0.35, 0, 1)))
+    shows = np.clip((length - 0.1) / 0.3, 0, 1)
+    curl = _unit(z["curl"], 0.33 + shows * (0.02 + 0.25 * tone), 0.05 + 0.2 * shows)
     short = length < 0.3
     return {
         "hair_length": length,
@@ -190,11 +192,6 @@ def _hair(z, extra, who):
         "sweep": extra[4] if short else 0.0,
         "hairline": _unit(z["hairline"], 0.3 + 0.35 * age * (1 - female), 0.15),
     }
-
-
-def mix_gender(female, male_value, female_value):
-    """A value between the male and the female one."""
-    return male_value + (female_value - male_value) * female
 
 
 def _surroundings(z):

@@ -35,7 +35,7 @@ class Eye:
         self.t = self.head_x * np.float32(side / head.eye_half)
         tilt = 0.003 + 0.009 * (a.eye_tilt - 0.25)
         self.y = self.part.y - np.float32(head.eye_y) + np.float32(tilt) * self.t
-        opening = 0.015 + 0.061 * a.eyes
+        opening = 0.012 + 0.068 * a.eyes
         self.upper, self.lower = 0.66 * opening, 0.34 * opening
         open_ = np.maximum(1 - self.t**2, 0)
         self.top = -np.float32(self.upper) * open_**0.62 * (1 - 0.08 * self.t)

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ohlora_lib.toyworld.canvas import HAIR, curve, mix, ramp, rgb, smoothstep, stream, unit_rgb
+from ohlora_lib.toyworld.canvas import (
+    HAIR,
+    curve,
+    mix,
+    ramp,
+    rgb,
+    smoothstep,
+    stream,
+    unit_rgb,
+)
 from ohlora_lib.toyworld.face import light_direction, skin_colour
 from ohlora_lib.toyworld.head import face_edges
 from ohlora_lib.toyworld.strands import Flow, Strands, fringe_flow, parted_flow, swept_flow
@@ -232,8 +241,10 @@ class Hair:
         """The front mass and, if there is one, the fringe (class hair)."""
         texture = self._texture()
         light = self._volume(self.front)
-        waves = self.slope * np.float32(0.04 + 0.26 * self.a.curl)
-        tone = 0.18 + 0.42 * light + 0.11 * texture + waves + 0.26 * self._gloss(self.flow, texture)
+        vivid = np.float32(1.75 - 0.95 * self.a.hair_color)  # dark hair shows its strands by shine
+        waves = self.slope * vivid * np.float32(0.36 * self.a.curl)
+        strands = texture * vivid * np.float32(0.135 - 0.03 * self.a.curl)
+        tone = 0.18 + 0.42 * light + strands + waves + 0.26 * self._gloss(self.flow, texture)
         tone = tone - 0.16 * self._root_shadow()
         self.canvas.paint(self._colours(np.clip(tone, 0.04, 1.35)), self.front, HAIR)
         self._parting_line()

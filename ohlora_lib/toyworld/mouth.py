@@ -26,8 +26,9 @@ class Mouth:
         self.t = head.along(self.part.x, DEPTH, BEND) / np.float32(self.half)
         t = np.clip(self.t, -1, 1)
         self.y = self.part.y - np.float32(head.mouth_y)
-        gap = 0.0015 + 0.056 * a.mouth
+        share = 0.02 + 0.7 * a.mouth  # of the whole mouth's area, which is what is measured
         full = mix(0.78, 1.15, a.gender) * (0.75 + 0.5 * a.lips) * (1 - 0.3 * max(a.age - 0.4, 0))
+        gap = 0.034 * full * share / (1 - share)
         curl = -(0.019 * a.smile - 0.004) * np.abs(t) ** 1.8
         open_ = np.maximum(1 - t * t, 0)
         self.upper_in = (
@@ -37,8 +38,8 @@ class Mouth:
         bow = (
             1 + 0.3 * np.exp(-(((np.abs(t) - 0.2) / 0.16) ** 2)) - 0.16 * np.exp(-((t / 0.09) ** 2))
         )
-        self.upper_out = self.upper_in - 0.0145 * full * open_**0.8 * bow
-        self.lower_out = self.lower_in + 0.0205 * full * open_**0.62
+        self.upper_out = self.upper_in - 0.016 * full * open_**0.8 * bow
+        self.lower_out = self.lower_in + 0.022 * full * open_**0.62
         self.gap = gap
 
 

@@ -24,7 +24,7 @@ class Strands:
     """The textures of one head of hair: fine strands, locks and their waves."""
 
     def __init__(self, rng, curl):
-        octaves = ((2, 26, 0.32), (3, 70, 0.5), (5, 190, 0.5), (6, 420, 0.35))
+        octaves = ((2, 26, 0.32 + 0.3 * (1 - curl)), (3, 70, 0.5), (5, 190, 0.5), (6, 420, 0.35))
         self.fine = sum(g * noise(rng, TABLE, (r, c)) for r, c, g in octaves)
         self.fine /= self.fine.std()
         self.locks = noise(rng, TABLE, (2, 44))
@@ -32,7 +32,7 @@ class Strands:
             noise(rng, (1, TABLE[1]), (0, 60))[0] + 0.6 * noise(rng, (1, TABLE[1]), (0, 170))[0]
         )
         loose, tight = (noise(rng, (1, TABLE[1]), (0, cells))[0] for cells in (14, 36))
-        phase = mix(1.8 * loose, 2.6 * tight, smoothstep(0.5, 0.95, curl))
+        phase = 1.3 * loose / loose.std() + 0.5 * tight * smoothstep(0.5, 0.95, curl)
         self.phase = phase.astype(np.float32)
         self.curl = curl
 
@@ -54,8 +54,9 @@ class Strands:
         """Sideways shift of the strands in u, and the wave's slope −1..1 that catches light."""
         angle = self._turns(flow.v) + self.read_line(self.phase, self.columns(flow))
         grown = smoothstep(0.03, 0.3, flow.v)
-        amplitude = np.float32(0.1 * self.curl * mix(1, 0.6, self.curl))
-        return amplitude * grown * np.sin(angle), np.cos(angle) * grown
+        amplitude = np.float32(0.11 * self.curl * mix(1, 0.6, self.curl))
+        crest = np.cos(angle) + np.float32(0.3 * self.curl) * np.cos(2 * angle + 0.6)
+        return amplitude * grown * np.sin(angle), crest * grown
 
     def edge_wave(self, flow):
         """The waves of a mass's edge, −1..1: the same for all strands of one side."""
