@@ -2,9 +2,10 @@
 
 Unless said otherwise an attribute lies in 0..1. Truth for the four filter properties: a face is
 female where `gender` > 0.5, of good quality where `quality` > 0.5, old where `age` > 0.65, and
-wears glasses where `glasses` > 0.5. "Left" and "right" are the picture's; a head turned to *its own*
-right (`pose` > 0) points its nose to the picture's left and lowers the eye on the picture's right: so both
-published pose scores (nose correlation, slope of the eyes) rise with `pose`.
+wears glasses where `glasses` > 0.5. "Left" and "right" are the picture's, but for `pose`: a head
+turned to *its own* right (`pose` > 0) points its nose to the picture's left and lowers the eye on
+the picture's right. So both published pose scores (the nose's correlation, the slope of the eyes)
+rise with `pose`.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -98,7 +99,7 @@ ATTRIBUTE_NAMES = tuple(field.name for field in fields(FaceAttributes))
 
 
 def sample_attributes(seed, index):
-    """The attributes of face `index` of a seed: correlated as in people, the same on any machine."""
+    """The attributes of face `index` of a seed: correlated as in people, the same anywhere."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(seed), int(index)])))
     z = dict(zip(ATTRIBUTE_NAMES, rng.standard_normal(len(ATTRIBUTE_NAMES)), strict=True))
     extra = rng.random(8)
@@ -133,7 +134,7 @@ def _expression(z):
     smile = 0.55 * z["smile"]
     mouth = 0.8 * z["mouth"] + 0.6 * z["smile"]
     return {
-        "smile": _unit(smile, 0.55, 0.4),
+        "smile": _unit(smile, 0.6, 0.4),
         "mouth": _unit(mouth, 0.45, 0.21),
         "eyes": _unit(0.97 * z["eyes"] - 0.24 * z["smile"], 0.52, 0.19),
         "pose": np.clip(0.38 * z["pose"], -1, 1),
@@ -176,7 +177,7 @@ def _hair(z, extra, who):
     womanly = expit(12 * (female - 0.5))  # few people wear a length between the usual two
     length = _unit(z["hair_length"], 0.12 + 0.6 * womanly, 0.08 + 0.07 * womanly)
     grey = np.clip(2.6 * (age - 0.52) + 0.35 * z["hair_grey"] * (age > 0.4), 0, 1)
-    color = ndtr(z["hair_color"]) * (1 - 0.65 * tone)
+    color = ndtr(z["hair_color"]) * (1 - 0.8 * tone)
     shows = np.clip((length - 0.1) / 0.3, 0, 1)
     curl = _unit(z["curl"], 0.33 + shows * (0.02 + 0.25 * tone), 0.05 + 0.2 * shows)
     short = length < 0.3
@@ -188,7 +189,7 @@ def _hair(z, extra, who):
         "curl": curl,
         "hair_volume": _unit(z["hair_volume"], 0.5, 0.2),
         "parting": np.clip(0.6 * z["parting"], -1, 1),
-        "fringe": extra[3] ** 0.8 if not short else 0.8 * extra[3],
+        "fringe": extra[3] ** 2 if not short else 0.7 * extra[3],
         "sweep": extra[4] if short else 0.0,
         "hairline": _unit(z["hairline"], 0.3 + 0.35 * age * (1 - female), 0.15),
     }

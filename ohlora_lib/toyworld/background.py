@@ -26,7 +26,7 @@ def pick(kinds, value):
 
 
 def hue_colour(hue, saturation, mean):
-    """A colour (3, 1, 1) of a hue whose mean of R, G and B is `mean`, as far as it stays in 0..1."""
+    """A colour (3, 1, 1) of a hue whose mean of R, G and B is `mean`."""
     tint = unit_rgb(*colorsys.hsv_to_rgb(hue, saturation, 1.0))
     tint = tint * np.float32(mean) / tint.mean()
     over = max(tint.max() - 1, 0)
@@ -34,7 +34,7 @@ def hue_colour(hue, saturation, mean):
 
 
 def paint_background(canvas, a, seed):
-    """Fill the picture: mean and spread of the upper half follow the attributes (class background)."""
+    """Fill the picture; mean and spread of its upper half follow the attributes."""
     rng = stream(seed, "background")
     pattern = _pattern(pick(KINDS, a.background_kind), rng)
     upper = pattern[: GRID // 2]
@@ -83,8 +83,7 @@ def paint_clothes(canvas, head, a, seed):
     """Shoulders and collar (class background)."""
     kind = pick(CLOTHES, a.clothes_kind)
     middle, broad = 0.5 + 0.1 * head.sin, mix(1.12, 0.95, a.gender)
-    colour = hue_colour(a.clothes_hue, 0.45 * (1 - abs(2 * a.clothes_lightness - 1) * 0.5), 1)
-    colour = hue_colour(a.clothes_hue, 0.4, 0.12 + 0.72 * a.clothes_lightness)
+    colour = hue_colour(a.clothes_hue, 0.34, 0.1 + 0.66 * a.clothes_lightness)
     neck = {"crew": 0.125, "v": 0.135, "shirt": 0.12, "turtleneck": 0.118}[kind] * broad
     rise = {"crew": 0.915, "v": 0.912, "shirt": 0.905, "turtleneck": 0.885}[kind]
     dip = {"crew": 0.035, "v": 0.12, "shirt": 0.1, "turtleneck": 0.012}[kind]

@@ -1,8 +1,9 @@
 """The drawing surface: layered soft masks painted onto colour and class map together.
 
-Everything is in *frame units*: the picture is the square 0..1 × 0..1, x to the right, y down. A canvas
-also knows the head's roll; `x`, `y` are the coordinates of its pixels in the upright head's frame, so
-that a part is always described for an upright head.
+Everything is in *frame units*: the picture is the square 0..1 × 0..1, x to the right, y down. A
+canvas also knows the head's roll; `x`, `y` are its pixels' coordinates in the upright head's frame,
+so that a part is always described for an upright head. Colour lies in planes (3, h, w), a mask is
+(h, w): one spreads over the other, and planes are several times faster than interleaved pixels.
 """
 
 import zlib
@@ -40,7 +41,10 @@ def stream(seed, part):
 
 @dataclass
 class Canvas:
-    """A view of the picture: colour (3, h, w) float32 in 0..1, classes (h, w) uint8, coordinates (h, w)."""
+    """A view of the picture: colour (3, h, w) float32 in 0..1, classes (h, w) uint8.
+
+    x, y: (h, w) float32 head coordinates of its pixels; top, left: where it lies in the picture.
+    """
 
     colour: np.ndarray
     classes: np.ndarray
@@ -100,7 +104,7 @@ class Canvas:
         return mask.astype(np.float32) * np.float32(min(1.0, pixels) / 255)
 
     def blur(self, mask, radius):
-        """Gaussian blur, `radius` (standard deviation) in frame units; a wide one on a coarser grid."""
+        """Gaussian blur, standard deviation in frame units; a wide one on a coarser grid."""
         sigma = max(radius * self.side, 0.01)
         coarse = 4 if sigma > 8 else 2 if sigma > 4 else 1
         if min(mask.shape) < 4 * coarse:
@@ -131,7 +135,7 @@ class Canvas:
         return mask[self.top : self.top + height, self.left : self.left + width]
 
     def paint(self, colour, alpha, label=None):
-        """Lay a colour (3, 1, 1) or (3, h, w) over the picture; where it covers most, set the class."""
+        """Lay a colour (3, 1, 1) or (3, h, w) over the picture; set the class where it prevails."""
         for plane, value in zip(self.colour, colour, strict=True):
             plane += alpha * (value - plane)
         if label is not None:

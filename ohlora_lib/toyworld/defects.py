@@ -1,6 +1,7 @@
 """What goes wrong in a generator's bad pictures: warps, smears, blobs, melted hair, casts, patches.
 
-A warp moves the class map along with the picture, so the map stays true; the others change colours only.
+A warp moves the class map along with the picture, so the map stays true; the others change colours
+only.
 """
 
 import cv2
@@ -46,11 +47,11 @@ def _warp(canvas, rng, amount):
 def _melt(canvas, rng, amount):
     """The upper part runs down in streaks."""
     shape = canvas.classes.shape
-    run = noise(rng, shape, (2, 12)) + 0.6 * noise(rng, shape, (3, 30))
+    run = noise(rng, shape, (3, 6)) + 0.4 * noise(rng, shape, (3, 14))
     where = smoothstep(0.62, 0.25, canvas.y) * bump(
         canvas.x, canvas.y, rng.uniform(0.3, 0.7), 0.2, 0.3, 0.3
     )
-    _displace(canvas, 0, -0.07 * amount * where * np.abs(run))
+    _displace(canvas, 0, -0.05 * amount * where * run)
 
 
 def _smear(canvas, rng, amount):

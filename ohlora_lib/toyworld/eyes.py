@@ -17,7 +17,14 @@ from ohlora_lib.toyworld.face import shadow_colour, skin_colour
 
 IRIS_STOPS = (
     np.array(
-        [(44, 26, 18), (92, 56, 30), (128, 92, 46), (98, 118, 72), (112, 134, 140), (74, 122, 172)],
+        [
+            (66, 38, 22),
+            (104, 62, 32),
+            (128, 92, 46),
+            (98, 118, 72),
+            (112, 134, 140),
+            (74, 122, 172),
+        ],
         np.float32,
     )
     / 255
@@ -161,7 +168,7 @@ def paint_brows(canvas, head, a, hair_base):
         middle = (
             head.brow_y + 0.007 - 0.026 * arch * np.sin(np.clip(t, 0, 1) * 2.4) ** 1.2 + 0.014 * t
         )
-        thick = mix(0.0125, 0.0085, a.gender) * (0.6 + 0.8 * a.brow_thickness)
+        thick = mix(0.0135, 0.009, a.gender) * (0.6 + 0.8 * a.brow_thickness)
         thick = thick * smoothstep(-0.08, 0.16, t) * (1 - 0.78 * smoothstep(0.4, 1.05, t))
         inside = np.minimum(thick - np.abs(part.y - middle), np.minimum(t, 1 - t) * 0.1)
         lean = (x + (part.y - middle) * (0.5 + t)) * 330

@@ -21,8 +21,8 @@ from ohlora_lib.toyworld.canvas import (
 SKIN_STOPS = (
     np.array(
         [
-            (252, 226, 211),
-            (245, 205, 180),
+            (248, 217, 197),
+            (240, 197, 168),
             (228, 178, 146),
             (196, 139, 103),
             (146, 95, 66),
@@ -60,7 +60,7 @@ def paint_neck(canvas, head, a, face_mask):
     middle = head.across(0, -0.02)
     width = mix(0.146, 0.102, a.gender)
     side = [(width * 1.02, head.chin_y - 0.16), (width * 0.96, 0.84), (width, 0.9)]
-    side += [(width * 1.5, 0.97), (width * 3.4, 1.05)]
+    side += [(width * 1.25, 0.95), (width * 1.7, 1.06)]
     right = curve([(middle + x, y) for x, y in side], 40)
     left = right[::-1] * [-1, 1] + [2 * middle, 0]
     mask = canvas.polygon(np.vstack([right, left]))
@@ -103,9 +103,10 @@ def paint_face(canvas, head, a, seed, mask):
     """The modelled face (class skin) inside its mask (h, w)."""
     part = canvas.part(0.14, 0.1, 0.86, 0.9)
     inside = part.crop(mask)
-    lit = _light(part, head, a)
+    lit = _light(part, head, a) - 0.42 * np.maximum(0.9 - part.blur(inside, 0.03), 0)
     part.paint(_skin_tones(lit, part, head, a, stream(seed, "skin")), inside, SKIN)
     _blush(part, head, a, inside)
+    _shine(part, head, a, inside)
 
 
 def _relief(part, head, a):
@@ -155,7 +156,7 @@ def _light(part, head, a):
     step = {"ksize": 1, "scale": 0.5 * part.side}
     columns, rows = (cv2.Sobel(height, -1, dx, 1 - dx, **step) for dx in (1, 0))
     z = 1 / np.sqrt(1 + rows**2 + columns**2)
-    # gradients are per pixel along the frame; the light, too, stays in the frame when the head rolls
+    # gradients run along the frame, and so does the light: it does not roll with the head
     direction = light_direction(a)
     facing = (-columns * direction[0] - rows * direction[1] + direction[2]) * z
     return facing
@@ -182,6 +183,22 @@ def _blush(part, head, a, inside):
         part.tint([0.98, 0.72, 0.72], inside * cheek * amount)
     tip = bump(part.x, part.y, head.across(0, 0.22), head.nose_y - 0.02, 0.03, 0.02)
     part.tint([0.98, 0.84, 0.83], inside * tip * 0.3)
+
+
+def _shine(part, head, a, inside):
+    """Light that collects on forehead, cheekbones and chin, and the hollow below the cheeks."""
+    spots = [
+        (0.0, 0.31, 0.14, 0.09, 0.05, 0.2),
+        (0.0, head.chin_y - 0.045, 0.15, 0.03, 0.018, 0.16),
+    ]
+    for side in (-1, 1):
+        toward = 1 + 0.6 * side * a.light
+        spots += [(side * 0.12, 0.525, 0.12, 0.045, 0.018, 0.26 * toward)]
+        hollow = bump(part.x, part.y, head.across(side * 0.165, 0.08), 0.655, 0.05, 0.06)
+        part.tint([0.82, 0.66, 0.62], inside * hollow * (0.5 - 0.2 * a.smile))
+    for hx, y, depth, sx, sy, amount in spots:
+        spot = bump(part.x, part.y, head.across(hx, depth), y, sx, sy)
+        part.paint(unit_rgb(1, 0.96, 0.9), inside * spot * (amount * (0.8 - 0.35 * a.skin_tone)))
 
 
 def paint_nose(canvas, head, a):
@@ -225,13 +242,13 @@ def paint_age(canvas, head, a):
     strength = smoothstep(0.35, 1.0, a.age)
     fold = 0.12 * (0.35 + a.smile) + 0.9 * strength
     part = canvas.part(0.18, 0.18, 0.82, 0.86)
-    _crease(part, _nasolabial(head, a), 0.008, 0.45 * fold, 0.007)
+    _crease(part, _nasolabial(head, a), 0.008, 0.5 * fold, 0.007)
     if strength <= 0.01:
         return
-    _crease(part, _forehead(head), 0.006, 0.34 * strength, 0.005)
-    _crease(part, _crows_feet(head), 0.004, 0.4 * strength, 0.0035)
-    _crease(part, _eye_bags(head), 0.007, 0.42 * strength, 0.006)
-    _crease(part, _marionette(head), 0.006, 0.4 * strength, 0.006)
+    _crease(part, _forehead(head), 0.007, 0.42 * strength, 0.006)
+    _crease(part, _crows_feet(head), 0.004, 0.6 * strength, 0.0035)
+    _crease(part, _eye_bags(head), 0.007, 0.6 * strength, 0.006)
+    _crease(part, _marionette(head), 0.006, 0.55 * strength, 0.006)
 
 
 def _crease(part, curves, width, amount, soft):
@@ -275,10 +292,10 @@ def _forehead(head):
     top = head.hairline_y
     rows = [mix(top, head.brow_y, t) for t in (0.42, 0.6, 0.77)]
     x = np.linspace(-0.1, 0.1, 7)
-    return [curve(head.on_face(x, y + 0.006 * np.cos(x * 40), 0.14, 1.2), 30) for y in rows]
+    return [curve(head.on_face(x, y + 0.004 * np.cos(x * 27), 0.14, 1.2), 30) for y in rows]
 
 
-def paint_beard(canvas, head, a, seed):
+def paint_beard(canvas, head, a, hair_base, seed):
     """Stubble to full beard with moustache (class skin, as LaPa has no beard)."""
     if a.beard < 0.03:
         return
@@ -293,8 +310,8 @@ def paint_beard(canvas, head, a, seed):
     corner = bump(x, y, 0.092, head.mouth_y + 0.02, 0.018, 0.05)
     area = np.clip(np.maximum(np.maximum(jaw, lip), corner), 0, 1)
     area = area * (part.classes == SKIN)
-    grain = noise(stream(seed, "beard"), x.shape, (90, 150)) * 0.16
+    grain = noise(stream(seed, "beard"), x.shape, (100, 200)) * 0.1
     full = smoothstep(0.25, 0.75, a.beard)
     alpha = np.clip(area * (0.25 + 0.62 * full + grain * (0.6 + full)), 0, 0.95)
-    colour = mix(rgb(52, 42, 38), rgb(176, 170, 164), a.hair_grey * 0.9)
+    colour = mix(mix(hair_base, rgb(48, 38, 34), 0.6), rgb(170, 164, 158), a.hair_grey * 0.8)
     part.paint(colour * (1 + 0.25 * grain), part.blur(alpha.astype(np.float32), 0.002))

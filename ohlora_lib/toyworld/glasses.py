@@ -6,7 +6,7 @@ from ohlora_lib.toyworld.background import pick
 from ohlora_lib.toyworld.canvas import curve, mix, rgb, smoothstep, stream, unit_rgb
 
 KINDS = ("round", "rectangular", "cat-eye", "half-rim")
-FRAMES = [(24, 20, 22), (70, 42, 28), (120, 32, 44), (40, 52, 92), (168, 132, 70), (92, 92, 98)]
+FRAMES = [(24, 20, 22), (70, 42, 28), (120, 32, 44), (40, 52, 92), (122, 88, 40), (66, 66, 74)]
 
 
 def paint_glasses(canvas, head, a, seed):

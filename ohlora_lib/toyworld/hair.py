@@ -1,7 +1,6 @@
 """Hair: masses with an outline, an opening for the face, and strands that follow the head.
 
-The back mass is painted before the neck, the front mass and the fringe after the face. What hair covers has
-class hair, however thin.
+The back mass is painted before the neck, the front mass and the fringe after the face.
 """
 
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ def hair_colour(a):
     ginger = RED * (light / RED.mean())
     amount = 0.75 * max(a.hair_warmth - 0.6, 0) / 0.4
     base = mix(base, np.clip(ginger, 0, 1), amount * (1 - abs(2 * a.hair_color - 0.8)) * 0.9)
-    base = mix(base, light, max(0.4 - a.hair_warmth, 0))
+    base = mix(base, light, 0.6 * max(0.4 - a.hair_warmth, 0))
     base = mix(base, light * unit_rgb(0.99, 1.0, 1.02), 0.92 * a.hair_grey)
     return np.clip(base * (light / base.mean()), 0, 1).astype(np.float32)
 
@@ -143,7 +142,7 @@ class Hair:
     def _front_mask(self):
         c, cut = self.canvas, self.cut
         roots = c.step(self._outline(np.float32(cut.half)))
-        jag = mix(0.006, 0.013, cut.long)
+        jag = mix(0.006, 0.01, cut.long)
         ends = np.clip(self._ends(jag) * np.float32(c.side * 0.3) + 0.5, 0, 1)
         opening = c.polygon(self._opening())
         feather = self.strands.read(self.strands.fine, self.columns, self.flow.v)
@@ -214,7 +213,7 @@ class Hair:
         """Hair colour (3, h, w) for a tone: 0 deep shadow, about 0.6 the base, above 1 gloss."""
         base = self.base
         deep = base * (unit_rgb(0.3, 0.25, 0.25) + np.float32(0.14 * self.a.hair_color))
-        gloss = mix(base, unit_rgb(1.0, 0.95, 0.86), 0.3) + 0.05
+        gloss = mix(base, unit_rgb(1.0, 0.92, 0.82), 0.26) + 0.04
         colour = mix(deep, base, np.clip(tone / 0.6, 0, 1))
         return mix(colour, gloss, np.clip((tone - 0.6) / 0.6, 0, 1.2))
 
@@ -241,7 +240,7 @@ class Hair:
         """The front mass and, if there is one, the fringe (class hair)."""
         texture = self._texture()
         light = self._volume(self.front)
-        vivid = np.float32(1.75 - 0.95 * self.a.hair_color)  # dark hair shows its strands by shine
+        vivid = np.float32(1.6 - 0.8 * self.a.hair_color)  # dark hair shows its strands by shine
         waves = self.slope * vivid * np.float32(0.36 * self.a.curl)
         strands = texture * vivid * np.float32(0.135 - 0.03 * self.a.curl)
         tone = 0.18 + 0.42 * light + strands + waves + 0.26 * self._gloss(self.flow, texture)
@@ -273,7 +272,7 @@ class Hair:
     def _paint_fringe(self):
         head, a, c = self.head, self.a, self.canvas
         reach = 2 * a.fringe - 1
-        low = mix(head.hairline_y + 0.07, head.brow_y - 0.012, reach**0.6)
+        low = mix(head.hairline_y + 0.1, head.brow_y - 0.014, reach**0.5)
         slant = 0.09 * a.parting
         middle = head.across(0, 0.1)
         flow = fringe_flow(c.x, c.y, middle + 0.3 * slant, self.cut.top_y + 0.01, low, slant)

@@ -1,8 +1,8 @@
 """The head's geometry: where each feature lies in the picture, given the face and its turn.
 
 The head is a surface in its own coordinates: X to the picture's right from its middle, y as in the
-frame, Z toward the viewer. A turn shows X·cos − Z·sin; the whole is moved so that the face's features stay
-centred, as they are in aligned photographs.
+frame, Z toward the viewer. A turn shows X·cos − Z·sin; the whole is moved so that the face's
+features stay centred, as they are in aligned photographs.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Head:
         return 0.5 + head_x * self.cos - (depth - FEATURE_DEPTH) * self.sin
 
     def along(self, x, depth=FEATURE_DEPTH, bend=1.9):
-        """Head X of the pixels at picture x, on a surface Z = depth − bend·X² (inverse of a turn)."""
+        """Head X of pixels at picture x on a surface Z = depth − bend·X² (undoes the turn)."""
         target = x - np.float32(0.5 - (depth - FEATURE_DEPTH) * self.sin)
         cos, k = np.float32(self.cos), np.float32(bend * self.sin)
         inside = np.sqrt(np.maximum(cos * cos + 4 * k * target, 1e-4))
@@ -66,13 +66,13 @@ def build_head(a):
         sin=float(np.sin(turn)),
         eye_y=0.462,
         eye_x=0.1 + 0.012 * (a.eye_spacing - 0.5),
-        eye_half=mix(0.0535, 0.0635, female) + 0.008 * (a.eye_size - 0.5),
-        brow_y=mix(0.402, 0.388, female) + 0.006 * a.age,
+        eye_half=mix(0.0565, 0.0645, female) + 0.008 * (a.eye_size - 0.5),
+        brow_y=mix(0.405, 0.39, female) + 0.006 * a.age,
         nose_y=nose_y,
         mouth_y=0.674 + 0.3 * (nose_y - 0.592) + 0.4 * length,
-        chin_y=mix(0.824, 0.804, female) + length + 0.022 * a.mouth,
-        hairline_y=0.205 + 0.06 * a.hairline,
-        half_width=mix(0.236, 0.226, female) + 0.022 * (a.face_width - 0.5),
+        chin_y=mix(0.817, 0.804, female) + length + 0.022 * a.mouth,
+        hairline_y=0.213 + 0.056 * a.hairline,
+        half_width=mix(0.229, 0.224, female) + 0.022 * (a.face_width - 0.5),
     )
 
 
@@ -92,8 +92,8 @@ def face_outline(head, a, samples=160):
 def _profile(head, a):
     """Rows y, half-widths and depths of the outline's middle, from the skull's top to the chin."""
     w = head.half_width
-    jaw = mix(0.83, 0.675, a.gender) + 0.12 * (a.jaw - 0.5) + 0.05 * max(a.age - 0.5, 0)
-    chin = mix(0.47, 0.31, a.gender) + 0.12 * (a.jaw - 0.5)
+    jaw = mix(0.785, 0.675, a.gender) + 0.12 * (a.jaw - 0.5) + 0.05 * max(a.age - 0.5, 0)
+    chin = mix(0.43, 0.31, a.gender) + 0.12 * (a.jaw - 0.5)
     drop = head.chin_y - 0.81
     rows = [0.125, 0.135, 0.19, 0.29, 0.40, 0.52, 0.61, 0.695 + 0.6 * drop, 0.76 + 0.9 * drop]
     rows += [0.793 + drop, 0.806 + drop, 0.81 + drop]

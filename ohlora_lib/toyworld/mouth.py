@@ -22,14 +22,14 @@ class Mouth:
 
     def __init__(self, canvas, head, a):
         self.part = canvas.part(0.33, head.mouth_y - 0.07, 0.67, head.mouth_y + 0.13)
-        self.half = 0.0665 + 0.015 * a.smile + 0.004 * (a.jaw - 0.5)
+        self.half = 0.069 + 0.017 * a.smile + 0.004 * (a.jaw - 0.5)
         self.t = head.along(self.part.x, DEPTH, BEND) / np.float32(self.half)
         t = np.clip(self.t, -1, 1)
         self.y = self.part.y - np.float32(head.mouth_y)
         share = 0.02 + 0.7 * a.mouth  # of the whole mouth's area, which is what is measured
         full = mix(0.78, 1.15, a.gender) * (0.75 + 0.5 * a.lips) * (1 - 0.3 * max(a.age - 0.4, 0))
         gap = 0.034 * full * share / (1 - share)
-        curl = -(0.019 * a.smile - 0.004) * np.abs(t) ** 1.8
+        curl = -(0.03 * a.smile - 0.008) * np.abs(t) ** 1.8
         open_ = np.maximum(1 - t * t, 0)
         self.upper_in = (
             curl - 0.12 * gap * open_**0.7 + 0.0025 * np.exp(-((t / 0.16) ** 2)) * (1 - a.mouth)
@@ -66,7 +66,7 @@ def _around(mouth, a):
         [0.7, 0.55, 0.52],
         np.exp(-(((y - below) / 0.009) ** 2)) * smoothstep(0.8, 0.1, np.abs(t)) * 0.5,
     )
-    corner = bump(np.abs(t), y, 1.03, float(-(0.019 * a.smile - 0.004)), 0.13, 0.009)
+    corner = bump(np.abs(t), y, 1.03, -(0.03 * a.smile - 0.008), 0.13, 0.009)
     part.tint([0.6, 0.42, 0.4], corner * 0.6)
     groove = bump(t, y, 0.0, -0.036, 0.1, 0.016)
     part.tint([0.8, 0.68, 0.66], groove * 0.25)

@@ -62,7 +62,7 @@ def _draw(canvas, a, seed):
     paint_clothes(canvas, head, a, seed)
     paint_nose(canvas, head, a)
     paint_age(canvas, head, a)
-    paint_beard(canvas, head, a, seed)
+    paint_beard(canvas, head, a, hair.base, seed)
     paint_eyes(canvas, head, a, seed)
     paint_brows(canvas, head, a, hair.base)
     paint_mouth(canvas, head, a)

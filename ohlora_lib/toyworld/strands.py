@@ -13,7 +13,7 @@ REACH = 1.6  # v at the table's last row
 
 @dataclass
 class Flow:
-    """Strand coordinates of every pixel: u in 0..1 (2 sides apart by `offset`), v ≥ 0 from the root."""
+    """Strand coordinates of every pixel: u in 0..1 across, v ≥ 0 along from the root."""
 
     u: np.ndarray
     v: np.ndarray
@@ -29,7 +29,7 @@ class Strands:
         self.fine /= self.fine.std()
         self.locks = noise(rng, TABLE, (2, 44))
         self.jag = (
-            noise(rng, (1, TABLE[1]), (0, 60))[0] + 0.6 * noise(rng, (1, TABLE[1]), (0, 170))[0]
+            noise(rng, (1, TABLE[1]), (0, 44))[0] + 0.45 * noise(rng, (1, TABLE[1]), (0, 150))[0]
         )
         loose, tight = (noise(rng, (1, TABLE[1]), (0, cells))[0] for cells in (14, 36))
         phase = 1.3 * loose / loose.std() + 0.5 * tight * smoothstep(0.5, 0.95, curl)
@@ -70,7 +70,7 @@ class Strands:
 
 
 def parted_flow(x, y, part_x, middle, half, temple_y, top_y, flare, rng):
-    """Strands that leave a parting line at `part_x` and fall along the head: concentric ellipses, then down.
+    """Strands that leave a parting line at `part_x`, in concentric ellipses, and then fall down.
 
     u is 1 at the outline (`half` from `middle`), whatever side the parting is on.
     """
