@@ -37,6 +37,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | 
                 progress_bar=False,
                 coalesce_streams=True,
                 config=PRIVATE,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or it chats at shutdown
             )
     except DeadKernelError:
         return f"{name}: its kernel died: killed, or out of memory"

@@ -87,7 +87,7 @@ def _headlines(pages: list[Report], base: str) -> str:
     rows = ["| headline | | from |", "|---|---:|---|"]
     for one in pages:
         link = f"[{one.stage}]({base}{one.system}/{one.stage}.md)"
-        rows += [f"| {n} | {v} | {link} |" for n, v in one.record["finding"]["headline"].items()]
+        rows += [f"| {n} | {v} | {link} |" for n, v in one.record["finding"]["headline"]]
     return "\n".join(rows) + "\n" if len(rows) > 2 else ""
 
 
@@ -98,7 +98,7 @@ def results() -> str:
         scales = ", ".join(dict.fromkeys(one.record["scale"] for one in pages))
         parts.append(f"### {pipeline.title} ({scales} scale)\n")
         parts.append(
-            " ".join(image for one in pages if (image := one.image("reports/", 400))) + "\n"
+            " ".join(image for one in pages if (image := one.image("reports/", 260))) + "\n"
         )
         parts.append(_headlines(pages, "reports/"))
         parts += [f"* [{p.stage}](reports/{p.system}/{p.stage}.md): {p.sentence}" for p in pages]

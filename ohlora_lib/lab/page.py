@@ -65,7 +65,8 @@ def finding(sentence: str, headline: dict[str, str], picture: str) -> None:
 
     They stand on the page, in the index of all reports and in the README.
     """
-    told = {"sentence": sentence, "headline": headline, "picture": picture}
+    # Pairs, not a mapping: a notebook file does not keep a mapping's order.
+    told = {"sentence": sentence, "headline": list(headline.items()), "picture": picture}
     numbers = "".join(f"\n> - {name}: **{value}**" for name, value in headline.items())
     _emit({"text/markdown": f"> **{sentence}**\n>{numbers}"}, {KEY: {"finding": told}})
 

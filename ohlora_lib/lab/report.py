@@ -86,15 +86,15 @@ def render(notebook: nbformat.NotebookNode, stage: Stage) -> Page:
     begun, found = told(notebook, "begin")[-1:], told(notebook, "finding")[-1:]
     foot = _foot(stage, begun[0] if begun else {"origin": "—", "parameters": {}})
     return Page(
-        markdown=_export(notebook, foot, with_code=False),
-        with_code=_export(notebook, foot, with_code=True),
+        markdown=_export(notebook, foot, finding=_found(notebook), with_code=False),
+        with_code=_export(notebook, foot, finding=_found(notebook), with_code=True),
         figures=figures,
         record={
             "title": _title(notebook, stage.name),
             "notebook": foot["notebook"],
             "scale": stage.scale,
             "origin": foot["origin"],
-            "finding": found[0] if found else {"sentence": "", "headline": {}, "picture": ""},
+            "finding": found[0] if found else {"sentence": "", "headline": [], "picture": ""},
             "figures": {f["name"]: f["alt"] for f in told(notebook, "figure")},
         },
     )
@@ -112,6 +112,8 @@ def _show(output: nbformat.NotebookNode, stage: Stage, figures: dict[str, bytes]
         alt, title = (figure[key].replace('"', "&quot;") for key in ("alt", "title"))
         image = f'<img src="{path}" alt="{alt}" title="{title}" width="{figure["width"]}">'
         return f"**{figure['title']}**\n\n{image}"
+    if "finding" in note:
+        return ""  # it stands at the top of the page
     if "text/markdown" in data:
         return data["text/markdown"]
     if "begin" in note or "end" in note or "text/plain" not in data:
@@ -139,14 +141,25 @@ def _foot(stage: Stage, begun: dict) -> dict[str, str]:
     }
 
 
-def _export(notebook: nbformat.NotebookNode, foot: dict[str, str], with_code: bool) -> str:
+def _found(notebook: nbformat.NotebookNode) -> str:
+    """The finding as the notebook shows it, in Markdown; empty if it has none."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = [
+        o.data["text/markdown"] for o in outputs if "finding" in o.get("metadata", {}).get(KEY, {})
+    ]
+    return shown[-1] if shown else ""
+
+
+def _export(notebook: nbformat.NotebookNode, foot: dict, finding: str, with_code: bool) -> str:
     exporter = TemplateExporter(
         template_name="ohlora",
         template_file="index.md.j2",
         extra_template_basedirs=[str(TEMPLATES)],
         config=Config({"HighlightMagicsPreprocessor": {"enabled": False}}),
     )
-    body, _ = exporter.from_notebook_node(notebook, {"with_code": with_code, "foot": foot})
+    body, _ = exporter.from_notebook_node(
+        notebook, {"with_code": with_code, "foot": foot, "finding": finding}
+    )
     return re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
 

@@ -25,13 +25,15 @@ class Between:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of a few words."""
+    """One of a few words or numbers."""
 
-    words: tuple[str, ...]
+    choices: tuple[str | int, ...]
 
-    def problem(self, value: str) -> str | None:
+    def problem(self, value: str | int) -> str | None:
         """Why `value` does not do, or None."""
-        return None if value in self.words else f"must be one of {', '.join(self.words)}"
+        if value in self.choices:
+            return None
+        return f"must be one of {', '.join(map(str, self.choices))}"
 
 
 def fits(value: object, wanted: Any) -> bool:

@@ -22,7 +22,7 @@ def test_first_run_leaves_pages_figures_index_and_readme_results(finished):
     assert set(finished.reports()) == {"01_make.md", "02_read.md", "figures/01_make/line.png"}
     page = finished.reports()["01_make.md"].decode()
     assert '<img src="figures/01_make/line.png" alt="A line that rises" title=' in page
-    assert "| Scale | smoke |" in page and "| Seed | 3 |" in page and "n = `4`" in page
+    assert "Scale: smoke. Seed: 3. Parameters: n = `4`" in page
     assert "import" not in page, "a page shows no code"
     assert "numbers: 4 done" not in page, "a progress bar is no part of a page"
     index = (finished.root / "reports/README.md").read_text()
