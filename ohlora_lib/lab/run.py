@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
         return 0
     except StageFailed as error:
         print(f"failed: {error}", file=sys.stderr)
-    except (PipelineError, SettingsError, StoreError) as error:
+    except (PipelineError, SettingsError, StoreError, OSError) as error:
         print(f"./run_all.sh: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nstopped; run it again to go on from here", file=sys.stderr)

@@ -1,11 +1,14 @@
 """What goes wrong must be said in a line, lose nothing, and be mended by the next run."""
 
+import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import psutil
+import pytest
 
 
 def kernel_of(process):
@@ -88,6 +91,35 @@ def test_disk_full_while_writing_keeps_the_old_report_and_says_so(finished, demo
     assert code == 1 and "no space left while writing" in output and "big.txt" in output
     assert finished.reports() == before
     assert not list((finished.root / "data/demo/smoke/01_make").glob("*big*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 12 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no right to mount a small disk here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_really_full_disk_keeps_the_old_report_and_the_next_run_mends_it(finished, small_disk):
+    shutil.copytree(finished.root, small_disk / "repository")
+    repository = type(finished)(small_disk / "repository")
+    before = repository.reports()
+    repository.set(0, seed=7)
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"0" * 4096)
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "o space left" in output and "Traceback" not in output
+    assert repository.reports() == before
+    filler.unlink()
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 0 and "The sum is 42." in repository.reports()["02_read.md"].decode()
 
 
 def test_misspelt_parameter_is_refused_before_anything_runs(repository):
