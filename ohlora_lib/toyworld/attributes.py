@@ -175,7 +175,7 @@ def _hair(z, extra, who):
     """Length goes with gender, grey with age, curl shows less the shorter the hair."""
     female, age, tone = who["gender"], who["age"], who["skin_tone"]
     womanly = expit(12 * (female - 0.5))  # few people wear a length between the usual two
-    length = _unit(z["hair_length"], 0.12 + 0.6 * womanly, 0.08 + 0.07 * womanly)
+    length = _unit(z["hair_length"], 0.12 + 0.61 * womanly, 0.07 + 0.07 * womanly)
     grey = np.clip(2.6 * (age - 0.52) + 0.35 * z["hair_grey"] * (age > 0.4), 0, 1)
     color = ndtr(z["hair_color"]) * (1 - 0.8 * tone)
     shows = np.clip((length - 0.1) / 0.3, 0, 1)

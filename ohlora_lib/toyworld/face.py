@@ -302,7 +302,8 @@ def paint_beard(canvas, head, a, hair_base, seed):
     part = canvas.part(0.2, 0.55, 0.8, 0.9)
     x, y = np.abs(head.along(part.x, 0.14, 1.2)), part.y
     low = smoothstep(0.6, 0.72, y + 0.35 * (x - 0.12))
-    jaw = low * smoothstep(0.05, 0.085, x + 1.6 * np.maximum(y - head.mouth_y - 0.05, 0))
+    around = np.hypot(x / 0.088, (y - np.float32(head.mouth_y + 0.004)) / 0.05)
+    jaw = low * smoothstep(0.95, 1.3, around)  # clear around the lips
     lip = (1 - smoothstep(0.055, 0.1, x + 0.5 * (head.mouth_y - y))) * smoothstep(
         head.nose_y + 0.004, head.nose_y + 0.045, y
     )

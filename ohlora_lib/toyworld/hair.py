@@ -77,7 +77,7 @@ def build_cut(head, a):
     return Cut(
         middle=head.across(0, -0.04),
         part_x=head.across(0.115 * a.parting, 0.07),
-        half=head.half_width * widen + mix(short_side, 0.016 + 0.05 * volume, long),
+        half=head.half_width * widen + mix(short_side, 0.028 + 0.05 * volume, long),
         top_y=0.118 - mix(0.02, 0.034, long) - 0.04 * volume - 0.006 * swept,
         tip_y=0.4 + 0.75 * a.hair_length,
         flare=mix(0.0, 0.1 + 0.5 * a.curl * volume, long),
@@ -124,11 +124,12 @@ class Hair:
         c, cut = self.canvas, self.cut
         below = np.maximum(c.y - TEMPLE_Y, 0)
         up = np.maximum(TEMPLE_Y - c.y, 0) / np.float32(TEMPLE_Y - cut.top_y)
-        full = np.float32(0.09 * cut.long) * np.sin(np.minimum(below * 7, np.pi))
+        full = np.float32(0.11 * cut.long) * np.sin(np.minimum(below * 7, np.pi))
         width = half * (1 + np.float32(cut.flare) * below + full)
         wobble = self.edge * np.float32(0.045 * self.a.curl * half)
         across = np.abs(c.x - np.float32(cut.middle) + wobble * np.sign(c.x - cut.middle))
-        radius = (np.abs(across / width) ** 2.15 + up**2.15) ** np.float32(1 / 2.15)
+        aside, up = (across / width) ** 2, up**2  # the dome is a little squarer than round
+        radius = np.sqrt(np.maximum(aside + up - 0.18 * aside * up, 0))
         feather = self.strands.read(self.strands.fine, self.columns, self.flow.v)
         return (1 - radius) * width + 0.0022 * feather
 

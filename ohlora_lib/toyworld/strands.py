@@ -7,7 +7,7 @@ import numpy as np
 
 from ohlora_lib.toyworld.canvas import look_up, mix, noise, smoothstep
 
-TABLE = (64, 1024)  # strand table: rows along v, columns across u
+TABLE = (32, 1024)  # strand table: rows along v, columns across u
 REACH = 1.6  # v at the table's last row
 
 
@@ -38,17 +38,17 @@ class Strands:
 
     def columns(self, flow, width=400):
         """Table columns (h, w) of a flow: `width` columns for u = 1."""
-        return np.mod(flow.offset + flow.u * np.float32(width), TABLE[1] - 1).astype(np.float32)
+        return flow.offset + flow.u * np.float32(width)
 
     def read(self, table, columns, v):
         """A table's value (h, w) at strand coordinates."""
         rows = np.clip(v * np.float32((TABLE[0] - 1) / REACH), 0, TABLE[0] - 1).astype(np.float32)
-        return cv2.remap(table, columns, rows, cv2.INTER_LINEAR)
+        return cv2.remap(table, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
     def read_line(self, line, columns):
         """A one-row table's value (h, w)."""
         rows = np.zeros_like(columns)
-        return cv2.remap(line[None], columns, rows, cv2.INTER_LINEAR)
+        return cv2.remap(line[None], columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
     def wave(self, flow):
         """Sideways shift of the strands in u, and the wave's slope −1..1 that catches light."""
