@@ -20,7 +20,7 @@ from ohlora_lib.toyworld.canvas import (
 )
 from ohlora_lib.toyworld.face import light_direction, skin_colour
 from ohlora_lib.toyworld.head import face_edges
-from ohlora_lib.toyworld.strands import Flow, Strands, fringe_flow, parted_flow, swept_flow
+from ohlora_lib.toyworld.strands import Strands, fringe_flow, parted_flow, swept_flow
 
 TEMPLE_Y = 0.42  # where strands start to hang
 PIGMENT = (
@@ -106,9 +106,8 @@ class Hair:
         self.flow = self._flow()
         self.shift, self.slope = self.strands.wave(self.flow)
         self.edge = self.strands.edge_wave(self.flow)
-        self.columns = self.strands.columns(
-            Flow(self.flow.u + self.shift, self.flow.v, self.flow.offset)
-        )
+        self.columns = self.strands.columns(self.flow, self.shift)
+        self.texture = self.strands.read(self.strands.fine, self.columns, self.flow.v)
         self.front = self._front_mask()
 
     def _flow(self):
@@ -130,8 +129,7 @@ class Hair:
         across = np.abs(c.x - np.float32(cut.middle) + wobble * np.sign(c.x - cut.middle))
         aside, up = (across / width) ** 2, up**2  # the dome is a little squarer than round
         radius = np.sqrt(np.maximum(aside + up - 0.18 * aside * up, 0))
-        feather = self.strands.read(self.strands.fine, self.columns, self.flow.v)
-        return (1 - radius) * width + 0.0022 * feather
+        return (1 - radius) * width + 0.0022 * self.texture  # strands feather the edge
 
     def _ends(self, amount):
         """Signed distance (h, w) above the tips, which end lock by lock."""
@@ -146,10 +144,8 @@ class Hair:
         jag = mix(0.006, 0.01, cut.long)
         ends = np.clip(self._ends(jag) * np.float32(c.side * 0.3) + 0.5, 0, 1)
         opening = c.polygon(self._opening())
-        feather = self.strands.read(self.strands.fine, self.columns, self.flow.v)
-        moved = self.edge * np.float32(0.035 * self.a.curl * cut.half) + feather * np.float32(
-            0.0022
-        )
+        moved = self.edge * np.float32(0.035 * self.a.curl * cut.half)
+        moved = moved + self.texture * np.float32(0.0022)
         opening = c.displaced(opening, moved, 0.5 * moved)
         return roots * ends * (1 - opening)
 
@@ -196,7 +192,7 @@ class Hair:
         c = self.canvas
         inside = c.step(self._outline(np.float32(self.cut.half * 0.95)))
         ends = np.clip(self._ends(0.02) * np.float32(c.side * 0.3) + 0.5, 0, 1)
-        depth = 0.34 + 0.1 * self._texture() + 0.12 * np.abs(c.x - self.cut.middle) / self.cut.half
+        depth = 0.34 + 0.1 * self.texture + 0.12 * np.abs(c.x - self.cut.middle) / self.cut.half
         c.paint(self._colours(np.clip(depth, 0.12, 0.7)), inside * ends, HAIR)
 
     def shade_face(self, skin):
@@ -204,11 +200,6 @@ class Hair:
         c = self.canvas
         shadow = c.blur(c.shifted(self.front, -0.012 * self.a.light, 0.014), 0.011)
         c.tint([0.66, 0.5, 0.47], shadow * c.crop(skin) * (1 - self.front) * 0.75)
-
-    def _texture(self):
-        """Strands (h, w), about N(0, 1)."""
-        fine = self.strands.read(self.strands.fine, self.columns, self.flow.v)
-        return fine
 
     def _colours(self, tone):
         """Hair colour (3, h, w) for a tone: 0 deep shadow, about 0.6 the base, above 1 gloss."""
@@ -228,23 +219,23 @@ class Hair:
         z = 1 / np.sqrt(1 + (rows**2 + columns**2) * steep**2)
         return (-(columns * lx + rows * ly) * steep + lz) * z
 
-    def _gloss(self, flow, texture):
+    def _gloss(self):
         """The bright band around the crown where strands face the light, broken by strands."""
-        lock = self.strands.read(self.strands.locks, self.columns, flow.v)
+        v = self.flow.v
+        lock = self.strands.read(self.strands.locks, self.columns, v)
         place = 0.15 if not self.cut.swept else 0.1
-        band = np.exp(-(((flow.v - place - 0.025 * lock) / 0.055) ** 2))
-        second = 0.4 * np.exp(-(((flow.v - 0.5 - 0.06 * lock) / 0.11) ** 2))
+        band = np.exp(-(((v - place - 0.025 * lock) / 0.055) ** 2))
+        second = 0.4 * np.exp(-(((v - 0.5 - 0.06 * lock) / 0.11) ** 2))
         lit = 0.75 + 0.5 * self.a.light * np.tanh((self.canvas.x - self.cut.middle) * 9)
-        return (band + second) * lit * (0.65 + 0.35 * texture)
+        return (band + second) * lit * (0.65 + 0.35 * self.texture)
 
     def paint_front(self):
         """The front mass and, if there is one, the fringe (class hair)."""
-        texture = self._texture()
         light = self._volume(self.front)
         vivid = np.float32(1.6 - 0.8 * self.a.hair_color)  # dark hair shows its strands by shine
         waves = self.slope * vivid * np.float32(0.36 * self.a.curl)
-        strands = texture * vivid * np.float32(0.135 - 0.03 * self.a.curl)
-        tone = 0.18 + 0.42 * light + strands + waves + 0.26 * self._gloss(self.flow, texture)
+        strands = self.texture * vivid * np.float32(0.135 - 0.03 * self.a.curl)
+        tone = 0.18 + 0.42 * light + strands + waves + 0.26 * self._gloss()
         tone = tone - 0.16 * self._root_shadow()
         self.canvas.paint(self._colours(np.clip(tone, 0.04, 1.35)), self.front, HAIR)
         self._parting_line()
@@ -271,28 +262,29 @@ class Hair:
         c.paint(scalp, mask * self.front * smoothstep(cut.top_y, cut.top_y + 0.07, c.y) * 0.8)
 
     def _paint_fringe(self):
-        head, a, c = self.head, self.a, self.canvas
-        reach = 2 * a.fringe - 1
-        low = mix(head.hairline_y + 0.1, head.brow_y - 0.014, reach**0.5)
-        slant = 0.09 * a.parting
-        middle = head.across(0, 0.1)
+        """Hair over the forehead, with its shadow (class hair)."""
+        head, a, c, strands = self.head, self.a, self.canvas, self.strands
+        low = mix(head.hairline_y + 0.1, head.brow_y - 0.014, (2 * a.fringe - 1) ** 0.5)
+        slant, middle = 0.09 * a.parting, head.across(0, 0.1)
         flow = fringe_flow(c.x, c.y, middle + 0.3 * slant, self.cut.top_y + 0.01, low, slant)
-        shift, slope = self.strands.wave(flow)
-        columns = self.strands.columns(Flow(flow.u + 0.6 * shift, flow.v, flow.offset), 330)
-        jag = self.strands.read_line(self.strands.jag, columns)
+        shift, slope = strands.wave(flow)
+        columns = strands.columns(flow, 0.6 * shift, 330)
         across = (c.x - middle) / np.float32(head.half_width * 0.98)
-        end = low + 0.075 * np.abs(across) ** 3 - 0.008 * jag - 0.01
-        mask = np.clip((end - c.y) * np.float32(c.side * 0.3) + 0.5, 0, 1)
-        mask = (
-            mask * c.step((1 - np.abs(across)) * 0.2) * smoothstep(0.0, 0.11, c.y - self.cut.top_y)
-        )
-        mask = mask * c.step(self._outline(np.float32(self.cut.half)))
+        mask = self._fringe_mask(across, low, strands.read_line(strands.jag, columns))
         shadow = c.blur(c.shifted(mask, 0, 0.014), 0.008) * (1 - mask) * (c.classes != HAIR)
         c.tint([0.66, 0.5, 0.47], shadow * 0.6)
-        texture = self.strands.read(self.strands.fine, columns, flow.v)
+        texture = strands.read(strands.fine, columns, flow.v)
         rise = 1 - ((c.y - self.cut.top_y) / (low - self.cut.top_y)) ** 2
-        lock = self.strands.read(self.strands.locks, columns, flow.v)
+        lock = strands.read(strands.locks, columns, flow.v)
         gloss = np.exp(-(((flow.v - 0.16 - 0.03 * lock) / 0.05) ** 2)) * (0.6 + 0.35 * texture)
         tone = 0.5 + 0.1 * rise + 0.12 * texture + 0.24 * gloss + slope * np.float32(0.18 * a.curl)
-        tone = tone + 0.1 * a.light * across
-        c.paint(self._colours(np.clip(tone, 0.1, 1.3).astype(np.float32)), mask, HAIR)
+        tone = np.clip(tone + 0.1 * a.light * across, 0.1, 1.3)
+        c.paint(self._colours(tone), mask, HAIR)
+
+    def _fringe_mask(self, across, low, jag):
+        """Mask (h, w) of hair from the crown down to about the row `low`, longer at the sides."""
+        c, top_y = self.canvas, self.cut.top_y
+        end = low + 0.075 * np.abs(across) ** 3 - 0.008 * jag - 0.01
+        mask = np.clip((end - c.y) * np.float32(c.side * 0.3) + 0.5, 0, 1)
+        mask = mask * c.step((1 - np.abs(across)) * 0.2) * smoothstep(0.0, 0.11, c.y - top_y)
+        return mask * c.step(self._outline(np.float32(self.cut.half)))

@@ -36,9 +36,9 @@ class Strands:
         self.phase = phase.astype(np.float32)
         self.curl = curl
 
-    def columns(self, flow, width=400):
-        """Table columns (h, w) of a flow: `width` columns for u = 1."""
-        return flow.offset + flow.u * np.float32(width)
+    def columns(self, flow, shift=0, width=400):
+        """Table columns (h, w) of a flow moved by `shift` in u: `width` columns for u = 1."""
+        return flow.offset + (flow.u + shift) * np.float32(width)
 
     def read(self, table, columns, v):
         """A table's value (h, w) at strand coordinates."""
