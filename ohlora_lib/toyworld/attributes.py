@@ -176,7 +176,7 @@ def _hair(z, extra, who):
     female, age, tone = who["gender"], who["age"], who["skin_tone"]
     womanly = expit(12 * (female - 0.5))  # few people wear a length between the usual two
     length = _unit(z["hair_length"], 0.12 + 0.61 * womanly, 0.07 + 0.07 * womanly)
-    grey = np.clip(2.6 * (age - 0.52) + 0.35 * z["hair_grey"] * (age > 0.4), 0, 1)
+    grey = np.clip(3.2 * (age - 0.5) + 0.28 * z["hair_grey"] * (age > 0.4), 0, 1)
     color = ndtr(z["hair_color"]) * (1 - 0.8 * tone)
     shows = np.clip((length - 0.1) / 0.3, 0, 1)
     curl = _unit(z["curl"], 0.33 + shows * (0.02 + 0.25 * tone), 0.05 + 0.2 * shows)

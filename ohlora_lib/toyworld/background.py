@@ -42,7 +42,7 @@ def paint_background(canvas, a, seed):
     mean = 0.1 + 0.78 * a.background_mean
     spread = 0.005 + 0.16 * a.background_std * (0.45 + 0.55 * min(mean, 1 - mean) / 0.5)
     light = np.clip(mean + spread * np.clip(pattern, -2.6, 2.6), 0.02, 0.98)
-    saturation = a.background_saturation * 0.5
+    saturation = a.background_saturation * 0.44
     shades = np.linspace(0, 1, 17)
     turned = rng.uniform(-0.08, 0.08)
     colours = [hue_colour((a.background_hue + turned * s) % 1, saturation, s) for s in shades]

@@ -239,7 +239,7 @@ def _nose_outline(head, wide):
 
 def paint_age(canvas, head, a):
     """Folds and wrinkles that come with age, drawn as soft dark lines with a lit side."""
-    strength = smoothstep(0.35, 1.0, a.age)
+    strength = smoothstep(0.32, 0.92, a.age)
     fold = 0.12 * (0.35 + a.smile) + 0.9 * strength
     part = canvas.part(0.18, 0.18, 0.82, 0.86)
     _crease(part, _nasolabial(head, a), 0.008, 0.5 * fold, 0.007)

@@ -1,7 +1,7 @@
 """From attributes to a picture and its class map.
 
-Classes follow LaPa: skin is the face's only, so neck and clothes are background. Ears and beards are
-skin; glasses leave the map as it is beneath them; hair covers what lies behind it.
+Classes follow LaPa: skin is the face's only, so neck and clothes are background. Ears and beards
+are skin; glasses leave the map as it is beneath them; hair covers what lies behind it.
 """
 
 from dataclasses import dataclass
