@@ -15,16 +15,18 @@ from ohlora_lib.models.stylegan_layers import (
     SLOPE,
     Blur,
     Dense,
+    Folded,
     channels_at,
     compute_dtype,
     four_shifts,
+    images_together,
     initialise,
 )
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Sizes of a discriminator; the defaults are GenForce's. Oh-LoRA: label_size 7, group_size 16."""
+    """Sizes of a discriminator; defaults: GenForce's. Oh-LoRA: label_size 7, group_size 16."""
 
     resolution: int = 256
     label_size: int = 0
@@ -57,15 +59,19 @@ class ConvLayer(nn.Module):
         self.scale = math.sqrt(2 / (inputs * size * size))
         self.weight = nn.Parameter(torch.empty(outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.folded = Folded()
 
     @torch.no_grad()
     def start(self, rng: torch.Generator) -> None:
         self.weight.normal_(generator=rng)
 
+    def kernel(self, weight):
+        return weight * self.scale
+
     def forward(self, x):
-        kernel = (self.weight * self.scale).to(x.dtype)
+        kernel = self.folded(self.kernel, self.weight, x.dtype)
         x = F.conv2d(x, kernel, self.bias.to(x.dtype), padding=kernel.shape[-1] // 2)
-        return F.leaky_relu(x, SLOPE)
+        return F.leaky_relu_(x, SLOPE)
 
 
 class DownConvLayer(ConvLayer):
@@ -75,10 +81,14 @@ class DownConvLayer(ConvLayer):
         super().__init__(inputs, outputs)
         self.blur = Blur(inputs)
 
+    def kernel(self, weight):
+        """(outputs, inputs, 3, 3) -> (outputs, inputs, 4, 4), to be applied with stride 2."""
+        return four_shifts(weight * (self.scale / 4))
+
     def forward(self, x):
-        kernel = four_shifts(self.weight * (self.scale / 4)).to(x.dtype)
+        kernel = self.folded(self.kernel, self.weight, x.dtype)
         x = F.conv2d(self.blur(x), kernel, self.bias.to(x.dtype), stride=2, padding=1)
-        return F.leaky_relu(x, SLOPE)
+        return F.leaky_relu_(x, SLOPE)
 
 
 class MinibatchStddev(nn.Module):
@@ -95,7 +105,8 @@ class MinibatchStddev(nn.Module):
         n, group = x.shape[0], min(self.group_size, x.shape[0])
         if n % group:
             raise ValueError(f"batch of {n}: must be a multiple of the stddev group, {group}")
-        groups = x.float().reshape(group, n // group, *x.shape[1:])
+        groups = x.to(torch.promote_types(x.dtype, torch.float32))
+        groups = groups.reshape(group, n // group, *x.shape[1:])
         stddev = (groups.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))
         channel = stddev.repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])
         return torch.cat([x, channel.to(x.dtype)], dim=1)
@@ -122,7 +133,7 @@ class Discriminator(nn.Module):
                 self.minibatch_stddev = MinibatchStddev(config.group_size)
                 self.add_module(f"layer{2 * k}", ConvLayer(here + 1, here))
                 self.add_module(f"layer{2 * k + 1}", Dense(16 * here, below))
-                score = Dense(below + config.label_size, 1, gain=1.0, activate=False)
+                score = Dense(below + config.label_size, 1, activate=False)
                 self.add_module(f"layer{2 * k + 2}", score)
         initialise(self, seed)
 
@@ -134,21 +145,26 @@ class Discriminator(nn.Module):
         lod = float(self.lod) if lod is None else float(lod)
         if not 0 <= lod <= self.levels - 1:
             raise ValueError(f"lod {lod}: must lie within 0 … {self.levels - 1}")
-        dtype = compute_dtype(images)
-        with torch.autocast(images.device.type, enabled=False):
-            x = self._features(images.to(dtype), lod)
-            return self._score(x, label)
-
-    def _features(self, images, lod):
-        first, faded = math.floor(lod), lod - math.floor(lod)
+        first, fade = math.floor(lod), lod - math.floor(lod)
+        images = images.to(compute_dtype(images), memory_format=torch.channels_last)
         images = F.avg_pool2d(images, 1 << first) if first else images
-        x = getattr(self, f"input{first}")(images)
-        for k in range(first, self.levels - 1):
-            x = getattr(self, f"layer{2 * k + 1}")(getattr(self, f"layer{2 * k}")(x))
-            if k == first and faded:
-                coarse = getattr(self, f"input{k + 1}")(F.avg_pool2d(images, 2))
-                x = torch.lerp(x, coarse, faded)
-        return x
+        with torch.autocast(images.device.type, enabled=False):
+            return self._score(self._features(self.levels - 1, first, fade, images), label)
+
+    def _features(self, level, first, fade, images):
+        """Images at the size of level `first` -> what the layers of `level` read."""
+        if level == first:
+            return getattr(self, f"input{level}")(images)
+        above = [getattr(self, f"layer{i}") for i in (2 * level - 2, 2 * level - 1)]
+        numbers = above[0].weight.shape[0] * (self.config.resolution >> (level - 1)) ** 2
+        parts = []
+        for part in images.split(images_together(images, numbers)):
+            x = above[1](above[0](self._features(level - 1, first, fade, part)))
+            if fade and level == first + 1:
+                coarse = getattr(self, f"input{level}")(F.avg_pool2d(part, 2))
+                x = torch.lerp(x, coarse, fade)
+            parts.append(x)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _score(self, x, label):
         """(N, C, 4, 4) -> (N, 1), in float32: the last layers are small and decide."""

@@ -8,8 +8,9 @@ Named entry points, each starting where its argument stands in the chain
 
     z, label -> split1 -> split2 -> w -> wp (one w per layer) -> images (N, 3, R, R), about -1..1
 
-Every stage is a module, so a forward hook sees any intermediate: `mapping.dense5`, `synthesis.layer3`
-(that layer's features after its style), `synthesis.layer3.style` (2C values, scale half first).
+Every stage is a module, so a forward hook sees any intermediate: `mapping.dense5`,
+`synthesis.layer3` (that layer's features after its style), `synthesis.layer3.style` (2C values,
+scale half first).
 """
 
 import math
@@ -92,7 +93,8 @@ class Mapping(nn.Module):
             wanted = f"needs a label of {self.config.label_size}" if label is None else "takes none"
             raise ValueError(f"label: this generator {wanted}")
         if label is not None:
-            z = torch.cat([z, label @ self.label_weight], dim=1)
+            embedding = (label[:, :, None] * self.label_weight).sum(dim=1)
+            z = torch.cat([z, embedding], dim=1)
         return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
 
     def _dense(self, i: int, x):
@@ -159,7 +161,7 @@ class Truncation(nn.Module):
 class Generator(nn.Module):
     """StyleGAN1's generator. The `from_…` entry points and `forward` share the chain below them.
 
-    Their options go to `from_w`: psi and trunc_layers (truncation), noise and lod (see `Synthesis`).
+    Their options go to `from_w`: psi and trunc_layers (truncation), noise and lod (`Synthesis`).
     """
 
     def __init__(self, config: GeneratorConfig | None = None, seed: int = 0):
@@ -187,7 +189,7 @@ class Generator(nn.Module):
 
 
 def mix_styles(wp, other, first: int | torch.Tensor):
-    """wp (N, L, w) with the layers from `first` on taken from `other`; one number or (N,) of them."""
+    """wp (N, L, w) with the layers from `first` on from `other`; one number or (N,) of them."""
     layer = torch.arange(wp.shape[1], device=wp.device)
     first = torch.as_tensor(first, device=wp.device).reshape(-1, 1)
     return torch.where((layer >= first)[..., None], other, wp)

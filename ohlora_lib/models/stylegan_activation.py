@@ -1,0 +1,129 @@
+"""What follows every convolution of StyleGAN's generator, in as few passes over memory as possible:
+noise and bias, leaky ReLU, instance norm, style.
+
+Once the convolutions are fast, these passes are most of the time. Plain autograd would also keep
+a copy after each of them, and its backward of a norm is ten times slower than its forward; so the
+whole chain is one differentiable step with its own backward, for training and for inference.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from ohlora_lib.models.stylegan_layers import SLOPE
+
+EPSILON = 1e-8  # inside the root of the instance norm
+BLOCK = 4096  # pixels
+
+
+def styled_activation(x, noise, noise_weight, bias, scale, shift):
+    """norm(leaky_relu(x + noise_weight * noise + bias)) * scale + shift. Overwrites x.
+
+    x (N, C, H, W) channels last, in the format to compute in; noise (N or 1, 1, H, W);
+    noise_weight and bias (C); scale and shift (N, C). Returns (N, C, H, W).
+    """
+    chain = (x, noise, noise_weight, bias, scale, shift)
+    if torch.is_grad_enabled():
+        return _StyledActivation.apply(*chain)[1]
+    return _forward(*chain)[0]
+
+
+def _forward(x, noise, noise_weight, bias, scale, shift):
+    noise_and_one = _with_ones(noise, x)
+    weights = torch.stack([noise_weight, bias]).to(x.dtype)
+    _rows(x).addmm_(noise_and_one, weights)
+    F.leaky_relu_(x, SLOPE)
+    out, mean, inverse_std = _normalise(x, scale, shift)
+    return out, noise_and_one, mean, inverse_std
+
+
+class _StyledActivation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, noise, noise_weight, bias, scale, shift):
+        out, *kept = _forward(x, noise, noise_weight, bias, scale, shift)
+        ctx.save_for_backward(x, *kept, scale)
+        ctx.mark_dirty(x)
+        ctx.set_materialize_grads(False)
+        return x, out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, _, grad):
+        x, noise_and_one, mean, inverse_std, scale = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        pixels = x.shape[2] * x.shape[3]
+        grad_shift = _sum_pixels(grad, scale.dtype)
+        grad_scale = inverse_std * (_sum_pixels(grad * x, scale.dtype) - mean * grad_shift)
+        # through the norm: a * grad + b * x + c, with one a, b and c per image and channel
+        a = inverse_std * scale
+        b = -a * inverse_std * grad_scale / pixels
+        c = -a * grad_shift / pixels - b * mean
+        a, b, c = (v.to(x.dtype)[:, :, None, None] for v in (a, b, c))
+        grad = torch.addcmul(c, x, b).addcmul_(grad, a)
+        grad = torch.ops.aten.leaky_relu_backward(grad, x, SLOPE, True)
+        grad_weight, grad_bias = (noise_and_one.T @ _rows(grad)).to(scale.dtype)
+        return grad, None, grad_weight, grad_bias, grad_scale, grad_shift
+
+
+def _rows(x):
+    """(N, C, H, W) channels last -> (N H W, C), the same memory."""
+    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
+
+
+def _sum_pixels(x, dtype):
+    """(N, C, H, W) channels last -> (N, C): sums of blocks, whose sum is taken in `dtype`."""
+    n, channels, height, width = x.shape
+    block = min(height * width, 256)
+    sums = x.permute(0, 2, 3, 1).view(-1, block, channels).sum(dim=1)
+    return sums.view(n, -1, channels).sum(dim=1, dtype=dtype)
+
+
+def _with_ones(noise, x):
+    """(N or 1, 1, H, W) -> (N H W, 2): beside each noise value a one, which meets the bias."""
+    noise = noise.to(x.dtype).expand(x.shape[0], -1, -1, -1)
+    return torch.stack([noise, torch.ones_like(noise)], dim=-1).view(-1, 2)
+
+
+def _normalise(x, scale, shift):
+    """Instance norm with one scale and shift per image and channel: out, mean, 1 / std (N, C).
+
+    The statistics are float32 whatever x is. torch's var_mean takes thirty times as long as batch
+    norm does over the pixels of a channels-last map on a CPU, so batch norm serves here.
+    """
+    if x.device.type == "cpu" and x.dtype == torch.bfloat16:
+        return _normalise_each(x, scale, shift)
+    mean, var = _statistics(x) if x.device.type == "cpu" else _statistics_at_once(x)
+    inverse_std = torch.rsqrt(var + EPSILON)
+    factor = scale * inverse_std
+    added = torch.addcmul(shift, mean, factor, value=-1)
+    factor, added = (v.to(x.dtype)[:, :, None, None] for v in (factor, added))
+    return torch.addcmul(added, x, factor), mean, inverse_std
+
+
+def _normalise_each(x, scale, shift):
+    """One batch norm per image: statistics and style in one call, computed in float32 inside."""
+    out, mean, inverse_std = torch.empty_like(x), torch.empty_like(scale), torch.empty_like(scale)
+    for i in range(x.shape[0]):
+        torch.ops.aten.native_batch_norm.out(
+            *(x[i : i + 1], scale[i], shift[i], None, None, True, 0.0, EPSILON),
+            out=out[i : i + 1],
+            save_mean=mean[i],
+            save_invstd=inverse_std[i],
+        )
+    return out, mean, inverse_std
+
+
+def _statistics(x):
+    """Mean and variance (N, C), exact to float32: a long running sum would lose digits, so each
+    image is cut into blocks whose statistics are combined."""
+    n, channels, height, width = x.shape
+    blocks = max(1, height * width // BLOCK)
+    cut = x.permute(0, 2, 3, 1).view(n * blocks, 1, -1, channels).permute(0, 3, 1, 2)
+    each = [torch.batch_norm_update_stats(c[None], None, None, 0.0) for c in cut]
+    means, variances = (torch.stack(s).view(n, blocks, -1) for s in zip(*each, strict=True))
+    mean = means.mean(dim=1)
+    return mean, (variances + (means - mean[:, None]).square()).mean(dim=1)
+
+
+def _statistics_at_once(x):
+    var, mean = torch.var_mean(x.float() if x.dtype != torch.float64 else x, (2, 3), correction=0)
+    return mean, var
