@@ -164,14 +164,14 @@ class FaceDecoder(nn.Module):
 
 
 class Projection(nn.Module):
-    """(N, side, side, C) a stage's map -> (N, width, side, side)."""
+    """(N, side, side, C) a stage's map -> (N, side, side, width)."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.proj = nn.Linear(channels, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.proj(x).permute(0, 3, 1, 2)
+        return self.proj(x)
 
 
 class FaceXFormer(nn.Module):
@@ -191,18 +191,25 @@ class FaceXFormer(nn.Module):
         self.linear_fuse = nn.Conv2d(fused, config.width, kernel_size=1, bias=False)
 
     def fuse(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """The stages' (N, side, side, C), finest first -> (N, width, finest side, finest side)."""
-        projected = [project(x) for project, x in zip(self.linear_c, maps, strict=True)]
-        side = projected[0].shape[-1]
-        projected[1:] = [
-            F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
-            for x in projected[1:]
-        ]
-        return self.linear_fuse(torch.cat(projected[::-1], dim=1))
+        """The stages' (N, side, side, C), finest first -> (N, width, finest side, finest side).
+
+        Published: project, enlarge, concatenate deepest first, then mix by a 1x1 convolution. The
+        convolution is linear, so each map is mixed while it is small, and the sum is the same.
+        """
+        mixes = self.linear_fuse.weight.flatten(1).chunk(len(maps), dim=1)[::-1]
+        side, fused = maps[0].shape[1], 0
+        for project, mix, x in zip(self.linear_c, mixes, maps, strict=True):
+            x = F.linear(project(x), mix).permute(0, 3, 1, 2)
+            if x.shape[-1] != side:
+                x = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+            fused = fused + x
+        return fused
 
     def forward(self, faces: torch.Tensor) -> FaceReading:
-        features = self.fuse(stage_maps(self.backbone, faces))
-        return self.face_decoder(features, self.pe_layer(features.shape[-1]))
+        features = self.fuse(stage_maps(self.backbone, faces)).float()
+        # A tenth of the work, and half of the error when autocast rounds it to bfloat16.
+        with torch.autocast(faces.device.type, enabled=False):
+            return self.face_decoder(features, self.pe_layer(features.shape[-1]))
 
 
 def widened_box(box: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -98,26 +98,22 @@ def compare_facexformer(golden: Golden, network: FaceXFormer) -> None:
     number = re.search(r"image (\d+)", golden.manifest["inputs"]["image"])
     image = image_input(golden, "image")[int(number[1]) if number else 0]
     faces = _compare_preparation(golden, image)
-    encoder = _maps(network)
-    with captured(network, *encoder, "linear_fuse", *DECODER) as outputs:
+    stages = _stages(network)
+    with captured(network, *stages, *DECODER) as outputs:
         reading = network(faces)
     golden.compare("seg_logits", reading.parse[0], IMAGE)
     _compare_parse_map(golden, reading.parse[0])
     for name in reading._fields[1:]:
         golden.compare(f"head_{name}", getattr(reading, name), IMAGE)
     golden.compare("transformer_tokens", outputs["face_decoder.transformer"][0], IMAGE)
-    upscaled = {
-        "upscaled": outputs["face_decoder.output_upscaling"],
-        "fused": outputs["linear_fuse"],
-    }
-    maps = {name: outputs[module].permute(0, 3, 1, 2) for module, name in encoder.items()}
-    table = maps | upscaled
-    positions = network.pe_layer(upscaled["fused"].shape[-1])
+    maps = {name: outputs[module].permute(0, 3, 1, 2) for module, name in stages.items()}
+    maps["fused"] = network.fuse([outputs[module] for module in list(stages)[1:]])
+    maps["upscaled"] = outputs["face_decoder.output_upscaling"]
+    positions = maps["pos_encoding"] = network.pe_layer(maps["fused"].shape[-1])
     for name in golden.arrays:
         if first := re.fullmatch(r"(\w+)_first\d+", name):
-            ours = positions if first[1] == "pos_encoding" else table.get(first[1])
-            if ours is not None:
-                golden.compare(name, ours, IMAGE, part=True)
+            if first[1] in maps:
+                golden.compare(name, maps[first[1]], IMAGE, part=True)
         elif channels := re.fullmatch(r"pos_encoding_ch(\d+)_(\d+)", name):
             golden.compare(name, positions[int(channels[1]) : int(channels[2]) + 1], IMAGE)
     tables = [t for name, t in network.named_buffers() if name.endswith("relative_position_index")]
@@ -128,11 +124,11 @@ def compare_facexformer(golden: Golden, network: FaceXFormer) -> None:
 DECODER = ("face_decoder.transformer", "face_decoder.output_upscaling")
 
 
-def _maps(network: FaceXFormer) -> dict[str, str]:
-    """The backbone's modules whose (N, side, side, C) outputs are stored, and under which name."""
-    stages = range(1, len(network.backbone[0]), 2)
+def _stages(network: FaceXFormer) -> dict[str, str]:
+    """The backbone's modules whose (N, side, side, C) maps are stored, and under which names."""
+    layers = range(1, len(network.backbone[0]), 2)
     return {"backbone.0.0": "feat_patch_embed"} | {
-        f"backbone.0.{layer}": f"multiscale{stage}" for stage, layer in enumerate(stages)
+        f"backbone.0.{layer}": f"multiscale{stage}" for stage, layer in enumerate(layers)
     }
 
 

@@ -56,16 +56,14 @@ class WindowAttention(nn.Module):
         return bias if mask is None else bias + mask[:, None]
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        batch, length, channels = x.shape
-        cells = self.window * self.window
-        windows = length // cells
-        qkv = self.qkv(x).view(batch, windows, cells, 3, self.heads, -1)
-        # Windows and heads become one axis, so that one call attends in all of them.
-        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
-        bias = self.bias(mask).expand(windows, -1, -1, -1).reshape(1, -1, cells, cells)
-        x = F.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
-        x = x.view(batch, windows, self.heads, cells, -1).transpose(2, 3)
-        return self.proj(x.reshape(batch, length, channels))
+        shape, cells = x.shape, self.window * self.window
+        qkv = self.qkv(x).view(-1, cells, 3, self.heads, shape[-1] // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (N windows, heads, cells, C / heads) each
+        bias = self.bias(mask).to(query.dtype)
+        if mask is not None:
+            bias = bias.repeat(shape[0], 1, 1, 1)
+        x = F.scaled_dot_product_attention(query, key, value, bias)
+        return self.proj(x.transpose(1, 2).reshape(shape))
 
 
 class Block(nn.Module):
