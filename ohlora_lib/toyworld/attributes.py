@@ -138,7 +138,7 @@ def _expression(z):
         "mouth": _unit(mouth, 0.45, 0.21),
         "eyes": _unit(0.97 * z["eyes"] - 0.24 * z["smile"], 0.52, 0.19),
         "pose": np.clip(0.38 * z["pose"], -1, 1),
-        "roll": np.clip(0.9 * z["roll"], -3, 3),
+        "roll": np.clip(0.7 * z["roll"], -3, 3),
         "gaze": np.clip(0.3 * z["gaze"], -1, 1),
     }
 
