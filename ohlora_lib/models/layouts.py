@@ -7,12 +7,14 @@ from dataclasses import asdict, fields
 import torch
 from torch import nn
 
+from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig
 from ohlora_lib.models.filter_cnn import FILTERS, FilterCNN, FilterCNNConfig
 from ohlora_lib.models.mtcnn import MTCNN, MTCNNConfig
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
 
 NETWORKS = {
     Generator: GeneratorConfig,
@@ -21,6 +23,8 @@ NETWORKS = {
     MTCNN: MTCNNConfig,
     PropertyCNN: PropertyCNNConfig,
     FilterCNN: FilterCNNConfig,
+    UNetParser: UNetConfig,
+    Annotator: AnnotatorConfig,
 }
 """Every network that a file can hold, and its config. Each is built as `network(config)` and keeps
 it as `.config`."""

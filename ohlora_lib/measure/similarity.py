@@ -1,0 +1,86 @@
+"""How alike two sets of faces are, in the annotator's feature space.
+
+Fréchet distance says how far the distributions are apart; precision and density how many of the
+second set lie among the first, recall and coverage how much of the first the second reaches. A
+distance means something beside its floor: that between two real sets of the same size.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """A set compared with real faces; all but `frechet` lie in 0..1, `density` may pass 1."""
+
+    frechet: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def compare(real: np.ndarray, other: np.ndarray, neighbours: int = 5) -> Similarity:
+    """Features (N, F) of real faces and (M, F) of others -> how alike the sets are."""
+    return Similarity(frechet_distance(real, other), **neighbourhoods(real, other, neighbours))
+
+
+def features(annotator, images: np.ndarray) -> np.ndarray:
+    """(N, H, W, 3) uint8 faces -> (N, F) float64, what the other functions compare."""
+    return annotator.annotate(images).features.astype(np.float64)
+
+
+def frechet_distance(real: np.ndarray, other: np.ndarray) -> float:
+    """Squared distance of the means plus that of the covariances, as in FID."""
+    _check(real, other)
+    means = real.mean(0) - other.mean(0)
+    first, second = np.cov(real, rowvar=False), np.cov(other, rowvar=False)
+    return float(
+        means @ means + np.trace(first) + np.trace(second) - 2 * _root_trace(first, second)
+    )
+
+
+def _root_trace(first: np.ndarray, second: np.ndarray) -> float:
+    """Trace of (first second)^1/2, by way of a symmetric matrix with the same eigenvalues."""
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return float(np.sqrt(np.clip(np.linalg.eigvalsh(root @ second @ root), 0, None)).sum())
+
+
+def neighbourhoods(real: np.ndarray, other: np.ndarray, neighbours: int = 5) -> dict[str, float]:
+    """Precision, recall, density and coverage with balls that reach to the k-th neighbour."""
+    _check(real, other, neighbours + 1)
+    across = distances(real, other)
+    real_ball = _radius(distances(real, real), neighbours)[:, None]
+    other_ball = _radius(distances(other, other), neighbours)[None]
+    inside = across <= real_ball
+    return {
+        "precision": float(inside.any(0).mean()),
+        "recall": float((across <= other_ball).any(1).mean()),
+        "density": float(inside.sum(0).mean() / neighbours),
+        "coverage": float(inside.any(1).mean()),
+    }
+
+
+def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N, F), (M, F) -> (N, M) Euclidean distances."""
+    squares = (first**2).sum(1)[:, None] + (second**2).sum(1) - 2 * first @ second.T
+    return np.sqrt(np.clip(squares, 0, None))
+
+
+def _radius(own: np.ndarray, neighbours: int) -> np.ndarray:
+    """(N, N) distances within a set -> (N,) distance to the k-th other."""
+    return np.partition(own, neighbours, axis=1)[:, neighbours]
+
+
+def _check(real: np.ndarray, other: np.ndarray, least: int = 2) -> None:
+    if real.ndim != 2 or other.ndim != 2 or real.shape[1] != other.shape[1]:
+        raise ValueError(
+            f"features must be (N, F) and (M, F) of the same space, not {real.shape}, {other.shape}"
+        )
+    if min(len(real), len(other)) < least:
+        raise ValueError(f"{len(real)} and {len(other)} faces: at least {least} of each are needed")

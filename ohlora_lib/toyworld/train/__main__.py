@@ -1,0 +1,192 @@
+"""Trains an embedded model: `python -m ohlora_lib.toyworld.train parser --minutes 3`.
+
+Faces are rendered first (once); then it trains for the minutes given, goes on where a killed run
+stopped, measures the result on faces that trained nothing, and leaves weights and a model card.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from ohlora_lib.models import weights
+from ohlora_lib.store import ROOT
+from ohlora_lib.toyworld.train import annotator, parser
+from ohlora_lib.toyworld.train.card import Card, write_card
+from ohlora_lib.toyworld.train.device import choose
+from ohlora_lib.toyworld.train.entangle import latents
+from ohlora_lib.toyworld.train.faces import (
+    OWN_TEXTURE_SEED,
+    TEST_SEED,
+    TRAIN_SEED,
+    Faces,
+    FaceSet,
+    load_faces,
+)
+from ohlora_lib.toyworld.train.loop import Budget, Reached, fit
+from ohlora_lib.toyworld.train.original_adversarial import AdversarialTraining
+from ohlora_lib.toyworld.train.original_regression import RegressionTraining
+
+WORK = ROOT / "data" / "toyworld" / "train"
+REGRESSION_SHARE = 0.5  # of the minutes that `original` gets
+
+
+def train_parser(options) -> None:
+    """Faces -> class maps."""
+    sets, test = [own_faces(options)], faces(options, TEST_SEED, options.test_faces)
+    training = parser.ParserTraining(sets, options.device, options.seed)
+    reached = run(training, options, "parser")
+    network = ship(training.network, options, "parser")
+    figures = parser.evaluate(network, test)
+    about = Card(
+        "Parser",
+        "A compact U-Net: 128 px face -> class map (background, skin, brows, eyes, nose, lips, "
+        "inner mouth, hair). Intersection over union below.",
+        f"{describe(sets)}; mirrored, moved, zoomed, recoloured, blurred, noised",
+        command(options, "parser"),
+        describe([test]),
+    )
+    finish(options, "parser", about, reached, figures)
+
+
+def train_annotator(options) -> None:
+    """Faces -> attributes and filter properties."""
+    sets, test = [own_faces(options), pairs(options)], faces(options, TEST_SEED, options.test_faces)
+    training = annotator.AnnotatorTraining(sets, options.device, options.seed)
+    reached = run(training, options, "annotator")
+    half = len(test) // 2
+    annotator.calibrate(training.network, test.part(slice(None, half)))
+    network = ship(training.network, options, "annotator")
+    rest = test.part(slice(half, None))
+    about = Card(
+        "Annotator",
+        "A small CNN: 128 px face -> attributes and the probabilities of being female, good, old, "
+        "with glasses; its features span the space of the Fréchet distances. It stands in for the "
+        "person who labels.",
+        f"{describe(sets)}; shifted by up to 2 px, blurred, noised",
+        command(options, "annotator"),
+        f"{len(rest)} faces of seed {TEST_SEED}; calibrated on {half} others of that seed",
+    )
+    finish(options, "annotator", about, reached, annotator.evaluate(network, rest))
+
+
+def train_original(options) -> None:
+    """z -> faces, by regression and then against a discriminator, which is kept too."""
+    real = pairs(options)
+    z = latents(TRAIN_SEED, len(real))
+    judge = perceptual(options)
+    first = RegressionTraining(real, z, options.device, options.seed, perceptual=judge)
+    share = options.regression_share
+    reached = run(first, options, "original-regression", share)
+    second = AdversarialTraining(first, options.device, options.seed)
+    reached_too = run(second, options, "original-adversarial", 1 - share)
+    for name, network in (
+        ("original", second.average),
+        ("original-discriminator", second.discriminator),
+    ):
+        ship(network, options, name)
+    about = Card(
+        "Original generator and discriminator",
+        "StyleGAN1 in GenForce's layout: z -> 128 px face, attributes entangled in z. "
+        "`python -m ohlora_lib.measure.generator_quality` measures it against rendered faces.",
+        f"{describe([real])}, each with the z that its attributes are bent into",
+        command(options, "original"),
+        "its own training pairs (generator_quality has the rest)",
+    )
+    total = Reached(reached.steps + reached_too.steps, reached.seconds + reached_too.seconds)
+    finish(options, "original", about, total, second.figures())
+
+
+TRAININGS = {"parser": train_parser, "annotator": train_annotator, "original": train_original}
+
+
+def faces(options, seed: int, count: int, shared_texture: bool = False) -> Faces:
+    return load_faces(FaceSet(seed, count, shared_texture=shared_texture), workers=options.workers)
+
+
+def own_faces(options) -> Faces:
+    """A third of the faces, each with textures of its own."""
+    return faces(options, OWN_TEXTURE_SEED, options.faces // 3)
+
+
+def pairs(options) -> Faces:
+    """Two thirds of the faces, whose attributes explain every pixel."""
+    return faces(options, TRAIN_SEED, options.faces - options.faces // 3, shared_texture=True)
+
+
+def perceptual(options):
+    """The annotator, which looks at generated faces as a loss; None before it was trained."""
+    path = options.out / "annotator.safetensors"
+    path = path if path.exists() else weights.EMBEDDED / path.name
+    if not path.exists():
+        print("no annotator yet: trains without the perceptual loss", file=sys.stderr)
+        return None
+    return weights.load(path).to(options.device).requires_grad_(False)
+
+
+def run(training, options, name: str, share: float = 1.0) -> Reached:
+    """Drive a training for its share of the budget."""
+    checkpoint = options.work / f"{name}-{options.seed}.pt"
+    if options.anew:
+        checkpoint.unlink(missing_ok=True)
+    budget = Budget(options.minutes * share, options.steps and round(options.steps * share))
+    return fit(training, checkpoint, budget, lambda line: print(f"{name}: {line}", flush=True))
+
+
+def ship(network, options, name: str):
+    """Write the weights as bfloat16 and read them back: what is measured is what is in the file."""
+    path = options.out / f"{name}.safetensors"
+    weights.save(network, path, torch.bfloat16)
+    return weights.load(path).to(options.device)
+
+
+def describe(sets: list[Faces]) -> str:
+    return " and ".join(f"{len(each)} rendered faces ({each.name})" for each in sets)
+
+
+def command(options, what: str) -> str:
+    limit = f"--steps {options.steps}" if options.steps else f"--minutes {options.minutes:g}"
+    return (
+        f"python -m ohlora_lib.toyworld.train {what} {limit} --seed {options.seed} "
+        f"--faces {options.faces}"
+    )
+
+
+def finish(options, name: str, card: Card, reached: Reached, figures: dict[str, float]) -> None:
+    write_card(options.out / f"{name}.md", card, reached, figures)
+    for key, value in figures.items():
+        print(f"{name}: {key} {value:.4g}")
+    print(f"{name}: weights and card are in {options.out}")
+
+
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    reader = argparse.ArgumentParser(
+        prog="python -m ohlora_lib.toyworld.train", description=__doc__
+    )
+    add = reader.add_argument
+    add("what", choices=TRAININGS)
+    add("--minutes", type=float, default=10, help="of training, rendering not counted")
+    add("--steps", type=int, help="instead of minutes: ends the same on every machine")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--seed", type=int, default=0)
+    add("--faces", type=int, default=24_000, help="rendered faces to train on")
+    add("--test-faces", type=int, default=2_000)
+    add("--workers", type=int, help="processes that render (default: one a core)")
+    add("--regression-share", type=float, default=REGRESSION_SHARE, help="original: its first half")
+    add("--out", type=Path, help="where weights and card go (default: data/toyworld/train)")
+    add("--anew", action="store_true", help="forget what an earlier run reached")
+    options = reader.parse_args(arguments)
+    options.device, options.work = choose(options.device), WORK
+    options.out = options.out or WORK
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = read_options(arguments)
+    TRAININGS[options.what](options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Trains the annotator: faces in, their attributes and the filters' truth as the answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ohlora_lib.models.annotator import FILTERS, Annotator, AnnotatorConfig
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, FEMALE, GLASSES, GOOD, OLD
+from ohlora_lib.toyworld.train.augment import soil
+from ohlora_lib.toyworld.train.device import autocast
+from ohlora_lib.toyworld.train.faces import Faces, as_images, pick
+from ohlora_lib.toyworld.train.loop import rate, set_rate, stream
+
+CENTRAL = ("eyes", "mouth", "pose", "hair_color", "hair_length", "curl", "background_mean")
+"""The attributes that the pipeline rests on: they count more in the loss."""
+
+
+@dataclass(frozen=True)
+class AnnotatorPlan:
+    """How it is trained; `shift` is in pixels."""
+
+    batch: int = 32
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    central: float = 6.0
+    shift: int = 2
+
+
+class AnnotatorTraining:
+    """`network` after some steps; see `loop.Training`."""
+
+    def __init__(self, sets, device, seed=0, plan=None, config=None):
+        self.sets, self.device, self.seed, self.plan = sets, device, seed, plan or AnnotatorPlan()
+        self.network = Annotator(config or AnnotatorConfig(ATTRIBUTE_NAMES), seed)
+        self.network.mean.copy_(torch.from_numpy(sets[0].attributes.mean(0)))
+        self.network.std.copy_(torch.from_numpy(sets[0].attributes.std(0) + 1e-3))
+        self.network.to(device, memory_format=torch.channels_last)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=self.plan.weight_decay
+        )
+        weights = [self.plan.central if name in CENTRAL else 1.0 for name in ATTRIBUTE_NAMES]
+        self.weights = torch.tensor(weights, device=device) / np.sum(weights)
+        self.parts = {"network": self.network, "optimiser": self.optimiser}
+        self.identity = {"what": "annotator", "seed": seed, "faces": [s.name for s in sets]}
+
+    def step(self, step, progress):
+        rng = stream(self.seed, step)
+        images, _, attributes = pick(self.sets, self.plan.batch, rng)
+        images = soil(self._shifted(as_images(images, self.device), rng), rng, 0.1, 0.04)
+        wanted = torch.from_numpy(attributes).to(self.device)
+        answers = torch.from_numpy(truth(attributes)).to(self.device)
+        set_rate(self.optimiser, self.plan.learning_rate * rate(progress))
+        with autocast(self.device):
+            said = self.network(images.contiguous(memory_format=torch.channels_last))
+        wanted = (wanted - self.network.mean) / self.network.std
+        regression = ((said.attributes.float() - wanted).square() * self.weights).sum(1).mean()
+        decision = F.binary_cross_entropy_with_logits(said.log_odds.float(), answers)
+        self.optimiser.zero_grad()
+        (regression + decision).backward()
+        self.optimiser.step()
+        return {"regression": regression.item(), "decision": decision.item()}
+
+    def _shifted(self, images, rng):
+        """All of the batch by the same few pixels: alignment is never exact."""
+        most = self.plan.shift
+        across, down = (int(v) for v in rng.integers(0, 2 * most + 1, 2))
+        padded = F.pad(images, (most,) * 4, mode="replicate")
+        size = images.shape[-1]
+        return padded[..., down : down + size, across : across + size]
+
+
+def truth(attributes: np.ndarray) -> np.ndarray:
+    """Attributes (N, A) -> (N, 4): female, good, old, wears glasses, each 0 or 1."""
+    limits = {"gender": FEMALE, "quality": GOOD, "age": OLD, "glasses": GLASSES}
+    columns = [ATTRIBUTE_NAMES.index(name) for name in limits]
+    return (attributes[:, columns] > list(limits.values())).astype(np.float32)
+
+
+@torch.no_grad()
+def calibrate(network: Annotator, faces: Faces) -> None:
+    """Fits the temperatures and measures each attribute's error on faces that trained nothing."""
+    network.temperature.fill_(1)
+    said = network.annotate(faces.images)
+    values = np.stack([said.attributes[name] for name in network.config.attributes], 1)
+    error = np.sqrt(np.mean((values - faces.attributes) ** 2, 0))
+    network.error.copy_(torch.from_numpy(error))
+    answers = truth(faces.attributes)
+    for i, name in enumerate(FILTERS):
+        p = np.clip(said.probabilities[name], 1e-6, 1 - 1e-6)
+        network.temperature[i] = best_temperature(np.log(p / (1 - p)), answers[:, i])
+
+
+def best_temperature(log_odds: np.ndarray, answers: np.ndarray) -> float:
+    """The divisor of the log odds that makes the answers most likely, from a fine grid."""
+    grid = np.geomspace(0.2, 10, 200)
+    scaled = log_odds / grid[:, None]
+    loss = (np.logaddexp(0, scaled) - answers * scaled).mean(1)
+    return float(grid[loss.argmin()])
+
+
+def evaluate(network: Annotator, faces: Faces) -> dict[str, float]:
+    """R² of every attribute; AUROC and calibration error of every filter."""
+    said, figures = network.annotate(faces.images), {}
+    for name in network.config.attributes:
+        true = faces.column(name)
+        figures[f"R² {name}"] = 1 - np.mean((said.attributes[name] - true) ** 2) / max(
+            true.var(), 1e-12
+        )
+    answers = truth(faces.attributes)
+    for i, name in enumerate(FILTERS):
+        figures[f"AUROC {name}"] = auroc(said.probabilities[name], answers[:, i])
+        figures[f"calibration error {name}"] = calibration_error(
+            said.probabilities[name], answers[:, i]
+        )
+    return figures
+
+
+def auroc(scores: np.ndarray, answers: np.ndarray) -> float:
+    """The chance that a yes scores above a no; ties count half. NaN if one of them is absent."""
+    yes, no = np.sort(scores[answers > 0.5]), np.sort(scores[answers <= 0.5])
+    if not len(yes) or not len(no):
+        return float("nan")
+    below = np.searchsorted(no, yes, "left") + np.searchsorted(no, yes, "right")
+    return float(below.mean() / 2 / len(no))
+
+
+def calibration_error(probabilities: np.ndarray, answers: np.ndarray, bins: int = 10) -> float:
+    """Mean distance between stated probability and frequency over bins of equal width."""
+    which = np.minimum((probabilities * bins).astype(int), bins - 1)
+    stated = np.bincount(which, probabilities, bins)
+    happened = np.bincount(which, answers, bins)
+    return float(np.abs(stated - happened).sum() / len(probabilities))

@@ -1,0 +1,147 @@
+"""Training faces: rendered once in parallel, kept as memory-mapped arrays.
+
+The folder's name holds a digest of the renderer's code: faces of two looks never mix.
+"""
+
+import hashlib
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ohlora_lib.store import ROOT
+from ohlora_lib.store.atomic import atomic_path
+from ohlora_lib.store.shards import Job, run
+from ohlora_lib.toyworld import attributes
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, sample_attributes, texture_seed
+from ohlora_lib.toyworld.renderer import render
+
+PER_SHARD = 250
+CACHE = ROOT / "data" / "toyworld" / "faces"
+TRAIN_SEED, OWN_TEXTURE_SEED, TEST_SEED = 20_030, 20_031, 90_210
+"""Seeds of the faces that train and of those that test: no face is in two of the sets."""
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Which faces: indices 0 … count - 1 of a seed.
+
+    With `shared_texture` all have the strands and bokeh of texture seed 0, so that attributes
+    explain the picture entirely: what a generator can learn by regression.
+    """
+
+    seed: int
+    count: int
+    size: int = 128
+    shared_texture: bool = False
+
+
+@dataclass(frozen=True)
+class Faces:
+    """images (N, S, S, 3) uint8, maps (N, S, S) uint8, attributes (N, A) float32."""
+
+    images: np.ndarray
+    maps: np.ndarray
+    attributes: np.ndarray
+    name: str = ""  # which faces of which renderer
+
+    def __len__(self):
+        return len(self.images)
+
+    def column(self, name: str) -> np.ndarray:
+        """(N,) values of one attribute."""
+        return self.attributes[:, ATTRIBUTE_NAMES.index(name)]
+
+    def part(self, rows: slice) -> "Faces":
+        """Some of them."""
+        return Faces(self.images[rows], self.maps[rows], self.attributes[rows], self.name)
+
+
+PARTS = ("images", "maps", "attributes")
+
+
+def load_faces(wanted: FaceSet, cache: Path = CACHE, workers: int | None = None) -> Faces:
+    """The faces, rendered first where they are not there yet; a cut-off run goes on."""
+    folder = cache / f"{renderer_digest()}-{_name(wanted)}"
+    if not all((folder / f"{part}.npy").exists() for part in PARTS):
+        _render_all(wanted, folder, workers or os.cpu_count())
+    arrays = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS)
+    return Faces(*arrays, name=folder.name)
+
+
+def pick(sets: list[Faces], count: int, rng: np.random.Generator):
+    """Random faces from several sets alike: images, maps and attributes of `count` of them."""
+    sizes = [len(faces) for faces in sets]
+    chosen = np.sort(rng.integers(sum(sizes), size=count))
+    starts = np.cumsum([0, *sizes])
+    parts = []
+    for faces, start, end in zip(sets, starts, starts[1:], strict=False):
+        rows = chosen[(chosen >= start) & (chosen < end)] - start
+        parts.append([getattr(faces, part)[rows] for part in PARTS])
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def as_images(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(N, S, S, 3) uint8 -> (N, 3, S, S) float in -1..1, channels last."""
+    return torch.tensor(pixels, device=device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def renderer_digest() -> str:
+    """Eight characters that change with any of the renderer's modules."""
+    code = hashlib.sha256()
+    for path in sorted(Path(attributes.__file__).parent.glob("*.py")):
+        if path.name not in ("__init__.py", "dataset.py"):
+            code.update(path.read_bytes())
+    return code.hexdigest()[:8]
+
+
+def _name(wanted: FaceSet) -> str:
+    texture = "shared" if wanted.shared_texture else "own"
+    return f"{wanted.seed}-{wanted.count}-{wanted.size}-{texture}"
+
+
+def _render_all(wanted: FaceSet, folder: Path, workers: int) -> None:
+    jobs = []
+    for start in range(0, wanted.count, PER_SHARD):
+        task = (wanted, start, min(start + PER_SHARD, wanted.count))
+        jobs.append(Job(folder / "shards" / f"{start:06d}.npz", task))
+    # A fork would copy torch's threads in whatever state they are.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as executor:
+        shards = run(_render_shard, jobs, f"faces {_name(wanted)}", executor)
+    for part in PARTS:
+        _join(shards, part, wanted.count, folder / f"{part}.npy")
+    shutil.rmtree(folder / "shards")
+
+
+def _render_shard(task, path: Path) -> None:
+    wanted, start, end = task
+    drawn = [_render_one(wanted, index) for index in range(start, end)]
+    values = [list(face.attributes.to_dict().values()) for face in drawn]
+    np.savez(
+        path,
+        images=np.stack([face.image for face in drawn]),
+        maps=np.stack([face.parse_map for face in drawn]),
+        attributes=np.array(values, np.float32),
+    )
+
+
+def _render_one(wanted: FaceSet, index: int):
+    texture = 0 if wanted.shared_texture else texture_seed(wanted.seed, index)
+    return render(sample_attributes(wanted.seed, index), texture, wanted.size)
+
+
+def _join(shards: list[Path], part: str, count: int, path: Path) -> None:
+    """One array file from the shards', without holding all of it in memory."""
+    with np.load(shards[0]) as first:
+        shape, dtype = (count, *first[part].shape[1:]), first[part].dtype
+    with atomic_path(path) as temporary:
+        whole = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+        for i, shard in enumerate(shards):
+            with np.load(shard) as content:
+                whole[i * PER_SHARD : (i + 1) * PER_SHARD] = content[part]
+        whole.flush()

@@ -1,0 +1,128 @@
+"""The original generator's second half: a discriminator sharpens what regression left blurred.
+
+The regression loss stays, so that every z keeps its face; hair, where the blur sits, is left almost
+entirely to the discriminator. The generator's noise inputs stay off: they turn hair into grain.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
+from ohlora_lib.models.stylegan import Generator
+from ohlora_lib.toyworld.canvas import HAIR
+from ohlora_lib.toyworld.train.device import autocast
+from ohlora_lib.toyworld.train.faces import as_images
+from ohlora_lib.toyworld.train.loop import set_rate, stream
+from ohlora_lib.toyworld.train.original_regression import (
+    RegressionTraining,
+    average_weights,
+    draw,
+    regression_loss,
+    trained,
+    wanted,
+)
+
+EMBEDDED = DiscriminatorConfig(resolution=128, fmaps_base=2048, fmaps_max=128)
+
+
+@dataclass(frozen=True)
+class AdversarialPlan:
+    """How it is trained. R1 (`gamma`) is taken every `penalty_every` steps, as much stronger."""
+
+    batch: int = 12
+    learning_rate: float = 2e-3
+    adversarial: float = 0.15
+    gamma: float = 1.0
+    penalty_every: int = 8
+    hair_share: float = 0.15  # how much of the pixel loss stays inside hair
+    alone: float = 0.03  # progress until which the discriminator learns alone
+    average: float = 0.998
+
+
+class AdversarialTraining:
+    """`generator`, its `average` and `discriminator` after some steps; see `loop.Training`."""
+
+    def __init__(self, start: RegressionTraining, device, seed=0, plan=None, config=EMBEDDED):
+        self.start, self.device, self.seed = start, device, seed
+        self.plan = plan or AdversarialPlan()
+        self.generator = Generator(start.generator.config).to(device)
+        self.average = Generator(start.generator.config).to(device).requires_grad_(False)
+        for network in (self.generator, self.average):
+            network.load_state_dict(start.average.state_dict())
+        self.discriminator = Discriminator(config, seed).to(device)
+        self.generator_optimiser = torch.optim.Adam(trained(self.generator), betas=(0.0, 0.99))
+        self.discriminator_optimiser = torch.optim.Adam(
+            self.discriminator.parameters(), betas=(0.0, 0.99)
+        )
+        names = ("generator", "average", "discriminator")
+        names += ("generator_optimiser", "discriminator_optimiser")
+        self.parts = {name: getattr(self, name) for name in names}
+        self.identity = {"what": "adversarial", "seed": seed, "faces": start.faces.name}
+
+    def step(self, step, progress):
+        rng, plan = stream(self.seed + 1_000_000, step), self.plan
+        for optimiser in (self.generator_optimiser, self.discriminator_optimiser):
+            set_rate(optimiser, plan.learning_rate * min(1.0, 3 * (1 - progress) + 0.05))
+        rows = np.sort(rng.choice(len(self.start.faces), plan.batch, replace=False))
+        losses = self._teach_discriminator(rows, rng, step)
+        if progress >= plan.alone:
+            losses |= self._teach_generator(rows)
+            decay = min(plan.average, step / (step + 10))
+            average_weights(self.average, self.generator, decay)
+        return losses
+
+    def _teach_discriminator(self, rows, rng, step):
+        others = np.sort(rng.choice(len(self.start.faces), self.plan.batch, replace=False))
+        real = as_images(self.start.faces.images[others], self.device)
+        with torch.no_grad():
+            fake = draw(self.generator, self._z(rows))
+        loss = F.softplus(self._judge(fake)).mean() + F.softplus(-self._judge(real)).mean()
+        if step % self.plan.penalty_every == 0:
+            loss = loss + self._penalty(real)
+        _update(self.discriminator_optimiser, loss)
+        return {"discriminator": loss.item()}
+
+    def _teach_generator(self, rows):
+        weight_of_regions = self.start.plan.region_weight
+        images, weight = wanted(self.start.faces, rows, 0, weight_of_regions, self.device)
+        hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
+        weight = torch.where(hair, weight * self.plan.hair_share, weight)
+        fake = draw(self.generator, self._z(rows))
+        self.discriminator.requires_grad_(False)
+        fooled = F.softplus(-self._judge(fake)).mean()
+        kept = regression_loss(fake, images, weight, self.start.plan, self.start.perceptual)
+        _update(self.generator_optimiser, kept + self.plan.adversarial * fooled)
+        self.discriminator.requires_grad_(True)
+        return {"fooled": fooled.item(), "kept": kept.item()}
+
+    def _penalty(self, real):
+        """R1: the squared gradient of the score at real images, in float32."""
+        real = real.detach().requires_grad_(True)
+        score = self.discriminator(real).sum()
+        (gradient,) = torch.autograd.grad(score, real, create_graph=True)
+        strength = self.plan.gamma / 2 * self.plan.penalty_every
+        return strength * gradient.square().sum((1, 2, 3)).mean()
+
+    def _judge(self, images):
+        with autocast(self.device):
+            return self.discriminator(images).float()
+
+    def _z(self, rows):
+        return self.start.z[rows].to(self.device)
+
+    @torch.no_grad()
+    def figures(self, count: int = 64) -> dict[str, float]:
+        """How far the average generator is from its own pairs."""
+        rows = np.arange(min(count, len(self.start.faces)))
+        drawn = draw(self.average, self._z(rows))
+        real = as_images(self.start.faces.images[rows], self.device)
+        return {"mean absolute error (0..255)": (drawn - real).abs().mean().item() * 127.5}
+
+
+def _update(optimiser, loss):
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()

@@ -1,0 +1,181 @@
+"""The original generator's first half: draw, for each rendered face's z, that face.
+
+Adversarial training from scratch needs days on a CPU; regression on pairs (z, face) finds faces
+within minutes, blurred where z does not explain them. `original_adversarial` sharpens.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.toyworld.canvas import (
+    INNER_MOUTH,
+    LEFT_BROW,
+    LEFT_EYE,
+    LOWER_LIP,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    UPPER_LIP,
+)
+from ohlora_lib.toyworld.train.device import autocast
+from ohlora_lib.toyworld.train.faces import Faces, as_images
+from ohlora_lib.toyworld.train.loop import set_rate, stream
+
+SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
+EMBEDDED = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
+
+
+@dataclass(frozen=True)
+class RegressionPlan:
+    """How it is trained. `stages`: from which progress on at which lod (2: a quarter the size)."""
+
+    batch: int = 16
+    learning_rate: float = 8e-3
+    stages: tuple[tuple[float, int], ...] = ((0.0, 2), (0.2, 1), (0.5, 0))
+    region_weight: float = 5.0
+    perceptual: float = 0.2
+    average: float = 0.995  # of the weights, per step
+
+    def lod(self, progress: float) -> int:
+        return [lod for start, lod in self.stages if start <= progress][-1]
+
+
+class RegressionTraining:
+    """`generator`, and its running `average`, after some steps; see `loop.Training`."""
+
+    def __init__(self, faces, z, device, seed=0, plan=None, config=EMBEDDED, perceptual=None):
+        self.faces, self.z, self.device, self.seed = faces, torch.from_numpy(z), device, seed
+        self.plan, self.perceptual = plan or RegressionPlan(), perceptual
+        generator = start_open(Generator(config, seed), self.z[:4096])
+        self.generator = generator.to(device)
+        self.average = Generator(config).to(device).requires_grad_(False)
+        self.average.load_state_dict(self.generator.state_dict())
+        self.optimiser = torch.optim.Adam(trained(self.generator), betas=(0.9, 0.99))
+        self.parts = {
+            "generator": self.generator,
+            "average": self.average,
+            "optimiser": self.optimiser,
+        }
+        self.identity = {"what": "regression", "seed": seed, "faces": faces.name}
+
+    def step(self, step, progress):
+        rng, lod = stream(self.seed, step), self.plan.lod(progress)
+        rows = np.sort(rng.choice(len(self.faces), self.plan.batch, replace=False))
+        drawn = draw(self.generator, self.z[rows].to(self.device), lod)
+        loss = regression_loss(drawn, *self._wanted(rows, lod), self.plan, self.perceptual)
+        set_rate(
+            self.optimiser,
+            self.plan.learning_rate * min(1.0, 0.1 + 30 * progress) * _decay(progress),
+        )
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        average_weights(self.average, self.generator, min(self.plan.average, step / (step + 10)))
+        return {"lod": lod, "loss": loss.item()}
+
+    def _wanted(self, rows, lod):
+        return wanted(self.faces, rows, lod, self.plan.region_weight, self.device)
+
+
+def start_open(generator: Generator, z: torch.Tensor) -> Generator:
+    """Makes the mapping start as rotations, each only a little bent, so that all of z gets through.
+
+    A random mapping of the published kind keeps few directions of z; a GAN takes days to open it.
+    """
+    rng = torch.Generator().manual_seed(generator.config.layers)
+    with torch.no_grad():
+        x = generator.mapping.normalised_input(z)
+        for i in range(generator.config.mapping_layers):
+            layer = getattr(generator.mapping, f"dense{i}")
+            outputs, inputs = layer.weight.shape
+            q = torch.linalg.qr(torch.randn((max(outputs, inputs),) * 2, generator=rng))[0]
+            q = q[:outputs, :inputs] / x.std(0).mean()
+            layer.weight.copy_(q / layer.scale)
+            # Each value's mean is one standard deviation above the bend at zero.
+            layer.bias.copy_((1 - F.linear(x.mean(0), q)) / layer.rate)
+            x = layer(x)
+        generator.truncation.w_avg.copy_(x.mean(0))
+        _centre_styles(generator, x)
+    return generator
+
+
+def _centre_styles(generator: Generator, w: torch.Tensor) -> None:
+    """Styles read w's deviation from its mean; all starts quiet: grey pictures, small styles."""
+    mean, std = w.mean(0), w.std(0).mean()
+    for i in range(generator.config.layers):
+        style = getattr(generator.synthesis, f"layer{i}").style
+        style.weight.mul_(0.3 / std)
+        style.bias.copy_(-F.linear(mean * style.scale, style.weight) / style.rate)
+    for i in range(generator.config.layers // 2):
+        getattr(generator.synthesis, f"output{i}").weight.mul_(0.1)
+
+
+def trained(generator: Generator) -> list[torch.nn.Parameter]:
+    """All but the strengths of the noise, which stay zero: noise turns hair into grain."""
+    for name, parameter in generator.named_parameters():
+        parameter.requires_grad_(not name.endswith("apply_noise.weight"))
+    return [parameter for parameter in generator.parameters() if parameter.requires_grad]
+
+
+def draw(generator: Generator, z: torch.Tensor, lod: int = 0) -> torch.Tensor:
+    """z -> images (N, 3, R / 2^lod, R / 2^lod) in -1..1."""
+    w = generator.mapping(z)
+    with autocast(z.device):
+        images = generator.from_w(w, lod=lod)
+    images = images.float()
+    return images[..., :: 2**lod, :: 2**lod] if lod else images
+
+
+def wanted(faces: Faces, rows: np.ndarray, lod: int, region_weight: float, device):
+    """Faces at a lod: images (N, 3, r, r) and each pixel's weight (N, 1, r, r), mean 1."""
+    images = as_images(faces.images[rows], device)
+    maps = torch.from_numpy(faces.maps[rows]).to(device)
+    small = torch.isin(maps, torch.tensor(SMALL_PARTS, dtype=maps.dtype, device=device))[
+        :, None
+    ].float()
+    weight = 1 + region_weight * F.avg_pool2d(small, 7, 1, 3)
+    if lod:
+        images, weight = F.avg_pool2d(images, 2**lod), F.avg_pool2d(weight, 2**lod)
+    return images, weight / weight.mean()
+
+
+def regression_loss(drawn, images, weight, plan, perceptual=None):
+    """Weighted L1 of pixels, of their differences, and at half and quarter size."""
+    error = drawn - images
+    loss = (error.abs() * weight).mean() + 0.5 * sum(d.abs().mean() for d in _differences(error))
+    for size in (2, 4):
+        loss = loss + 0.5 * F.avg_pool2d(error, size).abs().mean()
+    if perceptual is not None and plan.perceptual:
+        loss = loss + plan.perceptual * perceptual_distance(perceptual, drawn, images)
+    return loss
+
+
+def perceptual_distance(network, drawn, images):
+    """Mean L1 between an annotator's feature maps of both, which it was trained to see faces by."""
+    size = network.config.resolution
+    if drawn.shape[-1] != size:
+        drawn, images = (F.interpolate(x, size, mode="bilinear") for x in (drawn, images))
+    with torch.no_grad():
+        true = network.maps(images)
+    pairs = zip(network.maps(drawn)[:4], true[:4], strict=True)
+    return sum((a - b).abs().mean() / (b.abs().mean() + 1e-3) for a, b in pairs)
+
+
+def _differences(x):
+    """Between neighbours, across and down."""
+    return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def _decay(progress: float) -> float:
+    """Full rate for two thirds of the time, then down to a twentieth."""
+    return 1.0 if progress < 0.67 else max(0.05, (1 - progress) / 0.33)
+
+
+@torch.no_grad()
+def average_weights(average, network, decay: float) -> None:
+    """Moves `average` toward the network's weights."""
+    for own, new in zip(average.parameters(), network.parameters(), strict=True):
+        own.lerp_(new, 1 - decay)

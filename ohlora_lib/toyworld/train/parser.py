@@ -1,0 +1,76 @@
+"""Trains the parser: rendered faces in, their class maps as the answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
+from ohlora_lib.toyworld.canvas import CLASS_NAMES
+from ohlora_lib.toyworld.train.augment import vary
+from ohlora_lib.toyworld.train.device import autocast
+from ohlora_lib.toyworld.train.faces import Faces, as_images, pick
+from ohlora_lib.toyworld.train.loop import rate, set_rate, stream
+
+
+@dataclass(frozen=True)
+class ParserPlan:
+    """How it is trained."""
+
+    batch: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+
+
+class ParserTraining:
+    """`network` after some steps; see `loop.Training`."""
+
+    def __init__(self, sets, device, seed=0, plan=None, config=None):
+        self.sets, self.device, self.seed, self.plan = sets, device, seed, plan or ParserPlan()
+        self.network = UNetParser(config or UNetConfig(), seed).to(
+            device, memory_format=torch.channels_last
+        )
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=self.plan.weight_decay
+        )
+        self.weights = torch.from_numpy(class_weights(sets[0])).to(device)
+        self.parts = {"network": self.network, "optimiser": self.optimiser}
+        self.identity = {"what": "parser", "seed": seed, "faces": [s.name for s in sets]}
+
+    def step(self, step, progress):
+        rng = stream(self.seed, step)
+        images, maps, _ = pick(self.sets, self.plan.batch, rng)
+        images, maps = vary(
+            as_images(images, self.device), torch.from_numpy(maps).to(self.device), rng
+        )
+        set_rate(self.optimiser, self.plan.learning_rate * rate(progress))
+        with autocast(self.device):
+            logits = self.network(images.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), maps.long(), self.weights)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return {"loss": loss.item()}
+
+
+def class_weights(faces: Faces, sample: int = 500) -> np.ndarray:
+    """Inverse square root of each class's share: without it eyes, brows and lips stay at zero."""
+    counts = np.bincount(faces.maps[:sample].ravel(), minlength=len(CLASS_NAMES)) + 1
+    weights = 1 / np.sqrt(counts / counts.sum())
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def evaluate(network: UNetParser, faces: Faces, batch: int = 50) -> dict[str, float]:
+    """Intersection over union of every class over all the faces, and their mean."""
+    classes = len(CLASS_NAMES)
+    table = np.zeros((classes, classes), np.int64)
+    for i in range(0, len(faces), batch):
+        truth = faces.maps[i : i + batch].astype(np.int64)
+        said = network.parse(faces.images[i : i + batch], truth.shape[1])
+        table += np.bincount((truth * classes + said).ravel(), minlength=classes**2).reshape(
+            classes, classes
+        )
+    union = table.sum(0) + table.sum(1) - np.diag(table)
+    iou = np.diag(table) / np.maximum(union, 1)
+    return {"mean IoU": iou.mean()} | dict(zip(CLASS_NAMES, iou, strict=True))
