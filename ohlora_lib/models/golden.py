@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,12 +103,16 @@ def thinned(ours: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def read_golden(folder: Path, name: str) -> Golden:
     try:
         manifest = json.loads((folder / f"{name}.manifest.json").read_text(encoding="utf-8"))
-        with np.load(folder / f"{name}.golden.npz", allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
+        arrays = read_arrays(folder / f"{name}.golden.npz")
         manifest["arrays"], manifest["state_dict"], manifest["seed"]
     except Exception as error:  # a damaged zip or JSON can fail in many ways
         raise GoldenError(f"cannot be read: {type(error).__name__}: {error}") from error
     return Golden(name, folder, manifest, arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
 
 
 def normals(seed: int, key: str, shape: list[int]) -> np.ndarray:
@@ -131,9 +136,8 @@ def image_input(golden: Golden, name: str = "images") -> np.ndarray:
     if file is None:
         raise GoldenError(f"input '{name}' names no .npz of images: {text!r}")
     try:
-        with np.load(golden.folder / file, allow_pickle=False) as stored:
-            return stored["images"]
-    except (OSError, ValueError, KeyError) as error:
+        return read_arrays(golden.folder / file)["images"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise GoldenError(f"input '{name}': {file} cannot be read: {error}") from error
 
 
