@@ -1,7 +1,10 @@
 """papermill, with its traps closed: what it is given, and what its errors mean to a person."""
 
 import re
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import papermill
@@ -13,8 +16,16 @@ from ohlora_lib.lab.options import ROOT
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LAST_LINES = 8
-PRIVATE = Config({"KernelManager": {"transport": "ipc"}})
-"""Sockets in this user's own folder: on TCP every user of the machine could read along."""
+
+
+@contextmanager
+def private_sockets() -> Iterator[Config]:
+    """How to start a kernel that is reached through sockets in a folder of this user's own.
+
+    On TCP, the default, every user of the machine could read along.
+    """
+    with tempfile.TemporaryDirectory(prefix="ohlora-") as folder:
+        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | None:
@@ -25,7 +36,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | 
     """
     name = source.relative_to(ROOT)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), private_sockets() as config:
             warnings.simplefilter("ignore")  # papermill's own; a notebook's stay in its outputs
             papermill.execute_notebook(
                 source,
@@ -36,7 +47,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | 
                 cwd=ROOT,
                 progress_bar=False,
                 coalesce_streams=True,
-                config=PRIVATE,
+                config=config,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or it chats at shutdown
             )
     except DeadKernelError:

@@ -1,12 +1,15 @@
 """Notebooks are pages of a lab book, and pipelines give them what they declare."""
 
 import re
+import shutil
 from pathlib import Path
 
+import nbclient
 import nbformat
 import pytest
 
-from ohlora_lib.lab import notebook, options
+from ohlora_lib.lab import notebook, options, report
+from ohlora_lib.lab.engine import private_sockets
 from ohlora_lib.lab.notebook import Notebook
 from ohlora_lib.lab.pipeline import Pipeline
 
@@ -58,6 +61,22 @@ def test_notebook_declares_parameters_and_runs_alone_from_its_defaults(cells, re
     exec(Notebook.read(path).parameters_cell, scope)
     exec(Notebook.read(path).settings_cell, scope)  # builds the settings: raises if one is off
     assert scope["settings"].out.startswith("data/notebooks/")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_alone_as_in_jupyterlab(path, tmp_path, monkeypatch):
+    """From its defaults, in the notebooks' folder, without the runner."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "ohlora_lib", tmp_path / "ohlora_lib", ignore=ignore)
+    home = (tmp_path / path.relative_to(ROOT)).parent
+    home.mkdir(parents=True)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    opened = nbformat.read(path, as_version=4)
+    place = {"metadata": {"path": str(home)}}
+    with private_sockets() as config:
+        nbclient.NotebookClient(opened, timeout=300, config=config, resources=place).execute()
+    assert report.is_finished(opened)
+    assert (tmp_path / "data/notebooks").is_dir() and not (tmp_path / "reports").exists()
 
 
 @pytest.mark.parametrize("scale", options.SCALES)
