@@ -1,6 +1,6 @@
 """`python -m ohlora_lib.measure.check DIR`: are our property scores the published ones?
 
-DIR has parse_maps.npz (`maps`, `names`), images_rgb.npz (`images`) and reference_scores.csv; it may
+DIR has parse_maps.npz (`maps`, `names`), images_rgb.npz (`images`), reference_scores.csv, and may
 have reference_scores_normalised.csv and reference_status.json (where the original fails). Whole
 numbers must be equal, the rest to 1e-9 relative; where the reference has no value, ours is NaN.
 Exit status 1 on any miss.
@@ -24,12 +24,14 @@ from ohlora_lib.store.tables import read_table
 
 RELATIVE = 1e-9
 NEAR_ZERO = 1e-12
-"""A correlation or deviation that cancels to 0 leaves rounding noise, which differs by summation."""
+"""Where a correlation or deviation cancels to 0, the original leaves its rounding noise."""
 WHOLE = ("v1_eyes", "v1_hair_length", "v1_mouth", "v2_hair_length")
 """Counts and heights, halves at most: equal to the last bit."""
 HALF_UNIT = 0.5 * 10**-DECIMALS + 1e-8
 """How far a value lies from its rounded self."""
-OUR_NAME = {"hairstyle_if_all_16_pixels_tested": "hairstyle_whole_blocks"}
+PROSE = {"hairstyle_if_all_16_pixels_tested": "hairstyle_whole_blocks"}
+"""A column that is not the original's: what its prose would give."""
+NORMALISED, STATUS = "reference_scores_normalised.csv", "reference_status.json"
 
 
 class Row(NamedTuple):
@@ -43,67 +45,60 @@ class Row(NamedTuple):
 
 def check(folder: Path) -> Iterator[Row]:
     """The report's lines, file by file."""
-    maps, names = _array(folder, "parse_maps.npz", "maps", "names")
-    (images,) = _array(folder, "images_rgb.npz", "images")
-    ours = score(maps, images, ALL)
-    reference = _table(folder, "reference_scores.csv", names)
+    maps, names = _arrays(folder / "parse_maps.npz", "maps", "names")
+    (images,) = _arrays(folder / "images_rgb.npz", "images")
+    ours = score(maps, images, ALL).set_axis(names.astype(str))
+    yield from _compare_raw(ours, _table(folder / "reference_scores.csv", ours.index))
+    if (folder / NORMALISED).exists():
+        yield from _compare_normalised(ours, _table(folder / NORMALISED, ours.index))
+    if (folder / STATUS).exists():
+        yield _compare_status(ours.drop(columns=PROSE.values()), _status(folder / STATUS))
+
+
+def _compare_raw(ours: pd.DataFrame, reference: pd.DataFrame) -> Iterator[Row]:
+    """Every column of the reference, and every published score that it lacks."""
+    reference = reference.rename(columns=PROSE)
     for column in reference:
-        yield _compare_scores(column, ours.iloc[reference.index], reference[column], names)
-    if (folder / "reference_scores_normalised.csv").exists():
-        reference = _table(folder, "reference_scores_normalised.csv", names)
-        known = ours[[column for column in reference if column in ours]]
-        normalised = z_scores(known)(known, decimals=None).iloc[reference.index]
-        for column in reference:
-            yield _compare_normalised(column, normalised, reference[column], names)
-    if (folder / "reference_status.json").exists():
-        yield _compare_status(_status(folder), ours, names)
+        allowed = np.maximum(RELATIVE * np.abs(reference[column].to_numpy()), NEAR_ZERO)
+        yield _compare(column, column, ours, reference, 0.0 if column in WHOLE else allowed)
+    for column in ours.columns.difference([*reference.columns, *PROSE.values()]):
+        yield Row(column, 0, np.nan, "the reference has no such score")
 
 
-def _compare_scores(column: str, ours: pd.DataFrame, values: pd.Series, names) -> Row:
-    """One column of raw scores."""
-    name = OUR_NAME.get(column, column)
-    if name not in ours:
-        return Row(column, 0, np.nan, "no score of ours has this name")
-    mine, theirs = ours[name].to_numpy(), values.to_numpy()
-    allowed = 0.0 if column in WHOLE else np.maximum(RELATIVE * np.abs(theirs), NEAR_ZERO)
-    return _row(column, mine, theirs, allowed, names[values.index])
+def _compare_normalised(ours: pd.DataFrame, reference: pd.DataFrame) -> Iterator[Row]:
+    """Every normalised column, ours before rounding."""
+    ours = z_scores(ours)(ours, decimals=None)
+    for column in reference:
+        yield _compare(f"{column}, normalised", column, ours, reference, HALF_UNIT)
 
 
-def _compare_normalised(column: str, ours: pd.DataFrame, values: pd.Series, names) -> Row:
-    """One column of normalised scores, ours before rounding."""
-    what = f"{column}, normalised"
+def _compare(what: str, column: str, ours: pd.DataFrame, reference: pd.DataFrame, allowed) -> Row:
+    """Compare one column; NaN agrees with NaN, and an infinity with itself only."""
     if column not in ours:
-        return Row(what, 0, np.nan, "no score of ours has this name")
-    mine, theirs = ours[column].to_numpy(), values.to_numpy()
-    return _row(what, mine, theirs, HALF_UNIT, names[values.index])
-
-
-def _row(what: str, mine: np.ndarray, theirs: np.ndarray, allowed, names: np.ndarray) -> Row:
-    """Compare values of one name; NaN agrees with NaN, and an infinity with itself only."""
+        return Row(what, 0, np.nan, "we have no such score")
+    mine, theirs = ours[column].to_numpy(), reference[column].to_numpy()
     finite = np.isfinite(mine) & np.isfinite(theirs)
     difference = np.abs(np.where(finite, mine, 0) - np.where(finite, theirs, 0))
     same = (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
     wrong = np.flatnonzero(~np.where(finite, difference <= allowed, same))
-    missed = [f"{names[i]} {mine[i]:.17g}, not {theirs[i]:.17g}" for i in wrong]
+    missed = [f"{ours.index[i]}: {mine[i]:.17g}, not {theirs[i]:.17g}" for i in wrong]
     return Row(what, len(mine), difference.max(initial=0), "; ".join(missed))
 
 
-def _compare_status(status: dict[str, dict[str, str]], ours: pd.DataFrame, names) -> Row:
-    """Where the original has no finite value, and nowhere else, ours is what the status says."""
-    row_of = {str(name): row for row, name in enumerate(names)}
-    stated = {(name, column): text for name, of in status.items() for column, text in of.items()}
-    published = ours.drop(columns=list(OUR_NAME.values()))
-    found = {
-        (str(names[row]), str(published.columns[column])): published.iat[row, column]
-        for row, column in np.argwhere(~np.isfinite(published.to_numpy()))
-    }
-    missed = []
-    for (name, column), text in stated.items():
-        if name not in row_of or column not in published:
-            missed.append(f"{name} {column}: no such map or score")
-        elif not _agrees(published.at[row_of[name], column], text):
-            missed.append(f"{name} {column}: ours is {published.at[row_of[name], column]}, {text}")
-    missed += [f"{n} {c}: ours is {found[n, c]}" for n, c in found if (n, c) not in stated]
+def _compare_status(ours: pd.DataFrame, status: dict[str, dict[str, str]]) -> Row:
+    """Where the original has no finite value, ours is what it says; everywhere else ours has one."""
+    stated = {(name, score): text for name, of in status.items() for score, text in of.items()}
+    values = ours.stack().to_dict()  # (name, score) -> value
+    missed = [
+        f"{name} {score}: ours is {values.get((name, score), 'not there')}, the original's: {text}"
+        for (name, score), text in stated.items()
+        if not _agrees(values.get((name, score), 0.0), text)
+    ]
+    missed += [
+        f"{name} {score}: ours is {value}, the original has a value"
+        for (name, score), value in values.items()
+        if not np.isfinite(value) and (name, score) not in stated
+    ]
     return Row("status", len(stated), np.nan, "; ".join(missed))
 
 
@@ -113,27 +108,29 @@ def _agrees(value: float, text: str) -> bool:
     return value == float(returned) if returned.lstrip("+-") == "inf" else bool(np.isnan(value))
 
 
-def _array(folder: Path, file: str, *names: str) -> list[np.ndarray]:
+def _arrays(path: Path, *names: str) -> list[np.ndarray]:
     """Arrays of an npz, or an error that names the file."""
     try:
-        with np.load(folder / file) as arrays:
+        with np.load(path) as arrays:
             return [arrays[name] for name in names]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{folder / file} cannot be read: {error}") from error
+        raise StoreError(f"{path} cannot be read: {error}") from error
 
 
-def _table(folder: Path, file: str, names: np.ndarray) -> pd.DataFrame:
-    """A table of scores by map number; its names must be the maps' names."""
-    table = read_table(folder / file, ["index", "name"]).set_index("index")
-    inside = table.index.isin(range(len(names)))
-    if not inside.all() or (names[table.index] != table["name"].to_numpy(str)).any():
-        raise StoreError(f"{folder / file}: its rows are not those of the {len(names)} maps")
-    return table.drop(columns="name").astype(float)
+def _table(path: Path, names: pd.Index) -> pd.DataFrame:
+    """Scores of every map, in the maps' order."""
+    table = read_table(path, ["index", "name"]).sort_values("index")
+    rows = list(zip(table.pop("index"), table.pop("name").astype(str), strict=True))
+    if rows != list(enumerate(names)):
+        raise StoreError(f"{path}: its rows are not the {len(names)} maps of the folder")
+    try:
+        return table.astype(float)
+    except ValueError as error:
+        raise StoreError(f"{path}: a score is not a number: {error}") from error
 
 
-def _status(folder: Path) -> dict[str, dict[str, str]]:
+def _status(path: Path) -> dict[str, dict[str, str]]:
     """What the original does where it has no finite value: map name -> score -> text."""
-    path = folder / "reference_status.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -146,15 +143,17 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     failed = total = 0
     try:
-        print(f"{'score':36} {'compared':>8} {'max abs diff':>13}")
         for row in check(folder):
             difference = "-" if np.isnan(row.difference) else f"{row.difference:.1e}"
             mark = f"   MISS {row.missed}" if row.missed else ""
-            print(f"{row.what:36} {row.compared:8} {difference:>13}{mark}")
+            print(f"{row.what:36} {row.compared:6} compared, off by {difference:>7}{mark}")
             total, failed = total + 1, failed + bool(row.missed)
     except (StoreError, ScoreError) as error:
         print(error, file=sys.stderr)
         return 1
+    for file in (NORMALISED, STATUS):
+        if not (folder / file).exists():
+            print(f"{file} is not there: not compared")
     print(f"{total - failed} of {total} agree" + (f", {failed} MISS" if failed else ""))
     return 1 if failed else 0
 

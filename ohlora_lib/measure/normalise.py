@@ -1,4 +1,4 @@
-"""Raw scores to the range that the models are fed: z (the published tables) or min-max (seed 001)."""
+"""Raw scores to the range that the models are fed: z, or min-max as in the first version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Normalisation:
 
 
 def z_scores(raw: pd.DataFrame) -> Normalisation:
-    """Mean 0 and sample standard deviation 1 over the finite scores (the original's prose has ddof 0)."""
+    """Mean 0 and sample standard deviation 1 over the finite scores, as in the published tables."""
     finite = _finite(raw)
     return _normalisation(finite.mean(), finite.std(ddof=1))
 

@@ -46,7 +46,7 @@ class ScoreError(ValueError):
 
 
 def score(maps: np.ndarray, images: np.ndarray, which: Mapping[str, str] = SECOND) -> pd.DataFrame:
-    """Raw scores of maps (N, 224, 224) and images (N, 224, 224, 3): column -> score, as `which` says.
+    """Raw scores of maps (N, 224, 224) and images (N, 224, 224, 3), in the columns that `which` names.
 
     What has no value (the pose of a face without a nose) is NaN; `undefined` counts it.
     """
@@ -71,7 +71,7 @@ def _checked(maps: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarr
     maps, images = np.asarray(maps), np.asarray(images)
     if maps.shape[1:] != (SIZE, SIZE) or maps.dtype.kind not in "ui":
         raise ScoreError(
-            f"maps are {maps.dtype} {maps.shape}: the scores are of class numbers (N, {SIZE}, {SIZE})"
+            f"maps are {maps.dtype} {maps.shape}: scores need class numbers (N, {SIZE}, {SIZE})"
         )
     if images.shape != (*maps.shape, 3) or images.dtype != np.uint8:
         raise ScoreError(

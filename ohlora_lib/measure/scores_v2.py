@@ -1,4 +1,4 @@
-"""The second algorithm: eyes, hair, mouth and pose anew; its background is the first algorithm's."""
+"""The second algorithm: eyes, hair, mouth and pose anew; the background is as in the first."""
 
 import numpy as np
 
@@ -70,8 +70,8 @@ def pose(segments: Segments) -> np.ndarray:
 def _tilt_cosine(corners: Pixels, number: int) -> np.ndarray:
     """Cosine of the line through the farthest two corners of each eye, (number,); 1 below two.
 
-    Among equally far pairs the original takes the first (i, j < i), with its pixels listed column by
-    column and top to bottom.
+    Among equally far pairs the original takes the first (i, j < i), with its pixels listed column
+    by column and top to bottom.
     """
     order = np.lexsort((corners.y, corners.x, corners.owner))
     eye, y, x = (of[order] for of in corners)

@@ -24,7 +24,7 @@ EYE_COLUMNS = {LEFT_EYE: slice(0, 168), RIGHT_EYE: slice(56, 224)}
 """The windows that the published code cuts out; what lies outside is no eye."""
 
 LIGHT_LEVELS = 3 * 255 + 1
-"""A pixel's light is R + G + B, a whole number: every statistic of it is exact until the last step."""
+"""A pixel's light is R + G + B: a whole number, so its statistics are exact until the last step."""
 
 NO_HAIR_COLOR = 127.5
 NO_BACKGROUND = 192.0
@@ -74,7 +74,7 @@ class Segments:
 
     @cached_property
     def eyes(self) -> Pixels:
-        """The pixels of both eyes in their windows: owner i is image i's left eye, N + i its right."""
+        """Both eyes' pixels in their windows: owner i is image i's left eye, N + i its right one."""
         windows = EYE_COLUMNS.items()
         masks = [self.maps[:, EYE_ROWS, columns] == eye for eye, columns in windows]
         owner, y, x = pixels(np.concatenate(masks))
@@ -83,7 +83,7 @@ class Segments:
 
     @cached_property
     def background(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the upper background's light without its ends, (N,) each."""
+        """Mean and std of the upper background's light from its 5th to its 95th percentile, (N,)."""
         levels = light_counts(self.light[:, :HALF], self.maps[:, :HALF] == BACKGROUND)
         total = levels.sum(1)
         first, last = ranks(total, 0.05, 0.95)
@@ -105,7 +105,7 @@ def pixels(mask: np.ndarray) -> Pixels:
 
 
 def spans(groups: np.ndarray, values: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest value (below 224) of every group, (number,); 224 and -1 of an empty one."""
+    """Smallest and largest value of every group, (number,) each; 224 and -1 of an empty one."""
     smallest, largest = np.full(number, SIZE), np.full(number, -1)
     np.minimum.at(smallest, groups, values)
     np.maximum.at(largest, groups, values)
