@@ -75,10 +75,13 @@ def _encode(image: Image.Image) -> bytes:
 
 
 def _fit(image: Image.Image) -> bytes:
-    """True colour if that is small enough; else 256 chosen colours, and then ever fewer pixels."""
+    """True colour if that is small enough; else 256 colours, dithered or plain; else smaller."""
     content = _encode(image)
     while len(content) > LIMIT:
-        content = _encode(image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG))
+        palette = image.quantize(256, kmeans=3)
+        content = _encode(image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG))
+        if len(content) > LIMIT:
+            content = _encode(palette)
         if len(content) > LIMIT:
             scale = max(0.5, min(0.95, (LIMIT / len(content)) ** 0.5))
             size = round(image.width * scale), round(image.height * scale)
