@@ -27,8 +27,8 @@ from ohlora_lib.models.stylegan_layers import (
 # From so many input channels on, float32 convolutions run channels first on a CPU: there oneDNN
 # sums in shorter runs, which leaves a quarter of the rounding error for 8 % more time.
 LONG_SUM = 512
-# Maps up to this size are float32 even where the rest is bfloat16: 6 % of the multiplications,
-# which halve the error of the whole (1.3 to 0.65 levels of 255), as all that follows builds on them.
+# Maps up to this size are float32 even where the rest is bfloat16: 6 % of the multiplications, but
+# all that follows builds on them. The image's error halves (1.3 to 0.65 levels of 255).
 EXACT_UP_TO = 16
 
 
