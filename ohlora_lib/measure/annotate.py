@@ -49,7 +49,7 @@ def read_labels(path: str | Path, labelled_by: str) -> Labels:
         wrong = ~table[name].isin([0, 1])
         if wrong.any():
             idx, value = table.loc[wrong, [INDEX, name]].iloc[0]
-            raise StoreError(f"{path}: image {idx} has {name} {value!r}: a label is 0 or 1")
+            raise StoreError(f"{path}: image {int(idx)} has {name} {value!r}: a label is 0 or 1")
     return Labels(table.astype(np.int64), labelled_by)
 
 

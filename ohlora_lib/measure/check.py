@@ -67,7 +67,9 @@ def _compare_raw(ours: pd.DataFrame, reference: pd.DataFrame) -> Iterator[Row]:
 
 def _compare_normalised(ours: pd.DataFrame, reference: pd.DataFrame) -> Iterator[Row]:
     """Every normalised column, ours before rounding."""
-    ours = z_scores(ours)(ours, decimals=None)
+    # Where a score never varies the original divides 0 by 0.
+    varies = ours.nunique() > 1
+    ours = z_scores(ours)(ours, decimals=None).where(varies, axis=1)
     for column in reference:
         yield _compare(f"{column}, normalised", column, ours, reference, HALF_UNIT)
 
@@ -86,7 +88,7 @@ def _compare(what: str, column: str, ours: pd.DataFrame, reference: pd.DataFrame
 
 
 def _compare_status(ours: pd.DataFrame, status: dict[str, dict[str, str]]) -> Row:
-    """Where the original has no finite value, ours is what it says; everywhere else ours has one."""
+    """Where the original has no finite value, ours is what it says; elsewhere ours has one."""
     stated = {(name, score): text for name, of in status.items() for score, text in of.items()}
     values = ours.stack().to_dict()  # (name, score) -> value
     missed = [

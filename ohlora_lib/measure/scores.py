@@ -46,7 +46,7 @@ class ScoreError(ValueError):
 
 
 def score(maps: np.ndarray, images: np.ndarray, which: Mapping[str, str] = SECOND) -> pd.DataFrame:
-    """Raw scores of maps (N, 224, 224) and images (N, 224, 224, 3), in the columns that `which` names.
+    """Raw scores of maps (N, 224, 224) and images (N, 224, 224, 3): column -> score is `which`.
 
     What has no value (the pose of a face without a nose) is NaN; `undefined` counts it.
     """

@@ -74,7 +74,7 @@ class Segments:
 
     @cached_property
     def eyes(self) -> Pixels:
-        """Both eyes' pixels in their windows: owner i is image i's left eye, N + i its right one."""
+        """Pixels of both eyes in their windows; owner i is image i's left eye, N + i its right."""
         windows = EYE_COLUMNS.items()
         masks = [self.maps[:, EYE_ROWS, columns] == eye for eye, columns in windows]
         owner, y, x = pixels(np.concatenate(masks))
@@ -83,7 +83,7 @@ class Segments:
 
     @cached_property
     def background(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and std of the upper background's light from its 5th to its 95th percentile, (N,)."""
+        """Mean and std of the upper background's light, 5th to 95th percentile, (N,) each."""
         levels = light_counts(self.light[:, :HALF], self.maps[:, :HALF] == BACKGROUND)
         total = levels.sum(1)
         first, last = ranks(total, 0.05, 0.95)

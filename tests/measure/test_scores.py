@@ -1,0 +1,89 @@
+"""Scores of whole batches against the definitions, pixel by pixel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ohlora_lib.measure.check import main as check
+from ohlora_lib.measure.scores import ALL, FIRST, SECOND, ScoreError, score, undefined
+from ohlora_lib.models.property_cnn import PROPERTIES
+
+GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden/property_scores"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_batch_scores_as_the_loop_over_pixels_does(faces, name):
+    ours, plain = score(faces.maps, faces.images, ALL)[name], faces.plain[name]
+    near = np.isclose(ours, plain, rtol=1e-9, atol=1e-12, equal_nan=True)
+    assert near.all(), [(faces.names[i], ours[i], plain[i]) for i in np.flatnonzero(~near)]
+
+
+@pytest.mark.skipif(not GOLDEN.exists(), reason=f"no reference values in {GOLDEN}")
+def test_the_published_reference_values_are_reproduced():
+    assert check([str(GOLDEN)]) == 0
+
+
+def test_a_face_scores_the_same_alone_and_anywhere_in_a_batch(faces):
+    """Pixels of several images lie in one list: none may be counted for its neighbour."""
+    order = np.random.default_rng(0).permutation(len(faces.maps))[:9]
+    together = score(faces.maps[order], faces.images[order], ALL)
+    for row, image in enumerate(order):
+        alone = score(faces.maps[[image]], faces.images[[image]], ALL)
+        np.testing.assert_array_equal(together.iloc[row], alone.iloc[0])
+
+
+def test_an_eye_that_fills_its_window_is_tilted_along_the_diagonal():
+    """The farthest pair is two corners of 168 × 112 pixels: too many for the loop over pairs."""
+    maps = np.full((1, 224, 224), 4, np.uint8)
+    images = np.zeros((1, 224, 224, 3), np.uint8)
+    eyes = score(maps, images, {"v1": "v1_eyes", "v2": "v2_eyes"})
+    assert eyes["v1"][0] == 83 / 2
+    assert eyes["v2"][0] == pytest.approx(111 * 167 / np.hypot(167, 111), rel=1e-12)
+
+
+def test_among_equally_far_pairs_the_first_in_the_originals_order_decides():
+    """A plus of two arms: the upright one is listed before the level one ends: its cosine is 0."""
+    plus = np.ones((1, 224, 224), np.uint8)
+    plus[0, 100, 80:87] = plus[0, 97:104, 83] = 4
+    assert score(plus, np.zeros((1, 224, 224, 3), np.uint8))["eyes"][0] == 0.0
+
+
+def test_a_random_noise_of_classes_is_scored_and_never_raises():
+    rng = np.random.default_rng(3)
+    maps = rng.integers(0, 11, (3, 224, 224))
+    images = rng.integers(0, 256, (3, 224, 224, 3), np.uint8)
+    assert np.isfinite(score(maps, images, ALL)).all(axis=None)
+
+
+def test_scores_that_have_no_value_are_counted():
+    """No hair: neither colour nor length for the first algorithm. No nose: no pose."""
+    maps = np.zeros((3, 224, 224), np.uint8)
+    maps[0, 100:150, 100:150] = 10
+    images = np.zeros((3, 224, 224, 3), np.uint8)
+    assert undefined(score(maps, images, FIRST)) == {"hair_color": 2, "hair_length": 2, "pose": 3}
+    assert undefined(score(maps, images)) == {}
+
+
+def test_no_image_gives_an_empty_table():
+    table = score(np.zeros((0, 224, 224), np.uint8), np.zeros((0, 224, 224, 3), np.uint8))
+    assert table.shape == (0, 8)
+
+
+def test_columns_stand_in_the_order_of_the_property_cnns_outputs():
+    assert tuple(SECOND) == PROPERTIES
+
+
+@pytest.mark.parametrize(
+    ("maps", "images", "said"),
+    [
+        (np.zeros((2, 128, 128), int), np.zeros((2, 128, 128, 3), np.uint8), "224"),
+        (np.zeros((2, 224, 224)), np.zeros((2, 224, 224, 3), np.uint8), "class numbers"),
+        (np.zeros((2, 224, 224), int), np.zeros((1, 224, 224, 3), np.uint8), "2 maps"),
+        (np.zeros((2, 224, 224), int), np.zeros((2, 224, 224, 3)), "uint8 images"),
+        (np.full((1, 224, 224), 11), np.zeros((1, 224, 224, 3), np.uint8), "map 0 has a class"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(maps, images, said):
+    with pytest.raises(ScoreError, match=said):
+        score(maps, images)
