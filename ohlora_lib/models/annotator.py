@@ -16,16 +16,21 @@ from torch import nn
 from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.unet_parser import batch_norm, resize
 
+CLOSE_UP = (slice(3 / 8, 13 / 16), slice(1 / 4, 3 / 4))
+"""Rows and columns with eyes, nose and mouth (SPEC 2.2's crops joined): seen at full resolution."""
+
 FILTERS = ("gender", "quality", "age", "glass")
 
 
 @dataclass(frozen=True)
 class AnnotatorConfig:
-    """`attributes` names the regressed values; each of `widths` works at half the size before."""
+    """`attributes` names the regressed values; each width's layer works at half the size before
+    (the close-up's first one at full size)."""
 
     attributes: tuple[str, ...]
     filters: tuple[str, ...] = FILTERS
     widths: tuple[int, ...] = (16, 48, 96, 128, 128)
+    close_widths: tuple[int, ...] = (24, 32, 48, 64)
     features: int = 128
     resolution: int = 128
 
@@ -54,20 +59,31 @@ def _conv(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
+def close_up(images: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) -> the part of it around eyes, nose and mouth."""
+    rows, columns = (
+        slice(round(part.start * size), round(part.stop * size))
+        for part, size in zip(CLOSE_UP, images.shape[-2:], strict=True)
+    )
+    return images[..., rows, columns]
+
+
 class Annotator(nn.Module):
     """Images (N, 3, R, R) in -1..1 -> Raw. Where things are matters, so nothing is pooled away."""
 
     def __init__(self, config: AnnotatorConfig, seed: int = 0):
         super().__init__()
         self.config = config
-        count, widths = len(config.attributes), config.widths
-        cells = (config.resolution // 2 ** len(widths)) ** 2
+        count, widths, close = len(config.attributes), config.widths, config.close_widths
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.steps = nn.ModuleList(
                 nn.Sequential(_conv(a, b, 2), _conv(b, b, 1)) for a, b in pairwise((3, *widths))
             )
-            self.embed = nn.Linear(cells * widths[-1], config.features)
+            self.close_steps = nn.ModuleList(
+                _conv(a, b, 2 if i else 1) for i, (a, b) in enumerate(pairwise((3, *close)))
+            )
+            self.embed = nn.Linear(self._seen(), config.features)
             self.regress = nn.Linear(config.features, count)
             self.decide = nn.Linear(config.features, len(config.filters))
         self.register_buffer("mean", torch.zeros(count))
@@ -76,17 +92,29 @@ class Annotator(nn.Module):
         self.register_buffer("temperature", torch.ones(len(config.filters)))
 
     def forward(self, images) -> Raw:
-        x = self.maps(images)[-1]
-        features = torch.tanh(self.embed(x.flatten(1)))
+        maps = self.maps(images)
+        ends = maps[len(self.steps) - 1], maps[-1]
+        features = torch.tanh(self.embed(torch.cat([x.flatten(1) for x in ends], 1)))
         return Raw(self.regress(features), self.decide(features), features)
 
     def maps(self, images) -> list[torch.Tensor]:
-        """Feature maps after every step, from half the size down, for a perceptual loss."""
-        x, maps = images, []
-        for step in self.steps:
-            x = step(x)
-            maps.append(x)
+        """Feature maps after every step of the whole and of the close-up, for a perceptual loss."""
+        maps = []
+        for x, steps in ((images, self.steps), (close_up(images), self.close_steps)):
+            for step in steps:
+                x = step(x)
+                maps.append(x)
         return maps
+
+    @torch.no_grad()
+    def _seen(self) -> int:
+        """How many values both ends hold."""
+        size = self.config.resolution
+        blank = torch.zeros(1, 3, size, size)
+        training = self.training
+        maps = self.eval().maps(blank)
+        self.train(training)
+        return maps[len(self.steps) - 1].numel() + maps[-1].numel()
 
     @torch.no_grad()
     def annotate(self, images: np.ndarray, batch: int = 64) -> Annotations:

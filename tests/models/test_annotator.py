@@ -7,7 +7,7 @@ import torch
 from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import FILTERS, Annotator, AnnotatorConfig
 
-SMALL = AnnotatorConfig(("eyes", "mouth"), widths=(4, 6, 8), features=5, resolution=32)
+SMALL = AnnotatorConfig(("eyes", "mouth"), widths=(4, 6, 8), close_widths=(4, 6), features=5, resolution=32)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The trainings of the toy world, at tiny sizes: they learn, resume, and report what they measured."""
+"""The trainings of the toy world, tiny: they learn, resume, and report what they measured."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def few(tmp_path_factory):
 def parser_training(few, seed=0):
     config = UNetConfig(widths=(8, 16, 32), resolution=64)
     plan = parser.ParserPlan(batch=6, learning_rate=1e-2)
-    return parser.ParserTraining([few], CPU, seed, plan, config)
+    return parser.ParserTraining(few, CPU, seed, plan, config)
 
 
 def test_faces_are_rendered_once_and_resumed_shard_by_shard(tmp_path, monkeypatch):
@@ -144,9 +144,10 @@ def test_iou_is_one_for_the_truth_itself(few):
 
 
 def test_annotator_learns_and_knows_its_error(tmp_path, few):
-    config = AnnotatorConfig(ATTRIBUTE_NAMES, widths=(8, 16, 16), features=32, resolution=64)
+    sizes = {"widths": (8, 16, 16), "close_widths": (4, 8), "features": 32, "resolution": 64}
+    config = AnnotatorConfig(ATTRIBUTE_NAMES, **sizes)
     plan = annotator.AnnotatorPlan(batch=8, shift=0)
-    training = annotator.AnnotatorTraining([few], CPU, plan=plan, config=config)
+    training = annotator.AnnotatorTraining(few, CPU, plan=plan, config=config)
     fit(training, tmp_path / "it.pt", Budget(steps=60), **QUIET)
     annotator.calibrate(training.network, few)
     figures = annotator.evaluate(training.network, few)

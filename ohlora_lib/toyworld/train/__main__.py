@@ -6,6 +6,7 @@ stopped, measures the result on faces that trained nothing, and leaves weights a
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,10 +15,9 @@ from ohlora_lib.models import weights
 from ohlora_lib.store import ROOT
 from ohlora_lib.toyworld.train import annotator, parser
 from ohlora_lib.toyworld.train.card import Card, write_card
-from ohlora_lib.toyworld.train.device import choose
 from ohlora_lib.toyworld.train.entangle import latents
 from ohlora_lib.toyworld.train.faces import (
-    OWN_TEXTURE_SEED,
+    PAIR_SEED,
     TEST_SEED,
     TRAIN_SEED,
     Faces,
@@ -25,8 +25,8 @@ from ohlora_lib.toyworld.train.faces import (
     load_faces,
 )
 from ohlora_lib.toyworld.train.loop import Budget, Reached, fit
-from ohlora_lib.toyworld.train.original_adversarial import AdversarialTraining
-from ohlora_lib.toyworld.train.original_regression import RegressionTraining
+from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, AdversarialTraining
+from ohlora_lib.toyworld.train.original_regression import RegressionPlan, RegressionTraining
 
 WORK = ROOT / "data" / "toyworld" / "train"
 REGRESSION_SHARE = 0.5  # of the minutes that `original` gets
@@ -34,8 +34,9 @@ REGRESSION_SHARE = 0.5  # of the minutes that `original` gets
 
 def train_parser(options) -> None:
     """Faces -> class maps."""
-    sets, test = [own_faces(options)], faces(options, TEST_SEED, options.test_faces)
-    training = parser.ParserTraining(sets, options.device, options.seed)
+    real, test = training_and_test_faces(options)
+    plan = planned(parser.ParserPlan(), options)
+    training = parser.ParserTraining(real, options.device, options.seed, plan)
     reached = run(training, options, "parser")
     network = ship(training.network, options, "parser")
     figures = parser.evaluate(network, test)
@@ -43,17 +44,18 @@ def train_parser(options) -> None:
         "Parser",
         "A compact U-Net: 128 px face -> class map (background, skin, brows, eyes, nose, lips, "
         "inner mouth, hair). Intersection over union below.",
-        f"{describe(sets)}; mirrored, moved, zoomed, recoloured, blurred, noised",
+        f"{describe(real)}; mirrored, moved, zoomed, recoloured, blurred, noised",
         command(options, "parser"),
-        describe([test]),
+        describe(test),
     )
     finish(options, "parser", about, reached, figures)
 
 
 def train_annotator(options) -> None:
     """Faces -> attributes and filter properties."""
-    sets, test = [own_faces(options), pairs(options)], faces(options, TEST_SEED, options.test_faces)
-    training = annotator.AnnotatorTraining(sets, options.device, options.seed)
+    real, test = training_and_test_faces(options)
+    plan = planned(annotator.AnnotatorPlan(), options)
+    training = annotator.AnnotatorTraining(real, options.device, options.seed, plan)
     reached = run(training, options, "annotator")
     half = len(test) // 2
     annotator.calibrate(training.network, test.part(slice(None, half)))
@@ -64,7 +66,7 @@ def train_annotator(options) -> None:
         "A small CNN: 128 px face -> attributes and the probabilities of being female, good, old, "
         "with glasses; its features span the space of the Fréchet distances. It stands in for the "
         "person who labels.",
-        f"{describe(sets)}; shifted by up to 2 px, blurred, noised",
+        f"{describe(real)}; shifted by up to 2 px, blurred, noised",
         command(options, "annotator"),
         f"{len(rest)} faces of seed {TEST_SEED}; calibrated on {half} others of that seed",
     )
@@ -73,24 +75,26 @@ def train_annotator(options) -> None:
 
 def train_original(options) -> None:
     """z -> faces, by regression and then against a discriminator, which is kept too."""
-    real = pairs(options)
-    z = latents(TRAIN_SEED, len(real))
-    judge = perceptual(options)
-    first = RegressionTraining(real, z, options.device, options.seed, perceptual=judge)
-    share = options.regression_share
+    real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
+    where, share = (options.device, options.seed), options.regression_share
+    first = RegressionTraining(
+        real,
+        latents(PAIR_SEED, len(real)),
+        *where,
+        planned(RegressionPlan(), options),
+        perceptual=perceptual(options),
+    )
     reached = run(first, options, "original-regression", share)
-    second = AdversarialTraining(first, options.device, options.seed)
+    second = AdversarialTraining(first, *where, planned(AdversarialPlan(), options))
     reached_too = run(second, options, "original-adversarial", 1 - share)
-    for name, network in (
-        ("original", second.average),
-        ("original-discriminator", second.discriminator),
-    ):
-        ship(network, options, name)
+    second.settle()
+    ship(second.average, options, "original")
+    ship(second.discriminator, options, "original-discriminator")
     about = Card(
         "Original generator and discriminator",
         "StyleGAN1 in GenForce's layout: z -> 128 px face, attributes entangled in z. "
         "`python -m ohlora_lib.measure.generator_quality` measures it against rendered faces.",
-        f"{describe([real])}, each with the z that its attributes are bent into",
+        f"{describe(real)}, each with the z that its attributes are bent into",
         command(options, "original"),
         "its own training pairs (generator_quality has the rest)",
     )
@@ -105,14 +109,10 @@ def faces(options, seed: int, count: int, shared_texture: bool = False) -> Faces
     return load_faces(FaceSet(seed, count, shared_texture=shared_texture), workers=options.workers)
 
 
-def own_faces(options) -> Faces:
-    """A third of the faces, each with textures of its own."""
-    return faces(options, OWN_TEXTURE_SEED, options.faces // 3)
-
-
-def pairs(options) -> Faces:
-    """Two thirds of the faces, whose attributes explain every pixel."""
-    return faces(options, TRAIN_SEED, options.faces - options.faces // 3, shared_texture=True)
+def training_and_test_faces(options) -> tuple[Faces, Faces]:
+    """What trains, and what measures: no face is in both."""
+    test = faces(options, TEST_SEED, options.test_faces)
+    return faces(options, TRAIN_SEED, options.faces), test
 
 
 def perceptual(options):
@@ -141,15 +141,21 @@ def ship(network, options, name: str):
     return weights.load(path).to(options.device)
 
 
-def describe(sets: list[Faces]) -> str:
-    return " and ".join(f"{len(each)} rendered faces ({each.name})" for each in sets)
+def describe(some: Faces) -> str:
+    return f"{len(some)} rendered faces ({some.name})"
+
+
+def planned(plan, options):
+    """The plan, with another batch if one was asked for."""
+    return replace(plan, batch=options.batch) if options.batch else plan
 
 
 def command(options, what: str) -> str:
     limit = f"--steps {options.steps}" if options.steps else f"--minutes {options.minutes:g}"
+    batch = f" --batch {options.batch}" if options.batch else ""
     return (
         f"python -m ohlora_lib.toyworld.train {what} {limit} --seed {options.seed} "
-        f"--faces {options.faces}"
+        f"--faces {options.faces}{batch}"
     )
 
 
@@ -170,9 +176,10 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--steps", type=int, help="instead of minutes: ends the same on every machine")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--seed", type=int, default=0)
-    add("--faces", type=int, default=24_000, help="rendered faces to train on")
-    add("--test-faces", type=int, default=2_000)
+    add("--faces", type=int, default=9_000, help="rendered faces to train on")
+    add("--test-faces", type=int, default=1_500)
     add("--workers", type=int, help="processes that render (default: one a core)")
+    add("--batch", type=int, help="faces per step (default: the plan's; a GPU wants more)")
     add("--regression-share", type=float, default=REGRESSION_SHARE, help="original: its first half")
     add("--out", type=Path, help="where weights and card go (default: data/toyworld/train)")
     add("--anew", action="store_true", help="forget what an earlier run reached")
@@ -180,6 +187,15 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     options.device, options.work = choose(options.device), WORK
     options.out = options.out or WORK
     return options
+
+
+def choose(name: str) -> torch.device:
+    """`auto` takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch sees no GPU here; use --device cpu")
+    return torch.device(name)
 
 
 def main(arguments: list[str] | None = None) -> int:

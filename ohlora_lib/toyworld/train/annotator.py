@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from ohlora_lib.models.annotator import FILTERS, Annotator, AnnotatorConfig
+from ohlora_lib.models.precision import autocast
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, FEMALE, GLASSES, GOOD, OLD
 from ohlora_lib.toyworld.train.augment import soil
-from ohlora_lib.toyworld.train.device import autocast
-from ohlora_lib.toyworld.train.faces import Faces, as_images, pick
+from ohlora_lib.toyworld.train.faces import Faces, as_images
 from ohlora_lib.toyworld.train.loop import rate, set_rate, stream
 
 CENTRAL = ("eyes", "mouth", "pose", "hair_color", "hair_length", "curl", "background_mean")
@@ -31,11 +31,11 @@ class AnnotatorPlan:
 class AnnotatorTraining:
     """`network` after some steps; see `loop.Training`."""
 
-    def __init__(self, sets, device, seed=0, plan=None, config=None):
-        self.sets, self.device, self.seed, self.plan = sets, device, seed, plan or AnnotatorPlan()
+    def __init__(self, faces: Faces, device, seed=0, plan=None, config=None):
+        self.faces, self.device, self.seed, self.plan = faces, device, seed, plan or AnnotatorPlan()
         self.network = Annotator(config or AnnotatorConfig(ATTRIBUTE_NAMES), seed)
-        self.network.mean.copy_(torch.from_numpy(sets[0].attributes.mean(0)))
-        self.network.std.copy_(torch.from_numpy(sets[0].attributes.std(0) + 1e-3))
+        self.network.mean.copy_(torch.from_numpy(faces.attributes.mean(0)))
+        self.network.std.copy_(torch.from_numpy(faces.attributes.std(0) + 1e-3))
         self.network.to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), weight_decay=self.plan.weight_decay
@@ -43,16 +43,16 @@ class AnnotatorTraining:
         weights = [self.plan.central if name in CENTRAL else 1.0 for name in ATTRIBUTE_NAMES]
         self.weights = torch.tensor(weights, device=device) / np.sum(weights)
         self.parts = {"network": self.network, "optimiser": self.optimiser}
-        self.identity = {"what": "annotator", "seed": seed, "faces": [s.name for s in sets]}
+        self.identity = {"what": "annotator", "seed": seed, "faces": faces.name}
 
     def step(self, step, progress):
         rng = stream(self.seed, step)
-        images, _, attributes = pick(self.sets, self.plan.batch, rng)
-        images = soil(self._shifted(as_images(images, self.device), rng), rng, 0.1, 0.04)
-        wanted = torch.from_numpy(attributes).to(self.device)
-        answers = torch.from_numpy(truth(attributes)).to(self.device)
+        faces = self.faces.pick(self.plan.batch, rng)
+        images = soil(self._shifted(as_images(faces.images, self.device), rng), rng, 0.1, 0.04)
+        wanted = torch.from_numpy(faces.attributes).to(self.device)
+        answers = torch.from_numpy(truth(faces.attributes)).to(self.device)
         set_rate(self.optimiser, self.plan.learning_rate * rate(progress))
-        with autocast(self.device):
+        with autocast(device=self.device):
             said = self.network(images.contiguous(memory_format=torch.channels_last))
         wanted = (wanted - self.network.mean) / self.network.std
         regression = ((said.attributes.float() - wanted).square() * self.weights).sum(1).mean()

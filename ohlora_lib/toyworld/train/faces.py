@@ -23,8 +23,8 @@ from ohlora_lib.toyworld.renderer import render
 
 PER_SHARD = 250
 CACHE = ROOT / "data" / "toyworld" / "faces"
-TRAIN_SEED, OWN_TEXTURE_SEED, TEST_SEED = 20_030, 20_031, 90_210
-"""Seeds of the faces that train and of those that test: no face is in two of the sets."""
+PAIR_SEED, TRAIN_SEED, TEST_SEED = 20_030, 20_031, 90_210
+"""Seeds of the generator's pairs, of what trains the others, and of what tests all."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,13 @@ class Faces:
         """(N,) values of one attribute."""
         return self.attributes[:, ATTRIBUTE_NAMES.index(name)]
 
-    def part(self, rows: slice) -> "Faces":
+    def part(self, rows: slice | np.ndarray) -> "Faces":
         """Some of them."""
         return Faces(self.images[rows], self.maps[rows], self.attributes[rows], self.name)
+
+    def pick(self, count: int, rng: np.random.Generator) -> "Faces":
+        """Some at random, in memory."""
+        return self.part(np.sort(rng.integers(len(self), size=count)))
 
 
 PARTS = ("images", "maps", "attributes")
@@ -72,18 +76,6 @@ def load_faces(wanted: FaceSet, cache: Path = CACHE, workers: int | None = None)
         _render_all(wanted, folder, workers or os.cpu_count())
     arrays = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS)
     return Faces(*arrays, name=folder.name)
-
-
-def pick(sets: list[Faces], count: int, rng: np.random.Generator):
-    """Random faces from several sets alike: images, maps and attributes of `count` of them."""
-    sizes = [len(faces) for faces in sets]
-    chosen = np.sort(rng.integers(sum(sizes), size=count))
-    starts = np.cumsum([0, *sizes])
-    parts = []
-    for faces, start, end in zip(sets, starts, starts[1:], strict=False):
-        rows = chosen[(chosen >= start) & (chosen < end)] - start
-        parts.append([getattr(faces, part)[rows] for part in PARTS])
-    return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
 def as_images(pixels: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
+from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.canvas import HAIR
-from ohlora_lib.toyworld.train.device import autocast
 from ohlora_lib.toyworld.train.faces import as_images
 from ohlora_lib.toyworld.train.loop import set_rate, stream
 from ohlora_lib.toyworld.train.original_regression import (
@@ -107,11 +107,17 @@ class AdversarialTraining:
         return strength * gradient.square().sum((1, 2, 3)).mean()
 
     def _judge(self, images):
-        with autocast(self.device):
+        with autocast(device=self.device):
             return self.discriminator(images).float()
 
     def _z(self, rows):
         return self.start.z[rows].to(self.device)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Sets the average w, which truncation pulls to, now that the mapping is final."""
+        w = self.average.mapping(self.start.z[:10_000].to(self.device))
+        self.average.truncation.w_avg.copy_(w.mean(0))
 
     @torch.no_grad()
     def figures(self, count: int = 64) -> dict[str, float]:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
 from ohlora_lib.toyworld.canvas import CLASS_NAMES
 from ohlora_lib.toyworld.train.augment import vary
-from ohlora_lib.toyworld.train.device import autocast
-from ohlora_lib.toyworld.train.faces import Faces, as_images, pick
+from ohlora_lib.toyworld.train.faces import Faces, as_images
 from ohlora_lib.toyworld.train.loop import rate, set_rate, stream
 
 
@@ -26,26 +26,25 @@ class ParserPlan:
 class ParserTraining:
     """`network` after some steps; see `loop.Training`."""
 
-    def __init__(self, sets, device, seed=0, plan=None, config=None):
-        self.sets, self.device, self.seed, self.plan = sets, device, seed, plan or ParserPlan()
+    def __init__(self, faces: Faces, device, seed=0, plan=None, config=None):
+        self.faces, self.device, self.seed, self.plan = faces, device, seed, plan or ParserPlan()
         self.network = UNetParser(config or UNetConfig(), seed).to(
             device, memory_format=torch.channels_last
         )
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), weight_decay=self.plan.weight_decay
         )
-        self.weights = torch.from_numpy(class_weights(sets[0])).to(device)
+        self.weights = torch.from_numpy(class_weights(faces)).to(device)
         self.parts = {"network": self.network, "optimiser": self.optimiser}
-        self.identity = {"what": "parser", "seed": seed, "faces": [s.name for s in sets]}
+        self.identity = {"what": "parser", "seed": seed, "faces": faces.name}
 
     def step(self, step, progress):
         rng = stream(self.seed, step)
-        images, maps, _ = pick(self.sets, self.plan.batch, rng)
-        images, maps = vary(
-            as_images(images, self.device), torch.from_numpy(maps).to(self.device), rng
-        )
+        faces = self.faces.pick(self.plan.batch, rng)
+        maps = torch.from_numpy(faces.maps).to(self.device)
+        images, maps = vary(as_images(faces.images, self.device), maps, rng)
         set_rate(self.optimiser, self.plan.learning_rate * rate(progress))
-        with autocast(self.device):
+        with autocast(device=self.device):
             logits = self.network(images.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), maps.long(), self.weights)
         self.optimiser.zero_grad()
