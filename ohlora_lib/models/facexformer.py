@@ -206,7 +206,7 @@ class FaceXFormer(nn.Module):
         return fused
 
     def forward(self, faces: torch.Tensor) -> FaceReading:
-        features = self.fuse(stage_maps(self.backbone, faces)).float()
+        features = self.fuse(stage_maps(self.backbone, faces)).to(self.linear_fuse.weight.dtype)
         # A tenth of the work, and half of the error when autocast rounds it to bfloat16.
         with torch.autocast(faces.device.type, enabled=False):
             return self.face_decoder(features, self.pe_layer(features.shape[-1]))

@@ -47,7 +47,7 @@ class FilterCNN(ScoreTower):
         return super().forward(images, dropout)
 
     def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
-        return torch.sigmoid(self.logits(images, dropout).float())
+        return torch.sigmoid(self.logits(images, dropout))
 
 
 def filter_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ohlora_lib.models.conv_tower import ConvTower, ScoreTower, Tower, TowerSizes, dropped
+from ohlora_lib.models.conv_tower import ConvTower, ScoreTower, Tower, TowerSizes, scored
 from ohlora_lib.models.pixels import channels_first
 
 PROPERTIES = (
@@ -62,8 +62,7 @@ class HairstyleCNN(nn.Module):
 
     def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
         left, right = self.bottom_left_cnn(images, dropout), self.bottom_right_cnn(images, dropout)
-        x = self.fc1(torch.cat([left, right], dim=1))
-        return self.fc_final(dropped(x, self.rate, self.training, dropout))
+        return scored(self, torch.cat([left, right], dim=1), self.rate, dropout)
 
 
 class PropertyCNN(nn.Module):

@@ -156,3 +156,12 @@ def test_box_arithmetic():
     assert square(box).tolist() == [[0, 20, 40, 60]]
     points = np.array([[0, 1, 0, 0, 0, 0, 1, 0, 0, 0]], np.float32)  # five x, then five y
     assert placed_points(box, points)[0, :2].tolist() == [[9, 19], [30, 60]]
+
+
+def test_autocast_finds_the_same_faces(images):
+    network = seeded(EASY)
+    exact = network(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(images)
+    for one, other in zip(exact, found, strict=True):
+        assert np.array_equal(one.boxes, other.boxes)

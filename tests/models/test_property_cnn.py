@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_lib.models import conv_tower
 from ohlora_lib.models.property_cnn import (
     PROPERTIES,
     PropertyCNN,
@@ -110,6 +111,26 @@ def test_seven_outputs_are_the_same_network_without_hairstyle():
     assert seven.config.properties == PROPERTIES[:-1]
 
 
+def test_scores_are_the_same_alone_in_a_batch_and_with_gradients(monkeypatch):
+    network, images = toy(), faces(5)
+    with_gradients = network(images).detach()
+    monkeypatch.setattr(conv_tower, "MAP_BYTES", 40_000)  # some branches look at few at a time
+    with torch.no_grad():
+        together, alone = network(images), network(images[3:4])
+    torch.testing.assert_close(together, with_gradients, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together[3:4], alone, atol=1e-5, rtol=0)
+
+
+def test_autocast_leaves_scores_their_digits():
+    network, images = toy(), faces(5)
+    with torch.no_grad():
+        exact = network(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(images)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, atol=1e-2, rtol=0)
+
+
 def test_dropout_in_eval_mode_comes_from_the_generator_and_can_be_repeated():
     network, images = toy(), faces(2)
     with torch.no_grad():
@@ -124,13 +145,11 @@ def test_dropout_in_eval_mode_comes_from_the_generator_and_can_be_repeated():
 
 
 def test_dropout_keeps_the_mean():
-    from ohlora_lib.models.conv_tower import dropped
-
     ones = torch.ones(200, 200)
-    kept = dropped(ones, 0.45, False, torch.Generator().manual_seed(0))
+    kept = conv_tower.dropped(ones, 0.45, False, torch.Generator().manual_seed(0))
     assert kept.mean().item() == pytest.approx(1.0, abs=0.02)
     assert (kept == 0).float().mean().item() == pytest.approx(0.45, abs=0.02)
-    maps = dropped(torch.ones(8, 64, 3, 3), 0.3, False, torch.Generator().manual_seed(0))
+    maps = conv_tower.dropped(torch.ones(8, 64, 3, 3), 0.3, False, torch.Generator().manual_seed(0))
     assert set(maps.std(dim=(2, 3)).flatten().tolist()) == {0.0}  # a channel goes as a whole
 
 
