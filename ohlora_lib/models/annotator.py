@@ -89,7 +89,9 @@ class Annotator(nn.Module):
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("std", torch.ones(count))
         self.register_buffer("error", torch.ones(count))  # RMS, in the attribute's own unit
-        self.register_buffer("temperature", torch.ones(len(config.filters)))
+        # Probability = sigmoid(slope * log odds + offset): fitted on faces that trained nothing.
+        self.register_buffer("slope", torch.ones(len(config.filters)))
+        self.register_buffer("offset", torch.zeros(len(config.filters)))
 
     def forward(self, images) -> Raw:
         maps = self.maps(images)
@@ -127,7 +129,7 @@ class Annotator(nn.Module):
             torch.cat(part).float().cpu() for part in zip(*parts, strict=True)
         )
         values = values * self.std.float().cpu() + self.mean.float().cpu()
-        probabilities = torch.sigmoid(log_odds / self.temperature.float().cpu())
+        probabilities = torch.sigmoid(log_odds * self.slope.cpu() + self.offset.cpu())
         return Annotations(
             dict(zip(self.config.attributes, values.T.numpy(), strict=True)),
             dict(zip(self.config.filters, probabilities.T.numpy(), strict=True)),

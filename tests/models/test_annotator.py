@@ -7,7 +7,9 @@ import torch
 from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import FILTERS, Annotator, AnnotatorConfig
 
-SMALL = AnnotatorConfig(("eyes", "mouth"), widths=(4, 6, 8), close_widths=(4, 6), features=5, resolution=32)
+SMALL = AnnotatorConfig(
+    ("eyes", "mouth"), widths=(4, 6, 8), close_widths=(4, 6), features=5, resolution=32
+)
 
 
 @pytest.fixture
@@ -25,14 +27,16 @@ def test_values_come_in_the_attributes_own_unit(pictures):
     assert np.array_equal(moved.attributes["mouth"], plain.attributes["mouth"])
 
 
-def test_temperature_softens_probabilities_and_keeps_their_order(pictures):
+def test_calibration_moves_probabilities_and_keeps_their_order(pictures):
     network = Annotator(SMALL)
     network.decide.weight.data *= 30
     sharp = network.annotate(pictures).probabilities["age"]
-    network.temperature.fill_(5)
+    network.slope.fill_(0.2)
     soft = network.annotate(pictures).probabilities["age"]
     assert np.array_equal(np.argsort(sharp), np.argsort(soft))
     assert (np.abs(soft - 0.5) < np.abs(sharp - 0.5)).all()
+    network.offset.fill_(-1)
+    assert (network.annotate(pictures).probabilities["age"] < soft).all()
 
 
 def test_what_is_said_of_a_face_does_not_depend_on_the_batch(pictures):
@@ -46,8 +50,12 @@ def test_what_is_said_of_a_face_does_not_depend_on_the_batch(pictures):
 def test_file_gives_back_what_it_says_calibration_included(tmp_path, pictures):
     network = Annotator(SMALL, seed=3)
     network.error.copy_(torch.tensor([0.25, 0.5]))
-    network.temperature.fill_(2)
+    network.slope.fill_(2)
     weights.save(network, tmp_path / "annotator.safetensors")
     again = weights.load(tmp_path / "annotator.safetensors")
     assert np.array_equal(again.annotate(pictures).features, network.annotate(pictures).features)
-    assert again.error.tolist() == [0.25, 0.5] and again.config == SMALL
+    assert (
+        again.error.tolist() == [0.25, 0.5]
+        and again.slope.tolist() == [2] * 4
+        and again.config == SMALL
+    )

@@ -157,11 +157,17 @@ def test_annotator_learns_and_knows_its_error(tmp_path, few):
     assert training.network.error[at].item() == pytest.approx(expected, rel=1e-3)
 
 
-def test_temperature_mends_overconfidence():
+def test_calibration_mends_overconfidence_and_a_wrong_rate():
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 2, 5000)
     answers = (rng.random(5000) < 1 / (1 + np.exp(-honest))).astype(float)
-    assert annotator.best_temperature(4 * honest, answers) == pytest.approx(4, rel=0.15)
+    slope, offset = annotator.fit_odds(4 * honest + 2, answers)
+    assert slope == pytest.approx(1 / 4, rel=0.1) and offset == pytest.approx(-0.5, abs=0.15)
+
+
+def test_calibration_stays_calm_where_answers_are_all_alike():
+    slope, offset = annotator.fit_odds(np.linspace(-9, -5, 50), np.zeros(50))
+    assert 0.5 < slope < 2 and abs(offset) < 1
 
 
 def test_auroc_and_calibration_error_of_known_cases():

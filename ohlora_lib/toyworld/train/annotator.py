@@ -14,6 +14,7 @@ from ohlora_lib.toyworld.train.faces import Faces, as_images
 from ohlora_lib.toyworld.train.loop import rate, set_rate, stream
 
 CENTRAL = ("eyes", "mouth", "pose", "hair_color", "hair_length", "curl", "background_mean")
+CENTRAL += ("age", "quality")
 """The attributes that the pipeline rests on: they count more in the loss."""
 
 
@@ -26,6 +27,7 @@ class AnnotatorPlan:
     weight_decay: float = 1e-2
     central: float = 6.0
     shift: int = 2
+    rare_share: float = 0.33  # of a batch: poor pictures, old faces, glasses, which are few
 
 
 class AnnotatorTraining:
@@ -42,12 +44,13 @@ class AnnotatorTraining:
         )
         weights = [self.plan.central if name in CENTRAL else 1.0 for name in ATTRIBUTE_NAMES]
         self.weights = torch.tensor(weights, device=device) / np.sum(weights)
+        self.rare = np.flatnonzero((truth(faces.attributes)[:, 1:] != [1, 0, 0]).any(1))
         self.parts = {"network": self.network, "optimiser": self.optimiser}
         self.identity = {"what": "annotator", "seed": seed, "faces": faces.name}
 
     def step(self, step, progress):
         rng = stream(self.seed, step)
-        faces = self.faces.pick(self.plan.batch, rng)
+        faces = self.faces.part(self._rows(rng))
         images = soil(self._shifted(as_images(faces.images, self.device), rng), rng, 0.1, 0.04)
         wanted = torch.from_numpy(faces.attributes).to(self.device)
         answers = torch.from_numpy(truth(faces.attributes)).to(self.device)
@@ -61,6 +64,12 @@ class AnnotatorTraining:
         (regression + decision).backward()
         self.optimiser.step()
         return {"regression": regression.item(), "decision": decision.item()}
+
+    def _rows(self, rng):
+        """Faces at random, and more of the rare ones; calibration sets the odds right again."""
+        rare = round(self.plan.batch * self.plan.rare_share) if len(self.rare) else 0
+        rows = rng.integers(len(self.faces), size=self.plan.batch - rare)
+        return np.sort(np.concatenate([rows, rng.choice(self.rare, rare)])) if rare else rows
 
     def _shifted(self, images, rng):
         """All of the batch by the same few pixels: alignment is never exact."""
@@ -80,8 +89,9 @@ def truth(attributes: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def calibrate(network: Annotator, faces: Faces) -> None:
-    """Fits the temperatures and measures each attribute's error on faces that trained nothing."""
-    network.temperature.fill_(1)
+    """Fits the odds and measures each attribute's error on faces that trained nothing."""
+    network.slope.fill_(1)
+    network.offset.fill_(0)
     said = network.annotate(faces.images)
     values = np.stack([said.attributes[name] for name in network.config.attributes], 1)
     error = np.sqrt(np.mean((values - faces.attributes) ** 2, 0))
@@ -89,15 +99,23 @@ def calibrate(network: Annotator, faces: Faces) -> None:
     answers = truth(faces.attributes)
     for i, name in enumerate(FILTERS):
         p = np.clip(said.probabilities[name], 1e-6, 1 - 1e-6)
-        network.temperature[i] = best_temperature(np.log(p / (1 - p)), answers[:, i])
+        network.slope[i], network.offset[i] = fit_odds(np.log(p / (1 - p)), answers[:, i])
 
 
-def best_temperature(log_odds: np.ndarray, answers: np.ndarray) -> float:
-    """The divisor of the log odds that makes the answers most likely, from a fine grid."""
-    grid = np.geomspace(0.2, 10, 200)
-    scaled = log_odds / grid[:, None]
-    loss = (np.logaddexp(0, scaled) - answers * scaled).mean(1)
-    return float(grid[loss.argmin()])
+def fit_odds(log_odds: np.ndarray, answers: np.ndarray, ridge: float = 1.0) -> tuple[float, float]:
+    """Slope and offset that make the answers most likely (Newton's method).
+
+    The ridge holds them near 1 and 0 where answers are so few or clear that any would do.
+    """
+    x = np.stack([log_odds, np.ones_like(log_odds)], 1)
+    start = fit = np.array([1.0, 0.0])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(x @ fit, -30, 30)))
+        gradient = x.T @ (p - answers) + ridge * (fit - start)
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + ridge * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        fit = fit - step / max(1.0, np.abs(step).max())
+    return float(fit[0]), float(fit[1])
 
 
 def evaluate(network: Annotator, faces: Faces) -> dict[str, float]:
