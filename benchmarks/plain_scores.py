@@ -22,32 +22,42 @@ def plain_scores(parse_map, image, whole_blocks=False):
         for eye, first in ((LEFT_EYE, 0), (RIGHT_EYE, 56))
     ]
     hair_lights = sorted(light[y][x] / 3 for x, y in points[HAIR])
-    upper = sorted(light[y][x] / 3 for x, y in points[BACKGROUND] if y < 112)
-    mean, std = _background(upper)
     hair_rows = [0] * SIZE
     for _, y in points[HAIR]:
         hair_rows[y] += 1
     hair = set(points[HAIR])
-    scores = {
+    background = _background(points[BACKGROUND], light)
+    scores = _first(points, eyes, hair_lights, hair_rows, background)
+    scores |= _second(points, eyes, hair_lights, hair_rows, background)
+    scores["hairstyle"] = _hairstyle(light, hair, _two_pixels)
+    if whole_blocks:
+        scores["hairstyle_whole_blocks"] = _hairstyle(light, hair, _all_pixels)
+    return scores
+
+
+def _first(points, eyes, hair_lights, hair_rows, background):
+    lips = points[UPPER_LIP] + points[LOWER_LIP]
+    return {
         "v1_eyes": (_height(eyes[0], 140) + _height(eyes[1], 140)) / 2,
-        "v1_hair_color": statistics.median(hair_lights) if hair else math.nan,
+        "v1_hair_color": statistics.median(hair_lights) if hair_lights else math.nan,
         "v1_hair_length": _lowest_hair(hair_rows),
-        "v1_mouth": _height(points[UPPER_LIP] + points[LOWER_LIP]) + _height(points[INNER_MOUTH]),
+        "v1_mouth": _height(lips) + _height(points[INNER_MOUTH]),
         "v1_pose": -_correlation(points[NOSE]),
-        "v1_background_mean": mean,
-        "v1_background_std": std,
+        "v1_background_mean": background[0],
+        "v1_background_std": background[1],
+    }
+
+
+def _second(points, eyes, hair_lights, hair_rows, background):
+    return {
         "v2_eyes": max(_tallest_column(eye) * _tilt_cosine(eye) for eye in eyes),
         "v2_hair_color": _middle_mean(hair_lights),
         "v2_hair_length": _hairy_rows(hair_rows, points[HAIR]),
         "v2_mouth": _mouth_share(points),
         "v2_pose": _eye_slope(*eyes),
-        "v2_background_mean": mean,
-        "v2_background_std": std,
-        "hairstyle": _hairstyle(light, hair, _two_pixels),
+        "v2_background_mean": background[0],
+        "v2_background_std": background[1],
     }
-    if whole_blocks:
-        scores["hairstyle_whole_blocks"] = _hairstyle(light, hair, _all_pixels)
-    return scores
 
 
 def _points_and_light(parse_map, image):
@@ -80,7 +90,8 @@ def _correlation(points):
     return statistics.correlation(xs, ys)
 
 
-def _background(upper):
+def _background(points, light):
+    upper = sorted(light[y][x] / 3 for x, y in points if y < 112)
     number = len(upper)
     if number == 0:
         return 192.0, 0.0

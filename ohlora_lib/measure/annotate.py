@@ -28,11 +28,11 @@ class Labels:
     @property
     def credit(self) -> str:
         """The sentence that every report about these labels carries."""
-        number = f"{len(self.table):,} images were labelled by {self.labelled_by}"
+        who = f"{len(self.table):,} images were labelled by {self.labelled_by}"
         if self.error_rate is None:
-            return f"{number}; its error rate is not known."
+            return f"{who}; its error rate is not known."
         rates = ", ".join(f"{name} {rate:.1%}" for name, rate in self.error_rate.items())
-        return f"{number}; labels to expect wrong: {rates}."
+        return f"{who}; labels to expect wrong: {rates}."
 
     def write(self, path: str | Path) -> None:
         """Leave the table as a CSV in the published format."""

@@ -46,9 +46,10 @@ class ScoreError(ValueError):
 
 
 def score(maps: np.ndarray, images: np.ndarray, which: Mapping[str, str] = SECOND) -> pd.DataFrame:
-    """Raw scores of maps (N, 224, 224) and images (N, 224, 224, 3): column -> score is `which`.
+    """Raw scores of maps (N, 224, 224) and images (N, 224, 224, 3), a row for each.
 
-    What has no value (the pose of a face without a nose) is NaN; `undefined` counts it.
+    `which` is column -> score: FIRST, SECOND (what v3 uses), ALL or any other. What has no value
+    (first algorithm: the pose of a face without a nose) is NaN; `undefined` counts it.
     """
     maps, images = _checked(maps, images)
     table = np.empty((len(maps), len(which)))
