@@ -3,6 +3,11 @@
 `load("ohlora-v8")` looks for, in this order: data/weights/NAME.safetensors (ours),
 ohlora_lib/weights/NAME.safetensors (embedded), then the published files in data/weights/. Nothing
 is fetched unless somebody runs `python -m ohlora_lib.models.weights fetch NAME`.
+
+Published files are read as their own code wrote them: a bare state dict (Oh-LoRA, MTCNN), or a dict
+of several (GenForce, FaceXFormer; see `Part.inside`). Also understood, as such files go round: a
+state dict in one of `state_dicts.WRAPPERS`, and keys that all begin with `module.`. A file may lie
+in any folder of its Hugging Face repository; of the v9 repository the file names are assumed.
 """
 
 import argparse
