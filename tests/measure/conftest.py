@@ -53,7 +53,7 @@ def _awkward_maps(rng):
     for rows in (19, 20, 21):
         maps[f"{rows} hair pixels in the last row"] = _blank()
         maps[f"{rows} hair pixels in the last row"][180:, 102 : 102 + rows] = 10
-    for number in (2, 3, 19, 20, 21):
+    for number in (1, 2, 3, 19, 20, 21):
         maps[f"{number} pixels"] = _scatter(rng, _blank(), 0, number, slice(0, 112))
         maps[f"{number} pixels"] = _scatter(
             rng, maps[f"{number} pixels"], 10, number, slice(112, 224)
