@@ -1,9 +1,12 @@
 """The trainings of the toy world, tiny: they learn, resume, and report what they measured."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import AnnotatorConfig
 from ohlora_lib.models.discriminator import DiscriminatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
@@ -283,8 +286,6 @@ def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, 
 def test_command_leaves_weights_that_load_and_a_card_with_the_measured_figures(
     tmp_path, monkeypatch, capsys, few
 ):
-    from ohlora_lib.models import weights
-
     monkeypatch.setattr(command, "WORK", tmp_path / "work")
     monkeypatch.setattr(command, "faces", lambda *_, **__: few)
     assert command.main(["parser", "--steps", "2", "--out", str(tmp_path / "out")]) == 0
@@ -293,6 +294,26 @@ def test_command_leaves_weights_that_load_and_a_card_with_the_measured_figures(
     card = (tmp_path / "out" / "parser.md").read_text()
     assert f"| mean IoU | {measured:.4g} |" in card and "--steps 2" in card
     assert next(network.parameters()).dtype == torch.float32
+
+
+def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
+    tmp_path, monkeypatch, few, small
+):
+    critic = DiscriminatorConfig(resolution=64, fmaps_base=256)
+    monkeypatch.setattr(command, "WORK", tmp_path / "work")
+    monkeypatch.setattr(command, "faces", lambda *_, **__: few)
+    monkeypatch.setattr(command, "RegressionTraining", partial(RegressionTraining, config=small))
+    monkeypatch.setattr(command, "AdversarialTraining", partial(AdversarialTraining, config=critic))
+    monkeypatch.setattr(weights, "EMBEDDED", tmp_path)  # no annotator, no perceptual loss
+    out = tmp_path / "out"
+    options = ["--steps", "4", "--batch", "4", "--out", str(out)]
+    assert command.main(["original", *options]) == 0
+    generator = weights.load(out / "original.safetensors")
+    assert weights.load(out / "original-discriminator.safetensors").config == critic
+    with torch.no_grad():
+        w = generator.mapping(torch.from_numpy(latents(faces.PAIR_SEED, len(few))))
+    assert torch.allclose(generator.truncation.w_avg, w.mean(0), rtol=0.05, atol=0.05)
+    assert "--batch 4" in (out / "original.md").read_text()
 
 
 def test_gpu_that_is_not_there_is_refused_in_words():
