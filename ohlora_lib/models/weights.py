@@ -265,12 +265,14 @@ def _fetch_part(part: Part, checkpoint: Checkpoint, listing: list[str], folder: 
 
 
 def _listing() -> str:
+    """One line for each checkpoint: its name, whether it is here, files, origin, licence."""
     lines = []
-    for checkpoint in CHECKPOINTS.values():
-        here = all(_find(part, FOLDER) for part in checkpoint.parts)
+    for name, checkpoint in CHECKPOINTS.items():
+        ours = [(place / f"{name}.safetensors").is_file() for place in (FOLDER, EMBEDDED)]
+        here = any(ours) or all(_find(part, FOLDER) for part in checkpoint.parts)
         files = ", ".join(part.files[0] for part in checkpoint.parts)
-        state = "here" if here else "absent"
-        lines.append(f"{checkpoint.name:27} {state:7} {files}  ({checkpoint.origin})")
+        origin = f"{checkpoint.origin}; licence {checkpoint.licence}"
+        lines.append(f"{name:27} {'here' if here else 'absent':7} {files}  ({origin})")
     return "\n".join(lines)
 
 
