@@ -2,6 +2,7 @@
 
 Every stage is a module, so a forward hook sees any intermediate: `layer0` … `layer12` features,
 `layer13` (the 512 values that a label is appended to), `minibatch_stddev` (its last channel).
+Large maps are read for a few images at a time: a hook there is called again for the next few.
 """
 
 import math

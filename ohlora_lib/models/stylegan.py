@@ -10,7 +10,8 @@ Named entry points, each starting where its argument stands in the chain
 
 Every stage is a module, so a forward hook sees any intermediate: `mapping.dense5`,
 `synthesis.layer3` (that layer's features after its style), `synthesis.layer3.style` (2C values,
-scale half first).
+scale half first). Large maps are made for a few images at a time: a hook there is called again for
+the next few.
 """
 
 import math

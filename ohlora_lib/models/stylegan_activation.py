@@ -24,22 +24,23 @@ def styled_activation(x, noise, noise_weight, bias, scale, shift):
     chain = (x, noise, noise_weight, bias, scale, shift)
     if torch.is_grad_enabled():
         return _StyledActivation.apply(*chain)[1]
-    return _forward(*chain)[0]
+    return _forward(*chain, keep=False)[0]
 
 
-def _forward(x, noise, noise_weight, bias, scale, shift):
+def _forward(x, noise, noise_weight, bias, scale, shift, keep: bool):
+    """`keep`: x stays what the activation made of it, as backward needs that."""
     noise_and_one = _with_ones(noise, x)
     weights = torch.stack([noise_weight, bias]).to(x.dtype)
     _rows(x).addmm_(noise_and_one, weights)
     F.leaky_relu_(x, SLOPE)
-    out, mean, inverse_std = _normalise(x, scale, shift)
+    out, mean, inverse_std = _normalise(x, scale, shift, keep)
     return out, noise_and_one, mean, inverse_std
 
 
 class _StyledActivation(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, noise, noise_weight, bias, scale, shift):
-        out, *kept = _forward(x, noise, noise_weight, bias, scale, shift)
+        out, *kept = _forward(x, noise, noise_weight, bias, scale, shift, keep=True)
         ctx.save_for_backward(x, *kept, scale)
         ctx.mark_dirty(x)
         ctx.set_materialize_grads(False)
@@ -83,7 +84,7 @@ def _with_ones(noise, x):
     return torch.stack([noise, torch.ones_like(noise)], dim=-1).view(-1, 2)
 
 
-def _normalise(x, scale, shift):
+def _normalise(x, scale, shift, keep: bool):
     """Instance norm with one scale and shift per image and channel: out, mean, 1 / std (N, C).
 
     The statistics are float32 whatever x is. torch's var_mean takes thirty times as long as batch
@@ -91,12 +92,13 @@ def _normalise(x, scale, shift):
     """
     if x.device.type == "cpu" and x.dtype == torch.bfloat16:
         return _normalise_each(x, scale, shift)
-    mean, var = _statistics(x) if x.device.type == "cpu" else _statistics_at_once(x)
+    mean, var = _statistics(x)
     inverse_std = torch.rsqrt(var + EPSILON)
     factor = scale * inverse_std
     added = torch.addcmul(shift, mean, factor, value=-1)
     factor, added = (v.to(x.dtype)[:, :, None, None] for v in (factor, added))
-    return torch.addcmul(added, x, factor), mean, inverse_std
+    out = torch.empty_like(x) if keep else x
+    return torch.addcmul(added, x, factor, out=out), mean, inverse_std
 
 
 def _normalise_each(x, scale, shift):
@@ -113,17 +115,15 @@ def _normalise_each(x, scale, shift):
 
 
 def _statistics(x):
-    """Mean and variance (N, C), exact to float32: a long running sum would lose digits, so each
-    image is cut into blocks whose statistics are combined."""
+    """Mean and variance (N, C). A long running sum would lose digits, so on a CPU each image is cut
+    into blocks, whose statistics are combined."""
     n, channels, height, width = x.shape
+    if x.device.type != "cpu":
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        return torch.var_mean(exact, (2, 3), correction=0)[::-1]
     blocks = max(1, height * width // BLOCK)
     cut = x.permute(0, 2, 3, 1).view(n * blocks, 1, -1, channels).permute(0, 3, 1, 2)
     each = [torch.batch_norm_update_stats(c[None], None, None, 0.0) for c in cut]
     means, variances = (torch.stack(s).view(n, blocks, -1) for s in zip(*each, strict=True))
     mean = means.mean(dim=1)
     return mean, (variances + (means - mean[:, None]).square()).mean(dim=1)
-
-
-def _statistics_at_once(x):
-    var, mean = torch.var_mean(x.float() if x.dtype != torch.float64 else x, (2, 3), correction=0)
-    return mean, var

@@ -136,7 +136,6 @@ class ToRGB(nn.Module):
 
     def forward(self, x):
         weight = (self.weight.flatten(1) * self.scale).to(x.dtype)
-        # a matrix product, as a convolution to three channels is slow
         return F.linear(x.permute(0, 2, 3, 1), weight, self.bias.to(x.dtype)).permute(0, 3, 1, 2)
 
 
