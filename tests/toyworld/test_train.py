@@ -65,11 +65,28 @@ def test_faces_are_rendered_once_and_resumed_shard_by_shard(tmp_path, monkeypatc
     assert resumed.column("pose")[2] == pytest.approx(expected["pose"], abs=1e-6)
 
 
-def test_changed_renderer_gets_faces_of_its_own(monkeypatch, few):
+def test_poor_faces_differ_from_others_in_quality_alone():
+    fair, poor = (faces._render_one(FaceSet(3, 4, 64, poor=p), 2).attributes for p in (False, True))
+    changed = {name for name in ATTRIBUTE_NAMES if getattr(fair, name) != getattr(poor, name)}
+    assert changed == {"quality"} and poor.quality < faces.DEFECTS_BELOW
+
+
+def test_annotator_sees_more_rare_faces_than_there_are(few):
+    plan = annotator.AnnotatorPlan(batch=30, rare_share=0.5)
+    training = annotator.AnnotatorTraining(few, CPU, plan=plan, poor=few.part(np.array([0])))
+    training.rare = np.array([5])
+    batch = training._batch(np.random.default_rng(0))
+    assert len(batch) == 30
+    same = [np.abs(batch.attributes - few.attributes[i]).max(1) == 0 for i in (0, 5)]
+    assert min(found.sum() for found in same) >= 7
+
+
+def test_changed_renderer_gets_faces_of_its_own(tmp_path, monkeypatch):
+    wanted = FaceSet(1, 2, 64)
+    old = load_faces(wanted, tmp_path, workers=1)
     monkeypatch.setattr(faces, "renderer_digest", lambda: "another0")
-    monkeypatch.setattr(faces, "_render_all", lambda *_: pytest.skip("rendered anew, as it must"))
-    load_faces(FaceSet(1, 12, 64, shared_texture=True))
-    pytest.fail("faces of the old look were taken")
+    assert load_faces(wanted, tmp_path, workers=1).name != old.name
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_mirror_swaps_the_eyes_names(few):

@@ -18,6 +18,7 @@ from ohlora_lib.toyworld.train.card import Card, write_card
 from ohlora_lib.toyworld.train.entangle import latents
 from ohlora_lib.toyworld.train.faces import (
     PAIR_SEED,
+    POOR_SEED,
     TEST_SEED,
     TRAIN_SEED,
     Faces,
@@ -54,8 +55,9 @@ def train_parser(options) -> None:
 def train_annotator(options) -> None:
     """Faces -> attributes and filter properties."""
     real, test = training_and_test_faces(options)
+    poor = faces(options, POOR_SEED, options.faces // 3, poor=True)
     plan = planned(annotator.AnnotatorPlan(), options)
-    training = annotator.AnnotatorTraining(real, options.device, options.seed, plan)
+    training = annotator.AnnotatorTraining(real, options.device, options.seed, plan, poor=poor)
     reached = run(training, options, "annotator")
     half = len(test) // 2
     annotator.calibrate(training.network, test.part(slice(None, half)))
@@ -66,7 +68,7 @@ def train_annotator(options) -> None:
         "A small CNN: 128 px face -> attributes and the probabilities of being female, good, old, "
         "with glasses; its features span the space of the Fréchet distances. It stands in for the "
         "person who labels.",
-        f"{describe(real)}; shifted by up to 2 px, blurred, noised",
+        f"{describe(real)} and {describe(poor)}; shifted by up to 2 px, blurred, noised",
         command(options, "annotator"),
         f"{len(rest)} faces of seed {TEST_SEED}; calibrated on {half} others of that seed",
     )
@@ -105,8 +107,8 @@ def train_original(options) -> None:
 TRAININGS = {"parser": train_parser, "annotator": train_annotator, "original": train_original}
 
 
-def faces(options, seed: int, count: int, shared_texture: bool = False) -> Faces:
-    return load_faces(FaceSet(seed, count, shared_texture=shared_texture), workers=options.workers)
+def faces(options, seed: int, count: int, **which: bool) -> Faces:
+    return load_faces(FaceSet(seed, count, **which), workers=options.workers)
 
 
 def training_and_test_faces(options) -> tuple[Faces, Faces]:

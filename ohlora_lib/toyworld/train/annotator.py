@@ -31,10 +31,11 @@ class AnnotatorPlan:
 
 
 class AnnotatorTraining:
-    """`network` after some steps; see `loop.Training`."""
+    """`network` after some steps; see `loop.Training`. `poor`: more faces with defects."""
 
-    def __init__(self, faces: Faces, device, seed=0, plan=None, config=None):
-        self.faces, self.device, self.seed, self.plan = faces, device, seed, plan or AnnotatorPlan()
+    def __init__(self, faces: Faces, device, seed=0, plan=None, config=None, poor=None):
+        self.faces, self.poor, self.device, self.seed = faces, poor, device, seed
+        self.plan = plan or AnnotatorPlan()
         self.network = Annotator(config or AnnotatorConfig(ATTRIBUTE_NAMES), seed)
         self.network.mean.copy_(torch.from_numpy(faces.attributes.mean(0)))
         self.network.std.copy_(torch.from_numpy(faces.attributes.std(0) + 1e-3))
@@ -50,7 +51,7 @@ class AnnotatorTraining:
 
     def step(self, step, progress):
         rng = stream(self.seed, step)
-        faces = self.faces.part(self._rows(rng))
+        faces = self._batch(rng)
         images = soil(self._shifted(as_images(faces.images, self.device), rng), rng, 0.1, 0.04)
         wanted = torch.from_numpy(faces.attributes).to(self.device)
         answers = torch.from_numpy(truth(faces.attributes)).to(self.device)
@@ -65,11 +66,16 @@ class AnnotatorTraining:
         self.optimiser.step()
         return {"regression": regression.item(), "decision": decision.item()}
 
-    def _rows(self, rng):
+    def _batch(self, rng) -> Faces:
         """Faces at random, and more of the rare ones; calibration sets the odds right again."""
-        rare = round(self.plan.batch * self.plan.rare_share) if len(self.rare) else 0
-        rows = rng.integers(len(self.faces), size=self.plan.batch - rare)
-        return np.sort(np.concatenate([rows, rng.choice(self.rare, rare)])) if rare else rows
+        count = round(self.plan.batch * self.plan.rare_share)
+        faces = self.faces.pick(self.plan.batch - count, rng)
+        if self.poor is not None:
+            faces = faces.with_others(self.poor.pick(count // 2, rng))
+        if len(self.rare):
+            rows = rng.choice(self.rare, self.plan.batch - len(faces))
+            faces = faces.with_others(self.faces.part(np.sort(rows)))
+        return faces
 
     def _shifted(self, images, rng):
         """All of the batch by the same few pixels: alignment is never exact."""

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, sample_attributes, t
 from ohlora_lib.toyworld.renderer import render
 
 PER_SHARD = 250
+DEFECTS_BELOW = 0.72  # the quality from which on the renderer shows none
 CACHE = ROOT / "data" / "toyworld" / "faces"
-PAIR_SEED, TRAIN_SEED, TEST_SEED = 20_030, 20_031, 90_210
+PAIR_SEED, TRAIN_SEED, POOR_SEED, TEST_SEED = 20_030, 20_031, 20_032, 90_210
 """Seeds of the generator's pairs, of what trains the others, and of what tests all."""
 
 
@@ -32,13 +33,15 @@ class FaceSet:
     """Which faces: indices 0 … count - 1 of a seed.
 
     With `shared_texture` all have the strands and bokeh of texture seed 0, so that attributes
-    explain the picture entirely: what a generator can learn by regression.
+    explain the picture entirely: what a generator can learn by regression. With `poor` all have
+    visible defects, of every strength: one face in twenty has, too few to learn them from.
     """
 
     seed: int
     count: int
     size: int = 128
     shared_texture: bool = False
+    poor: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ class Faces:
     def part(self, rows: slice | np.ndarray) -> "Faces":
         """Some of them."""
         return Faces(self.images[rows], self.maps[rows], self.attributes[rows], self.name)
+
+    def with_others(self, others: "Faces") -> "Faces":
+        """These and others, in memory."""
+        parts = ((getattr(self, part), getattr(others, part)) for part in PARTS)
+        return Faces(*(np.concatenate(pair) for pair in parts), self.name)
 
     def pick(self, count: int, rng: np.random.Generator) -> "Faces":
         """Some at random, in memory."""
@@ -94,7 +102,8 @@ def renderer_digest() -> str:
 
 def _name(wanted: FaceSet) -> str:
     texture = "shared" if wanted.shared_texture else "own"
-    return f"{wanted.seed}-{wanted.count}-{wanted.size}-{texture}"
+    poor = "-poor" if wanted.poor else ""
+    return f"{wanted.seed}-{wanted.count}-{wanted.size}-{texture}{poor}"
 
 
 def _render_all(wanted: FaceSet, folder: Path, workers: int) -> None:
@@ -124,7 +133,11 @@ def _render_shard(task, path: Path) -> None:
 
 def _render_one(wanted: FaceSet, index: int):
     texture = 0 if wanted.shared_texture else texture_seed(wanted.seed, index)
-    return render(sample_attributes(wanted.seed, index), texture, wanted.size)
+    face = sample_attributes(wanted.seed, index)
+    if wanted.poor:
+        drawn = np.random.default_rng([wanted.seed, index, 2]).random()
+        face = replace(face, quality=float(DEFECTS_BELOW * drawn))
+    return render(face, texture, wanted.size)
 
 
 def _join(shards: list[Path], part: str, count: int, path: Path) -> None:
