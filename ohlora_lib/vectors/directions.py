@@ -1,0 +1,136 @@
+"""Directions: how far a latent has to move for the eyes, mouth and pose that one asks for."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.atomic import write_bytes
+from ohlora_lib.vectors.groups import Grouping, VectorError, checked_scores
+
+EXPRESSION = ("eyes", "mouth", "pose")
+"""What is steered, in the order of every request."""
+
+
+class Directions(Protocol):
+    """Whatever steers: published, better or learned, the control test sees nothing else of it."""
+
+    def step(
+        self, vectors: np.ndarray, request: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Vectors (N, D), request (N, 3) of eyes, mouth, pose, groups (N,) -> what to add (N, D).
+
+        Where directions differ by group, `groups` has each latent's, as `Grouping.indices` of the
+        scores of its unedited image.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Arrows:
+    """Directions that do not depend on the latent, but perhaps on its group."""
+
+    vectors: np.ndarray  # (G, 3, D) float32: what one unit of eyes, mouth, pose adds
+    grouping: Grouping | None = None  # None: the same everywhere, G = 1
+
+    def __post_init__(self):
+        groups = len(self.grouping.names) if self.grouping else 1
+        if self.vectors.ndim != 3 or self.vectors.shape[:2] != (groups, len(EXPRESSION)):
+            raise VectorError(
+                f"arrows are {self.vectors.shape}: {groups} groups need ({groups}, 3, D)"
+            )
+        if not np.isfinite(self.vectors).all():
+            raise VectorError("arrows are not finite: were the vectors they were found from?")
+
+    def step(
+        self, vectors: np.ndarray, request: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
+        """What to add to each vector, float32."""
+        request = np.asarray(request, np.float32)
+        if vectors.shape[1:] != self.vectors.shape[2:]:
+            raise VectorError(f"vectors are {vectors.shape}: need (N, {self.vectors.shape[2]})")
+        if request.shape != (len(vectors), len(EXPRESSION)):
+            raise VectorError(f"request is {request.shape}: need ({len(vectors)}, 3)")
+        return np.einsum("np,npd->nd", request, self.vectors[self._groups(len(vectors), groups)])
+
+    def _groups(self, count: int, groups: np.ndarray | None) -> np.ndarray:
+        if self.grouping is None:
+            return np.zeros(count, int)
+        if groups is None:
+            raise VectorError("these directions differ by group: give each latent's group")
+        groups = np.asarray(groups)
+        fits = groups.shape == (count,) and groups.dtype.kind in "ui"
+        if not fits or (count and not 0 <= groups.min() <= groups.max() < len(self.vectors)):
+            raise VectorError(
+                f"groups are {groups.dtype} {groups.shape}: need ({count},) whole numbers from 0 "
+                f"to {len(self.vectors) - 1}"
+            )
+        return groups
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Any directions, with other lengths: a request is multiplied before it is passed on."""
+
+    directions: Directions
+    factors: tuple[float, float, float]
+
+    def step(
+        self, vectors: np.ndarray, request: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
+        return self.directions.step(vectors, request * np.array(self.factors, np.float32), groups)
+
+
+class Found(NamedTuple):
+    """Directions, and what is known of each: a row per group and property."""
+
+    directions: Arrows
+    report: pd.DataFrame
+
+
+def checked_samples(
+    vectors: np.ndarray, scores: pd.DataFrame, properties: Sequence[str]
+) -> pd.DataFrame:
+    """Vectors (N, D), N rows of scores -> those scores, or an error that says what is wrong."""
+    if vectors.ndim != 2 or len(vectors) != len(scores):
+        raise VectorError(f"vectors are {vectors.shape}: {len(scores)} scores need (N, D) of them")
+    chosen = checked_scores(scores, properties)
+    constant = [name for name in chosen if chosen[name].nunique() < 2]
+    if constant:
+        raise VectorError(f"the score of {constant[0]!r} is the same everywhere: no way leads up")
+    for rows in pieces(np.arange(len(vectors))):
+        bad = ~np.isfinite(vectors[rows]).all(axis=1)
+        if bad.any():
+            raise VectorError(f"vector {rows[bad][0]} is not finite: sample it again")
+    return chosen
+
+
+def pieces(rows: np.ndarray, size: int = 8192) -> list[np.ndarray]:
+    """Rows in pieces that fit into memory."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def write_arrows(arrows: Arrows, path: str | Path) -> None:
+    """Write as .safetensors, atomically, the grouping with it."""
+    grouping = arrows.grouping and [arrows.grouping.properties, arrows.grouping.medians]
+    tensors = {"arrows": np.ascontiguousarray(arrows.vectors, np.float32)}
+    write_bytes(path, save(tensors, {"grouping": json.dumps(grouping)}))
+
+
+def read_arrows(path: str | Path) -> Arrows:
+    """Read what `write_arrows` wrote."""
+    if not Path(path).exists():
+        raise StoreError(f"{path} is not there: run the stage that finds directions first")
+    try:
+        with safe_open(path, "numpy") as file:
+            vectors, grouping = file.get_tensor("arrows"), json.loads(file.metadata()["grouping"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path} holds no directions: {error}") from error
+    return Arrows(vectors, Grouping(*map(tuple, grouping)) if grouping else None)

@@ -1,0 +1,143 @@
+"""Ridge directions: one regression of all scores at once, so that each arrow holds the rest still.
+
+In whitened vectors a step's length is how unusual it makes the latent. Of all steps that move one
+property by 1 and, as far as the regression knows, no other score at all, the pseudo-inverse of the
+regression is the shortest. An SVM's normal asks for neither: it also carries whatever goes together
+with the property.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ohlora_lib.models.property_cnn import PROPERTIES
+from ohlora_lib.vectors.directions import EXPRESSION, Arrows, Found, checked_samples, pieces
+from ohlora_lib.vectors.groups import Grouping, VectorError
+
+
+@dataclass(frozen=True)
+class RidgeConfig:
+    """`held` are the scores that a step must not change; None: all that the property CNN reads."""
+
+    held: tuple[str, ...] | None = None
+    penalty: float = 0.0  # in images: as strong as this many that show nothing
+    pooling: float = 4000.0  # in images: as many of all kinds as a group counts beside its own
+    floor: float = 1e-6  # of the largest variance; ways that vary less are not used
+    train: float = 0.8
+    seed: int = 2025
+
+    def __post_init__(self):
+        if self.penalty < 0 or self.pooling <= 0 or not 0 < self.train < 1:
+            raise VectorError("penalty must be at least 0, pooling above 0, train between 0 and 1")
+
+
+class Moments(NamedTuple):
+    """What the regression needs of a set of images."""
+
+    count: int
+    vector: np.ndarray  # (D,) mean
+    score: np.ndarray  # (P,) mean
+    covariance: np.ndarray  # (D, D)
+    cross: np.ndarray  # (D, P) covariance of vectors and scores
+
+
+def ridge(
+    vectors: np.ndarray,
+    scores: pd.DataFrame,
+    grouping: Grouping | None = None,
+    config: RidgeConfig | None = None,
+) -> Found:
+    """Vectors (N, D), their images' scores -> arrows per unit of score, R² on images held out.
+
+    With a grouping each group has its own regression, drawn towards that of all images, the more so
+    the fewer images it has: an empty group has the arrows of all.
+    """
+    config = config or RidgeConfig()
+    scores = scores.reset_index(drop=True)
+    columns = _columns(vectors, scores, config)
+    targets = columns.to_numpy(dtype=float)
+    train = np.random.default_rng(config.seed).random(len(targets)) < config.train
+    names = grouping.names if grouping else ("all",)
+    groups = grouping.indices(scores) if grouping else np.zeros(len(targets), int)
+    everywhere = _moments(vectors, targets, np.flatnonzero(train))
+    whiten, unwhiten = _whitening(everywhere.covariance, config.floor)
+    shared = _regression(everywhere, whiten, np.zeros((whiten.shape[1], targets.shape[1])),
+                         config.penalty)  # fmt: skip
+    arrows, report = [], []
+    for place, name in enumerate(names):
+        rows = np.flatnonzero(groups == place)
+        fit = _moments(vectors, targets, rows[train[rows]]) if grouping else everywhere
+        weights = _regression(fit, whiten, shared, config.pooling) if grouping else shared
+        arrows.append(_arrows(weights, unwhiten, columns.columns))
+        errors = _r2(vectors, targets, rows[~train[rows]], fit, whiten @ weights)
+        report.append(_rows(name, len(rows), columns.columns, errors))
+    return Found(Arrows(np.stack(arrows), grouping), pd.concat(report, ignore_index=True))
+
+
+def _columns(vectors: np.ndarray, scores: pd.DataFrame, config: RidgeConfig) -> pd.DataFrame:
+    """The expression's scores, then those held; a held one that never varies needs no holding."""
+    held = scores.columns.intersection(PROPERTIES) if config.held is None else config.held
+    held = [name for name in held if name not in scores or scores[name].nunique(dropna=False) > 1]
+    return checked_samples(vectors, scores, tuple(dict.fromkeys((*EXPRESSION, *held))))
+
+
+def _moments(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> Moments:
+    """Means and covariances over these rows, a piece at a time in float64; zeros for no rows."""
+    size, scores = vectors.shape[1], targets.shape[1]
+    total, squares, cross = np.zeros(size), np.zeros((size, size)), np.zeros((size, scores))
+    for piece in pieces(rows):
+        x = vectors[piece].astype(float)
+        total += x.sum(axis=0)
+        squares += x.T @ x
+        cross += x.T @ targets[piece]
+    count = max(len(rows), 1)
+    mean, score = total / count, targets[rows].sum(axis=0) / count
+    return Moments(
+        len(rows), mean, score, squares / count - np.outer(mean, mean),
+        cross / count - np.outer(mean, score),
+    )  # fmt: skip
+
+
+def _whitening(covariance: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """(D, R) that makes vectors white, (D, R) that brings white steps back."""
+    variances, basis = np.linalg.eigh(covariance)
+    used = variances > floor * variances[-1]
+    if variances[-1] <= 0 or not used.any():
+        raise VectorError("all vectors are the same: sample different latents")
+    deviations = np.sqrt(variances[used])
+    return basis[:, used] / deviations, basis[:, used] * deviations
+
+
+def _regression(fit: Moments, whiten: np.ndarray, prior: np.ndarray, strength: float) -> np.ndarray:
+    """White vectors -> scores, (R, P), drawn towards `prior` as by `strength` images."""
+    own = fit.count * (whiten.T @ fit.covariance @ whiten)
+    own[np.diag_indices_from(own)] += strength
+    return np.linalg.solve(own, fit.count * (whiten.T @ fit.cross) + strength * prior)
+
+
+def _arrows(weights: np.ndarray, unwhiten: np.ndarray, names: pd.Index) -> np.ndarray:
+    """(R, P) -> (3, D): the step that moves one property by 1 and the other P - 1 by 0."""
+    lengths = np.linalg.norm(weights, axis=0)
+    silent = names[: len(EXPRESSION)][lengths[: len(EXPRESSION)] < 1e-6 * lengths.max()]
+    if len(silent):
+        raise VectorError(f"the vectors say nothing of {silent[0]!r}: no step can change it")
+    steps = np.linalg.pinv(weights.T, rcond=1e-4)[:, : len(EXPRESSION)]
+    return (unwhiten @ steps).T.astype(np.float32)
+
+
+def _r2(vectors, targets, rows, fit: Moments, weights: np.ndarray) -> np.ndarray:
+    """How much of each score's variance the regression explains on rows it has not seen, (P,)."""
+    if len(rows) < 2:
+        return np.full(targets.shape[1], np.nan)
+    missed = np.zeros(targets.shape[1])
+    for piece in pieces(rows):
+        predicted = (vectors[piece] - fit.vector) @ weights + fit.score
+        missed += np.square(targets[piece] - predicted).sum(axis=0)
+    spread = len(rows) * targets[rows].var(axis=0)
+    return 1 - np.divide(missed, spread, out=np.full_like(missed, np.nan), where=spread > 0)
+
+
+def _rows(group: str, images: int, names: pd.Index, r2: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"group": group, "property": names, "images": images, "r2": r2})
