@@ -333,8 +333,12 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
     assert "--batch 4" in (out / "original.md").read_text()
 
 
-def test_gpu_that_is_not_there_is_refused_in_words():
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(ValueError, match="--device cpu"):
-        command.choose("cuda")
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [(["--device", "cuda"], "use --device cpu"), (["--faces", "3"], "50 or more")],
+)
+def test_mistakes_are_told_with_their_remedy(options, remedy, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        command.main(["parser", *options])
+    assert remedy in capsys.readouterr().err

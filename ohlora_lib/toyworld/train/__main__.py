@@ -186,18 +186,15 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--out", type=Path, help="where weights and card go (default: data/toyworld/train)")
     add("--anew", action="store_true", help="forget what an earlier run reached")
     options = reader.parse_args(arguments)
-    options.device, options.work = choose(options.device), WORK
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.device == "cuda" and not torch.cuda.is_available():
+        reader.error("--device cuda: PyTorch sees no GPU here; use --device cpu")
+    if min(options.faces, options.test_faces) < 50:
+        reader.error("--faces and --test-faces: 50 or more, or there is nothing to learn from")
+    options.device, options.work = torch.device(options.device), WORK
     options.out = options.out or WORK
     return options
-
-
-def choose(name: str) -> torch.device:
-    """`auto` takes a GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch sees no GPU here; use --device cpu")
-    return torch.device(name)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from ohlora_lib.models.precision import autocast
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, FEMALE, GLASSES, GOOD, OLD
 from ohlora_lib.toyworld.train.augment import soil
 from ohlora_lib.toyworld.train.faces import Faces, as_images
-from ohlora_lib.toyworld.train.loop import rate, set_rate, stream
+from ohlora_lib.toyworld.train.loop import identity, rate, set_rate, stream
 
 CENTRAL = ("eyes", "mouth", "pose", "hair_color", "hair_length", "curl", "background_mean")
 CENTRAL += ("age", "quality")
@@ -47,7 +47,7 @@ class AnnotatorTraining:
         self.weights = torch.tensor(weights, device=device) / np.sum(weights)
         self.rare = np.flatnonzero((truth(faces.attributes)[:, 1:] != [1, 0, 0]).any(1))
         self.parts = {"network": self.network, "optimiser": self.optimiser}
-        self.identity = {"what": "annotator", "seed": seed, "faces": faces.name}
+        self.identity = identity(self, self.network.config, faces, poor)
 
     def step(self, step, progress):
         rng = stream(self.seed, step)
@@ -129,9 +129,8 @@ def evaluate(network: Annotator, faces: Faces) -> dict[str, float]:
     said, figures = network.annotate(faces.images), {}
     for name in network.config.attributes:
         true = faces.column(name)
-        figures[f"R² {name}"] = 1 - np.mean((said.attributes[name] - true) ** 2) / max(
-            true.var(), 1e-12
-        )
+        error = np.mean((said.attributes[name] - true) ** 2)
+        figures[f"R² {name}"] = 1 - error / max(true.var(), 1e-12)
     answers = truth(faces.attributes)
     for i, name in enumerate(FILTERS):
         figures[f"AUROC {name}"] = auroc(said.probabilities[name], answers[:, i])

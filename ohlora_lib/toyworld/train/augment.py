@@ -38,10 +38,9 @@ def move(images, maps, rng):
 def recolour(images, rng):
     """Other contrast, lightness and white."""
     n = len(images)
-    gain = _draw(
-        images, np.exp(rng.normal(0, 0.15, (n, 1, 1, 1)) + rng.normal(0, 0.04, (n, 3, 1, 1)))
-    )
-    return (images * gain + _draw(images, rng.normal(0, 0.1, (n, 1, 1, 1)))).clamp(-1, 1)
+    gain = np.exp(rng.normal(0, 0.15, (n, 1, 1, 1)) + rng.normal(0, 0.04, (n, 3, 1, 1)))
+    lighter = rng.normal(0, 0.1, (n, 1, 1, 1))
+    return (images * _draw(images, gain) + _draw(images, lighter)).clamp(-1, 1)
 
 
 def soil(images, rng, blurred: float = 0.3, noise: float = 0.06):

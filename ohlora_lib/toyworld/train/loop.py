@@ -22,7 +22,7 @@ CHECKPOINT_EVERY = 60  # seconds
 class Training(Protocol):
     """What the loop drives. `parts` (networks, optimisers) have a `state_dict` to save and load."""
 
-    identity: dict[str, object]
+    identity: dict[str, object]  # what must be the same for a checkpoint to be gone on with
     parts: Mapping[str, object]
 
     def step(self, step: int, progress: float) -> dict[str, float]:
@@ -90,6 +90,13 @@ def resume(training: Training, path: Path) -> Reached:
     for name, part in training.parts.items():
         part.load_state_dict(content["parts"][name])
     return Reached(**content["reached"])
+
+
+def identity(training, config, *sets) -> dict[str, object]:
+    """What names a training: its kind, seed, plan, network's sizes and faces."""
+    names = [each.name for each in sets if each is not None]
+    about = {"plan": repr(training.plan), "network": repr(config), "faces": names}
+    return {"what": type(training).__name__, "seed": training.seed} | about
 
 
 def stream(seed: int, step: int) -> np.random.Generator:

@@ -15,7 +15,7 @@ from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.canvas import HAIR
 from ohlora_lib.toyworld.train.faces import as_images
-from ohlora_lib.toyworld.train.loop import set_rate, stream
+from ohlora_lib.toyworld.train.loop import identity, set_rate, stream
 from ohlora_lib.toyworld.train.original_regression import (
     RegressionTraining,
     average_weights,
@@ -60,7 +60,7 @@ class AdversarialTraining:
         names = ("generator", "average", "discriminator")
         names += ("generator_optimiser", "discriminator_optimiser")
         self.parts = {name: getattr(self, name) for name in names}
-        self.identity = {"what": "adversarial", "seed": seed, "faces": start.faces.name}
+        self.identity = identity(self, config, start.faces) | {"start": start.identity}
 
     def step(self, step, progress):
         rng, plan = stream(self.seed + 1_000_000, step), self.plan

@@ -22,7 +22,7 @@ from ohlora_lib.toyworld.canvas import (
     UPPER_LIP,
 )
 from ohlora_lib.toyworld.train.faces import Faces, as_images
-from ohlora_lib.toyworld.train.loop import set_rate, stream
+from ohlora_lib.toyworld.train.loop import identity, set_rate, stream
 
 SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
 EMBEDDED = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
@@ -34,7 +34,7 @@ class RegressionPlan:
 
     batch: int = 16
     learning_rate: float = 8e-3
-    stages: tuple[tuple[float, int], ...] = ((0.0, 2), (0.2, 1), (0.5, 0))
+    stages: tuple[tuple[float, int], ...] = ((0.0, 3), (0.08, 2), (0.25, 1), (0.5, 0))
     region_weight: float = 5.0
     perceptual: float = 0.2
     average: float = 0.995  # of the weights, per step
@@ -59,17 +59,14 @@ class RegressionTraining:
             "average": self.average,
             "optimiser": self.optimiser,
         }
-        self.identity = {"what": "regression", "seed": seed, "faces": faces.name}
+        self.identity = identity(self, config, faces)
 
     def step(self, step, progress):
         rng, lod = stream(self.seed, step), self.plan.lod(progress)
         rows = np.sort(rng.choice(len(self.faces), self.plan.batch, replace=False))
         drawn = draw(self.generator, self.z[rows].to(self.device), lod)
         loss = regression_loss(drawn, *self._wanted(rows, lod), self.plan, self.perceptual)
-        set_rate(
-            self.optimiser,
-            self.plan.learning_rate * min(1.0, 0.1 + 30 * progress) * _decay(progress),
-        )
+        set_rate(self.optimiser, self.plan.learning_rate * _rate(progress))
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -133,10 +130,8 @@ def wanted(faces: Faces, rows: np.ndarray, lod: int, region_weight: float, devic
     """Faces at a lod: images (N, 3, r, r) and each pixel's weight (N, 1, r, r), mean 1."""
     images = as_images(faces.images[rows], device)
     maps = torch.from_numpy(faces.maps[rows]).to(device)
-    small = torch.isin(maps, torch.tensor(SMALL_PARTS, dtype=maps.dtype, device=device))[
-        :, None
-    ].float()
-    weight = 1 + region_weight * F.avg_pool2d(small, 7, 1, 3)
+    small = torch.isin(maps, torch.tensor(SMALL_PARTS, dtype=maps.dtype, device=device))
+    weight = 1 + region_weight * F.avg_pool2d(small[:, None].float(), 7, 1, 3)
     if lod:
         images, weight = F.avg_pool2d(images, 2**lod), F.avg_pool2d(weight, 2**lod)
     return images, weight / weight.mean()
@@ -169,9 +164,9 @@ def _differences(x):
     return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def _decay(progress: float) -> float:
-    """Full rate for two thirds of the time, then down to a twentieth."""
-    return 1.0 if progress < 0.67 else max(0.05, (1 - progress) / 0.33)
+def _rate(progress: float) -> float:
+    """A short rise, the full rate for two thirds of the time, then down to a twentieth."""
+    return min(1.0, 0.1 + 30 * progress, max(0.05, (1 - progress) / 0.33))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
 from ohlora_lib.toyworld.canvas import CLASS_NAMES
 from ohlora_lib.toyworld.train.augment import vary
 from ohlora_lib.toyworld.train.faces import Faces, as_images
-from ohlora_lib.toyworld.train.loop import rate, set_rate, stream
+from ohlora_lib.toyworld.train.loop import identity, rate, set_rate, stream
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ParserTraining:
         )
         self.weights = torch.from_numpy(class_weights(faces)).to(device)
         self.parts = {"network": self.network, "optimiser": self.optimiser}
-        self.identity = {"what": "parser", "seed": seed, "faces": faces.name}
+        self.identity = identity(self, self.network.config, faces)
 
     def step(self, step, progress):
         rng = stream(self.seed, step)
