@@ -95,21 +95,22 @@ class Found(NamedTuple):
     report: pd.DataFrame
 
 
-def checked_samples(
-    vectors: np.ndarray, scores: pd.DataFrame, properties: Sequence[str]
-) -> pd.DataFrame:
-    """Vectors (N, D), N rows of scores -> those scores, or an error that says what is wrong."""
+def checked_samples(vectors: np.ndarray, scores: pd.DataFrame, held: Sequence[str]) -> pd.DataFrame:
+    """Vectors (N, D), N rows of scores -> the expression's scores and after them those held.
+
+    A held score that never varies is left out; whatever else is wrong, the error names it.
+    """
     if vectors.ndim != 2 or len(vectors) != len(scores):
         raise VectorError(f"vectors are {vectors.shape}: {len(scores)} scores need (N, D) of them")
-    chosen = checked_scores(scores, properties)
-    constant = [name for name in chosen if chosen[name].nunique() < 2]
-    if constant:
-        raise VectorError(f"the score of {constant[0]!r} is the same everywhere: no way leads up")
+    chosen = checked_scores(scores, dict.fromkeys((*EXPRESSION, *held)))
+    varied = chosen.loc[:, chosen.nunique() > 1]
+    if constant := set(EXPRESSION).difference(varied):
+        raise VectorError(f"the score of {min(constant)!r} is the same everywhere: no way leads up")
     for rows in pieces(np.arange(len(vectors))):
         bad = ~np.isfinite(vectors[rows]).all(axis=1)
         if bad.any():
             raise VectorError(f"vector {rows[bad][0]} is not finite: sample it again")
-    return chosen
+    return varied
 
 
 def pieces(rows: np.ndarray, size: int = 8192) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """Groups: images alike in hair and background, by the medians over the generator's images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,6 +11,10 @@ V7 = ("hair_color", "hair_length", "background_mean")
 """VectorFind-v7 sorts into 8 groups, hhh to lll."""
 V8 = (*V7, "hairstyle")
 """VectorFind-v8 and v9 into 16, hhhh to llll."""
+
+
+EVERYWHERE = "all"
+"""The one group where there is no grouping."""
 
 
 class VectorError(ValueError):
@@ -51,15 +55,24 @@ def median_grouping(scores: pd.DataFrame, properties: Sequence[str] = V8) -> Gro
     return Grouping(tuple(properties), tuple(float(value) for value in medians))
 
 
-def checked_scores(scores: pd.DataFrame, properties: Sequence[str]) -> pd.DataFrame:
+def rows_by_group(scores: pd.DataFrame, grouping: Grouping | None) -> dict[str, np.ndarray]:
+    """The places of each group's rows, by its name; without a grouping, of all rows."""
+    if grouping is None:
+        return {EVERYWHERE: np.arange(len(scores))}
+    groups = grouping.indices(scores)
+    return {name: np.flatnonzero(groups == place) for place, name in enumerate(grouping.names)}
+
+
+def checked_scores(scores: pd.DataFrame, properties: Iterable[str]) -> pd.DataFrame:
     """These columns of the scores, or an error that names what is missing or is not a number."""
+    properties = list(properties)
     missing = [name for name in properties if name not in scores]
     if missing:
         there = ", ".join(map(str, scores.columns))
         raise VectorError(f"no scores of {missing[0]!r}: the table has {there}")
     if scores.empty:
         raise VectorError("the score table has no rows: sample some images first")
-    chosen = scores[list(properties)]
+    chosen = scores[properties]
     if len(words := chosen.select_dtypes(exclude="number").columns):
         raise VectorError(f"the scores of {words[0]!r} are not numbers")
     bad = ~np.isfinite(chosen.to_numpy(dtype=float))

@@ -4,6 +4,9 @@ In whitened vectors a step's length is how unusual it makes the latent. Of all s
 property by 1 and, as far as the regression knows, no other score at all, the pseudo-inverse of the
 regression is the shortest. An SVM's normal asks for neither: it also carries whatever goes together
 with the property.
+
+On white vectors a penalty shrinks all weights alike and turns no arrow, so the regression over all
+images needs none; a group's is drawn towards that one instead of towards zero.
 """
 
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ import pandas as pd
 
 from ohlora_lib.models.property_cnn import PROPERTIES
 from ohlora_lib.vectors.directions import EXPRESSION, Arrows, Found, checked_samples, pieces
-from ohlora_lib.vectors.groups import Grouping, VectorError
+from ohlora_lib.vectors.groups import Grouping, VectorError, rows_by_group
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,14 @@ class RidgeConfig:
     """`held` are the scores that a step must not change; None: all that the property CNN reads."""
 
     held: tuple[str, ...] | None = None
-    penalty: float = 0.0  # in images: as strong as this many that show nothing
-    pooling: float = 4000.0  # in images: as many of all kinds as a group counts beside its own
+    pooling: float = 1000.0  # in images: as many of all kinds count as a group's own
     floor: float = 1e-6  # of the largest variance; ways that vary less are not used
     train: float = 0.8
     seed: int = 2025
 
     def __post_init__(self):
-        if self.penalty < 0 or self.pooling <= 0 or not 0 < self.train < 1:
-            raise VectorError("penalty must be at least 0, pooling above 0, train between 0 and 1")
+        if self.pooling <= 0 or not 0 < self.train < 1:
+            raise VectorError("pooling must be above 0, train between 0 and 1")
 
 
 class Moments(NamedTuple):
@@ -55,32 +57,21 @@ def ridge(
     the fewer images it has: an empty group has the arrows of all.
     """
     config = config or RidgeConfig()
-    scores = scores.reset_index(drop=True)
-    columns = _columns(vectors, scores, config)
+    held = scores.columns.intersection(PROPERTIES) if config.held is None else config.held
+    columns = checked_samples(vectors, scores, held)
     targets = columns.to_numpy(dtype=float)
     train = np.random.default_rng(config.seed).random(len(targets)) < config.train
-    names = grouping.names if grouping else ("all",)
-    groups = grouping.indices(scores) if grouping else np.zeros(len(targets), int)
     everywhere = _moments(vectors, targets, np.flatnonzero(train))
     whiten, unwhiten = _whitening(everywhere.covariance, config.floor)
-    shared = _regression(everywhere, whiten, np.zeros((whiten.shape[1], targets.shape[1])),
-                         config.penalty)  # fmt: skip
+    shared = whiten.T @ everywhere.cross
     arrows, report = [], []
-    for place, name in enumerate(names):
-        rows = np.flatnonzero(groups == place)
+    for name, rows in rows_by_group(scores, grouping).items():
         fit = _moments(vectors, targets, rows[train[rows]]) if grouping else everywhere
-        weights = _regression(fit, whiten, shared, config.pooling) if grouping else shared
+        weights = _pooled(fit, whiten, shared, config.pooling) if grouping else shared
         arrows.append(_arrows(weights, unwhiten, columns.columns))
         errors = _r2(vectors, targets, rows[~train[rows]], fit, whiten @ weights)
         report.append(_rows(name, len(rows), columns.columns, errors))
     return Found(Arrows(np.stack(arrows), grouping), pd.concat(report, ignore_index=True))
-
-
-def _columns(vectors: np.ndarray, scores: pd.DataFrame, config: RidgeConfig) -> pd.DataFrame:
-    """The expression's scores, then those held; a held one that never varies needs no holding."""
-    held = scores.columns.intersection(PROPERTIES) if config.held is None else config.held
-    held = [name for name in held if name not in scores or scores[name].nunique(dropna=False) > 1]
-    return checked_samples(vectors, scores, tuple(dict.fromkeys((*EXPRESSION, *held))))
 
 
 def _moments(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> Moments:
@@ -110,11 +101,11 @@ def _whitening(covariance: np.ndarray, floor: float) -> tuple[np.ndarray, np.nda
     return basis[:, used] / deviations, basis[:, used] * deviations
 
 
-def _regression(fit: Moments, whiten: np.ndarray, prior: np.ndarray, strength: float) -> np.ndarray:
-    """White vectors -> scores, (R, P), drawn towards `prior` as by `strength` images."""
+def _pooled(fit: Moments, whiten: np.ndarray, shared: np.ndarray, pooling: float) -> np.ndarray:
+    """A group's weights from white vectors to scores, drawn towards those of all images, (R, P)."""
     own = fit.count * (whiten.T @ fit.covariance @ whiten)
-    own[np.diag_indices_from(own)] += strength
-    return np.linalg.solve(own, fit.count * (whiten.T @ fit.cross) + strength * prior)
+    own[np.diag_indices_from(own)] += pooling
+    return np.linalg.solve(own, fit.count * (whiten.T @ fit.cross) + pooling * shared)
 
 
 def _arrows(weights: np.ndarray, unwhiten: np.ndarray, names: pd.Index) -> np.ndarray:

@@ -6,6 +6,7 @@ published directions point downwards; these point upwards.
 
 import warnings
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from ohlora_lib.vectors.directions import EXPRESSION, Arrows, Found, checked_samples
-from ohlora_lib.vectors.groups import Grouping, VectorError
-
-EVERYWHERE = "all"
-"""The one group when there is no grouping, and where a group borrows what it cannot learn."""
+from ohlora_lib.vectors.groups import EVERYWHERE, Grouping, VectorError, rows_by_group
 
 
 @dataclass(frozen=True)
@@ -64,25 +62,18 @@ def svm(
     `learned_from` in the report says so.
     """
     config = config or SvmConfig()
-    properties = tuple(dict.fromkeys((*EXPRESSION, *config.held)))
-    scores = scores.reset_index(drop=True)
-    columns = checked_samples(vectors, scores, properties)
-    names = grouping.names if grouping else (EVERYWHERE,)
-    groups = grouping.indices(scores) if grouping else np.zeros(len(scores), int)
-    rows = {name: np.flatnonzero(groups == place) for place, name in enumerate(names)}
-    rows[EVERYWHERE] = np.arange(len(scores))
+    columns = checked_samples(vectors, scores, config.held)
+    groups = rows_by_group(scores, grouping)
+    rows = groups | rows_by_group(scores, None)
+    pairs = list(product(groups, columns))
     sources = {
         (name, one): name if _can_learn(columns[one].to_numpy(), rows[name], config) else EVERYWHERE
-        for name in names
-        for one in properties
+        for name, one in pairs
     }
     normals = _normals(vectors, columns, rows, sources, config)
-    arrows = [
-        _arrows(np.stack([normals[name, one].vector for one in properties]), config)
-        for name in names
-    ]
-    report = [_row(name, one, len(rows[name]), sources[name, one], normals[name, one])
-              for name in names for one in properties]  # fmt: skip
+    arrows = [_arrows({one: normals[name, one].vector for one in columns}, config.held)
+              for name in groups]  # fmt: skip
+    report = [_row(*pair, len(rows[pair[0]]), sources[pair], normals[pair]) for pair in pairs]
     return Found(Arrows(np.stack(arrows), grouping), pd.DataFrame(report))
 
 
@@ -155,15 +146,14 @@ def _normal(vectors: np.ndarray, ends: tuple, config: SvmConfig, seed: tuple[int
     return Normal(normal / np.linalg.norm(normal), len(fit), len(rest), int(right.sum()))
 
 
-def _arrows(normals: np.ndarray, config: SvmConfig) -> np.ndarray:
-    """Normals (P, D), the expression first -> (3, D) of length 1, freed from what is held."""
-    names = list(dict.fromkeys((*EXPRESSION, *config.held)))
+def _arrows(normals: dict[str, np.ndarray], held: tuple[str, ...]) -> np.ndarray:
+    """A normal (D,) per property -> (3, D) of length 1, freed from what is held."""
     arrows = []
-    for place, one in enumerate(EXPRESSION):
-        others = [names.index(other) for other in config.held if other != one]
-        arrow = normals[place]
+    for one in EXPRESSION:
+        others = [normals[other] for other in normals if other in held and other != one]
+        arrow = normals[one]
         if others:
-            basis = np.linalg.qr(normals[others].T)[0]
+            basis = np.linalg.qr(np.transpose(others))[0]
             arrow = arrow - basis @ (basis.T @ arrow)
         arrows.append(arrow / np.linalg.norm(arrow))
     return np.array(arrows, np.float32)
