@@ -114,7 +114,7 @@ def _arrows(weights: np.ndarray, unwhiten: np.ndarray, names: pd.Index) -> np.nd
     silent = names[: len(EXPRESSION)][lengths[: len(EXPRESSION)] < 1e-6 * lengths.max()]
     if len(silent):
         raise VectorError(f"the vectors say nothing of {silent[0]!r}: no step can change it")
-    steps = np.linalg.pinv(weights.T, rcond=1e-4)[:, : len(EXPRESSION)]
+    steps = np.linalg.pinv(weights.T, rcond=1e-10)[:, : len(EXPRESSION)]
     return (unwhiten @ steps).T.astype(np.float32)
 
 
