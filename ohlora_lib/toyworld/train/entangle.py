@@ -23,9 +23,13 @@ def draws(seed: int, index: int) -> np.ndarray:
 
 
 class Entangle:
-    """A fixed, invertible map between draws and latents; `bend` is the angles' scale in radians."""
+    """A fixed, invertible map between draws and latents; `bend` is the angles' scale in radians.
 
-    def __init__(self, size=DRAWS, z_size=512, rounds=3, bend=0.6, seed=7):
+    At 0.35 straight directions in z explain about 84 % of the draws. At 0.6 it is 61 %; a mapping
+    trained on 9,000 pairs alone found less than that (46 % after 1,500 steps): too hard to learn.
+    """
+
+    def __init__(self, size=DRAWS, z_size=512, rounds=3, bend=0.35, seed=7):
         rng = np.random.default_rng(seed)
         self.size, self.bend = size, bend
         self.core = size + size % 2
