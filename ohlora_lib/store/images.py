@@ -1,7 +1,7 @@
 """Image sets: fixed-size uint8 pictures as numbered files, plus one table."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +33,14 @@ class ImageSet:
         name = f"{index:06d}{self.suffix}"
         return self.folder / f"{index // PER_FOLDER:03d}" / name
 
-    def write(self, indices: Iterable[int], images: np.ndarray) -> None:
+    def write(self, indices: Sequence[int], images: np.ndarray) -> None:
         """Write pictures (N, H, W) grey or (N, H, W, 3) RGB, uint8, each file atomically."""
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise StoreError(
                 f"{self.folder}: pictures are uint8 (N, H, W[, 3]), not {images.dtype}"
             )
+        if len(indices) != len(images):
+            raise StoreError(f"{self.folder}: {len(indices)} numbers for {len(images)} pictures")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self._write_one, indices, images))
 
@@ -88,7 +90,8 @@ class ImageSet:
         path = self.path(index)
         if not path.exists():
             raise StoreError(f"{path} is missing: make the image set anew")
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        content = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
         if image is None:
             raise StoreError(f"{path} is not a picture that can be read: make the image set anew")
         return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

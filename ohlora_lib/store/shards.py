@@ -1,8 +1,12 @@
 """Shards: a list of independent jobs in, one atomic file per job out."""
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from ohlora_lib.store.atomic import atomic_path
@@ -39,6 +43,28 @@ def run(work: Work, jobs: Sequence[Job], what: str, executor: Executor | None = 
             do(work, job)
     else:
         futures = [executor.submit(do, work, job) for job in waiting]
-        for future in progress(as_completed(futures), what, total=len(futures)):
-            future.result()
+        try:
+            for future in progress(as_completed(futures), what, total=len(futures)):
+                future.result()
+        finally:
+            for future in futures:
+                future.cancel()  # after a failure the rest need not be done first
     return [job.output for job in jobs]
+
+
+def processes(count: int | None = None) -> ProcessPoolExecutor:
+    """An executor of `count` processes (default: one per core) that end when this one does."""
+    # Not fork: the caller may hold threads (a notebook's kernel does).
+    context = multiprocessing.get_context("forkserver")
+    return ProcessPoolExecutor(count or os.cpu_count(), context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot tell its workers: each watches it, or it would go on writing."""
+    sentinel = multiprocessing.parent_process().sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,8 +1,5 @@
 """Any number of toy faces on disk, with their truth: the same for a seed, however many workers."""
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,10 +66,7 @@ def make_faces(
         indices = range(start, min(start + PER_SHARD, count))
         part = folder / "parts" / f"{indices.start:06d}-{indices.stop:06d}.parquet"
         jobs.append(Job(part, _Task(faces, seed, size, indices)))
-    processes = min(workers or os.cpu_count() or 1, len(jobs))
-    # Not fork: the caller may hold threads (a notebook's kernel does).
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(processes, context) as pool:
+    with shards.processes(workers) as pool:
         parts = shards.run(_render, jobs, "shards of faces", pool)
     table = pd.concat([read_table(part) for part in parts], ignore_index=True)
     faces.parse_maps.finish(table[["index"]])

@@ -43,15 +43,21 @@ def test_set_without_its_table_is_not_finished(tmp_path):
 
 def test_missing_damaged_and_odd_pictures_are_named(tmp_path):
     stored = finished(tmp_path, COLOUR)
-    stored.path(2).write_bytes(b"not a picture")
-    with pytest.raises(StoreError, match=r"000002\.png is not a picture"):
-        stored.read()
+    for damage in (b"not a picture", b""):
+        stored.path(2).write_bytes(damage)
+        with pytest.raises(StoreError, match=r"000002\.png is not a picture"):
+            stored.read()
     stored.path(2).unlink()
     with pytest.raises(StoreError, match=r"000002\.png is missing"):
         stored.read()
     stored.write([2], COLOUR[:1, :8])
     with pytest.raises(StoreError, match=r"000002\.png is \(8, 12, 3\), the set's others"):
         stored.read()
+
+
+def test_numbers_and_pictures_must_be_as_many(tmp_path):
+    with pytest.raises(StoreError, match="1 numbers for 5 pictures"):
+        ImageSet(tmp_path).write([0], COLOUR)
 
 
 def test_floats_are_refused(tmp_path):

@@ -1,7 +1,13 @@
 """Shards: finished ones are kept, a failed one leaves nothing, executors do as well."""
 
+import os
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import psutil
 import pytest
 
 from ohlora_lib.store import shards
@@ -53,3 +59,48 @@ def test_executor_gives_the_same_files_in_the_jobs_order(tmp_path):
 def test_headless_bar_leaves_one_line_without_a_time(tmp_path, capsys):
     shards.run(write_square, jobs(tmp_path), "squares")
     assert capsys.readouterr().err == "squares: 4 done\n"
+
+
+def test_after_a_failure_waiting_jobs_are_not_done_first(tmp_path):
+    done = []
+
+    def fail_at_once(task, path):
+        done.append(task)
+        time.sleep(0.02)
+        raise RuntimeError("disk gone")
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError):
+        shards.run(fail_at_once, jobs(tmp_path, 50), "squares", pool)
+    assert len(done) < 10
+
+
+PARENT = """
+import time
+from ohlora_lib.store import shards
+if __name__ == "__main__":
+    with shards.processes(2) as pool:
+        pids = [pool.submit(__import__("os").getpid) for _ in range(1)]
+        for _ in range(2):
+            pool.submit(time.sleep, 60)
+        print(pids[0].result(), flush=True)
+        time.sleep(60)
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    root = Path(shards.__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    process.stdout.readline()
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(family, timeout=15)
+    assert alive == []

@@ -10,7 +10,11 @@ from ohlora_lib.store.workfolder import claim
 def root(tmp_path, monkeypatch):
     monkeypatch.setattr("ohlora_lib.store.ROOT", tmp_path)
     monkeypatch.setattr(workfolder, "ROOT", tmp_path)
-    return tmp_path
+    monkeypatch.setattr(workfolder, "_claimed", held := {})
+    monkeypatch.setattr(workfolder, "PATIENCE", 0.2)
+    yield tmp_path
+    for lock in held.values():
+        lock.close()
 
 
 def test_same_work_goes_on_and_other_work_starts_anew(monkeypatch):
@@ -42,3 +46,44 @@ def test_folder_with_foreign_files_is_refused_and_untouched(root):
     with pytest.raises(StoreError, match="holds files that no notebook made"):
         claim("data/mine", {})
     assert (root / "data/mine/thesis.txt").exists()
+
+
+def test_kill_while_emptying_or_marking_does_not_lock_the_folder(root, monkeypatch):
+    folder = claim("data/here", {"n": 3})
+    (folder / "shard.txt").write_text("done")
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(workfolder.shutil, "rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            claim("data/here", {"n": 4})
+    assert list(claim("data/here", {"n": 4}).iterdir()) == [folder / workfolder.IDENTITY]
+    assert not list(root.glob("data/.here.tmp-*"))
+    (folder / workfolder.IDENTITY).unlink()
+    (folder / ".made_by.tmp-00000000.json").write_text("{")
+    assert list(claim("data/here", {"n": 4}).iterdir()) == [folder / workfolder.IDENTITY]
+
+
+def test_half_written_files_of_a_killed_run_are_swept_away():
+    folder = claim("data/here", {"n": 3})
+    (folder / ".shard.tmp-00000000.txt").write_text("half")
+    claim("data/here", {"n": 3})
+    assert not (folder / ".shard.tmp-00000000.txt").exists()
+
+
+def test_folder_in_use_by_another_process_is_refused():
+    folder = claim("data/here", {"n": 3})
+    (folder / "shard.txt").write_text("theirs")
+    other = workfolder._claimed.pop(folder)  # as if another process held it
+    with pytest.raises(StoreError, match="another notebook is at work in"):
+        claim("data/here", {"n": 4})
+    assert (folder / "shard.txt").exists()
+    other.close()
+    claim("data/here", {"n": 4})
+
+
+def test_data_on_another_disk_behind_a_link_is_accepted(root, tmp_path_factory):
+    (root / "data").symlink_to(tmp_path_factory.mktemp("large"))
+    assert claim("data/here", {}).exists()
