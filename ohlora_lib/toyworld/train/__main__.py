@@ -179,7 +179,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--seed", type=int, default=0)
     add("--faces", type=int, default=9_000, help="rendered faces to train on")
-    add("--test-faces", type=int, default=1_500)
+    add("--test-faces", type=int, default=3_000)
     add("--workers", type=int, help="processes that render (default: one a core)")
     add("--batch", type=int, help="faces per step (default: the plan's; a GPU wants more)")
     add("--regression-share", type=float, default=REGRESSION_SHARE, help="original: its first half")
