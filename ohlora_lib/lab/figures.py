@@ -36,7 +36,6 @@ def use_style() -> None:
             "ytick.color": MUTED,
             "text.color": INK,
             "legend.frameon": False,
-            "svg.hashsalt": "ohlora",
         }
     )
 

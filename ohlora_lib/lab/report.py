@@ -3,6 +3,8 @@
 import base64
 import re
 from dataclasses import dataclass
+from hashlib import sha256
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -18,18 +20,36 @@ REPORTS = ROOT / "reports"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-class UnfinishedPage(Exception):
-    """The executed notebook does not end with its sentinel."""
+ENDS = 20
+"""Lines that a page shows of a long printout, at its start and at its end."""
+WIDGET = "application/vnd.jupyter.widget-view+json"
+ADDRESS = re.compile(r"<.* at 0x[0-9a-f]+>")
+
+
+class PageError(Exception):
+    """An executed notebook that says something no page can carry; tells the cell and what to do."""
 
 
 @dataclass(frozen=True)
 class Page:
     """What an executed notebook says, ready to be written."""
 
-    markdown: str
-    with_code: str
+    notebook: nbformat.NotebookNode
+    foot: dict[str, str]
     figures: dict[str, bytes]
     record: dict[str, object]
+
+    def markdown(self, with_code: bool = False) -> str:
+        """The page's text."""
+        exporter = TemplateExporter(
+            template_name="ohlora",
+            template_file="index.md.j2",
+            extra_template_basedirs=[str(TEMPLATES)],
+            config=Config({"HighlightMagicsPreprocessor": {"enabled": False}}),
+        )
+        given = {"with_code": with_code, "foot": self.foot, "finding": _found(self.notebook)}
+        body, _ = exporter.from_notebook_node(self.notebook, given)
+        return re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
 
 def told(notebook: nbformat.NotebookNode, what: str) -> list[dict]:
@@ -77,55 +97,75 @@ def _steady(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def render(notebook: nbformat.NotebookNode, stage: Stage) -> Page:
     """Turn a finished notebook into its page. What it returns depends on the notebook alone."""
-    if not is_finished(notebook):
-        raise UnfinishedPage(f"{stage.notebook.relative_to(ROOT)} did not come to its last cell")
+    name = stage.notebook.relative_to(ROOT)
     figures: dict[str, bytes] = {}
-    for cell in notebook.cells:
+    # Counted from 0 and with the injected parameters' cell: from 1 and without it is the same.
+    for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
-            output["page"] = _show(output, stage, figures)
+            try:
+                output["page"] = _show(output, stage, figures)
+            except PageError as error:
+                raise PageError(f"{name}, cell {number}: {error}") from None
     begun, found = told(notebook, "begin")[-1:], told(notebook, "finding")[-1:]
-    foot = _foot(stage, begun[0] if begun else {"origin": "—", "parameters": {}})
+    finding = found[0] if found else {"sentence": "", "headline": [], "picture": ""}
+    shown = {f["name"]: {"alt": f["alt"], "file": f["file"]} for f in told(notebook, "figure")}
+    if finding["picture"] and finding["picture"] not in shown:
+        raise PageError(
+            f"{name}: the finding's picture {finding['picture']!r} is not on the page: "
+            f"give the name of a shown one ({', '.join(shown) or 'there is none'}) or ''"
+        )
     return Page(
-        markdown=_export(notebook, foot, finding=_found(notebook), with_code=False),
-        with_code=_export(notebook, foot, finding=_found(notebook), with_code=True),
+        notebook=notebook,
+        foot=_foot(stage, begun[0] if begun else {"origin": "—", "parameters": {}}),
         figures=figures,
-        record={
-            "title": _title(notebook, stage.name),
-            "notebook": foot["notebook"],
-            "scale": stage.scale,
-            "origin": foot["origin"],
-            "finding": found[0] if found else {"sentence": "", "headline": [], "picture": ""},
-            "figures": {f["name"]: f["alt"] for f in told(notebook, "figure")},
-        },
+        record={"scale": stage.scale, "finding": finding, "figures": shown},
     )
 
 
 def _show(output: nbformat.NotebookNode, stage: Stage, figures: dict[str, bytes]) -> str:
     """One output as Markdown; a figure's picture is put into `figures` under its file name."""
     if output.output_type == "stream":
-        return f"```text\n{output.text.rstrip()}\n```"
+        return _fenced(_ends(output.text.rstrip()))
     data, note = output.get("data", {}), output.get("metadata", {}).get(KEY, {})
     if "figure" in note:
-        figure = note["figure"]
-        path = f"figures/{stage.name}/{figure['name']}.png"
-        figures[path] = base64.b64decode(data["image/png"])
-        alt, title = (figure[key].replace('"', "&quot;") for key in ("alt", "title"))
-        image = f'<img src="{path}" alt="{alt}" title="{title}" width="{figure["width"]}">'
-        return f"**{figure['title']}**\n\n{image}"
-    if "finding" in note:
-        return ""  # it stands at the top of the page
+        return _figure(note["figure"], base64.b64decode(data["image/png"]), stage, figures)
+    if "begin" in note or "end" in note or "finding" in note or WIDGET in data:
+        return ""  # a finding stands at the top of the page; a widget needs its kernel
+    if "image/png" in data:
+        raise PageError("a picture without a name and alt text: use show()")
     if "text/markdown" in data:
         return data["text/markdown"]
-    if "begin" in note or "end" in note or "text/plain" not in data:
+    text = data.get("text/plain", "")
+    if found := ADDRESS.search(text):
+        raise PageError(f"its output {found[0]} differs in every run: print something readable")
+    return _fenced(text)
+
+
+def _figure(figure: dict, content: bytes, stage: Stage, figures: dict[str, bytes]) -> str:
+    # Named by its content, so that writing it leaves the pictures of an older page as they are.
+    path = f"figures/{stage.name}/{figure['name']}-{sha256(content).hexdigest()[:8]}.png"
+    figures[path] = content
+    figure["file"] = path
+    alt, title = escape(figure["alt"]), escape(figure["title"])
+    image = f'<img src="{path}" alt="{alt}" title="{title}" width="{figure["width"]}">'
+    return f"**{figure['title']}**\n\n{image}"
+
+
+def _ends(text: str) -> str:
+    """A long printout's first and last lines."""
+    lines = text.split("\n")
+    if len(lines) <= 2 * ENDS:
+        return text
+    left_out = f"… {len(lines) - 2 * ENDS:,} lines left out …"
+    return "\n".join([*lines[:ENDS], left_out, *lines[-ENDS:]])
+
+
+def _fenced(text: str) -> str:
+    """Text as a code block, whatever backticks it holds; nothing for no text."""
+    if not text:
         return ""
-    return f"```text\n{data['text/plain']}\n```"
-
-
-def _title(notebook: nbformat.NotebookNode, otherwise: str) -> str:
-    lines = (
-        line for c in notebook.cells if c.cell_type == "markdown" for line in c.source.split("\n")
-    )
-    return next((line[2:].strip() for line in lines if line.startswith("# ")), otherwise)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _foot(stage: Stage, begun: dict) -> dict[str, str]:
@@ -150,29 +190,19 @@ def _found(notebook: nbformat.NotebookNode) -> str:
     return shown[-1] if shown else ""
 
 
-def _export(notebook: nbformat.NotebookNode, foot: dict, finding: str, with_code: bool) -> str:
-    exporter = TemplateExporter(
-        template_name="ohlora",
-        template_file="index.md.j2",
-        extra_template_basedirs=[str(TEMPLATES)],
-        config=Config({"HighlightMagicsPreprocessor": {"enabled": False}}),
-    )
-    body, _ = exporter.from_notebook_node(
-        notebook, {"with_code": with_code, "foot": foot, "finding": finding}
-    )
-    return re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
-
-
 def publish(page: Page, stage: Stage, with_code: bool, cost: dict[str, object]) -> Path:
-    """Write the page into reports/SYSTEM/, figures first, and remove figures that it lost."""
+    """Write the page into reports/SYSTEM/, its figures first; last, remove those it lost.
+
+    Killed at any moment, the page that stands there has the figures that it names.
+    """
     folder = REPORTS / stage.system
     for name, content in page.figures.items():
         write_bytes(folder / name, content)
     target = folder / f"{stage.name}.md"
-    write_text(target, page.markdown)
+    write_text(target, page.markdown())
     code_target = folder / f"{stage.name}.with_code.md"
     if with_code:
-        write_text(code_target, page.with_code)
+        write_text(code_target, page.markdown(with_code=True))
     else:
         code_target.unlink(missing_ok=True)  # it would tell of an older run
     write_json(folder / f"{stage.name}.json", {**page.record, **cost})

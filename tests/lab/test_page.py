@@ -1,21 +1,39 @@
 """Tables, pictures and the sentinel as a page needs them."""
 
+import base64
 import io
+import json
+from hashlib import sha256
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from ohlora_lib.lab import figures, report
+from ohlora_lib.lab import figures, page, report
+from ohlora_lib.lab.options import ROOT
 from ohlora_lib.lab.page import markdown_table
+from ohlora_lib.lab.pipeline import Stage
+from ohlora_lib.lab.settings import Settings
+
+STAGE = Stage("demo", "smoke", "01_make", ROOT / "notebooks/make.ipynb", "data/x", {}, (), {})
 
 
 def lines(table):
     return markdown_table(table).splitlines()
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split(" |")]
+
+
+def column(*values):
+    return [cells(line)[0] for line in lines(pd.DataFrame({"x": list(values)}))[2:]]
 
 
 def test_table_shows_numbers_readably_and_no_row_numbers():
@@ -29,6 +47,92 @@ def test_table_shows_numbers_readably_and_no_row_numbers():
 def test_table_keeps_a_named_index():
     table = pd.DataFrame({"n": [1]}, index=pd.Index(["eyes"], name="property"))
     assert lines(table)[0].split("|")[1].strip() == "property" and "eyes" in lines(table)[2]
+
+
+def test_truth_values_are_words_and_missing_ones_a_dash():
+    assert column(True, False) == ["yes", "no"]
+    assert column(True, None, float("nan"), pd.NA) == ["yes", "–", "–", "–"]
+
+
+def test_small_numbers_do_not_vanish_and_zero_has_no_sign():
+    told = column(3e-4, 1e-6, -0.0001, 0.001, -0.0, 2500.4)
+    assert told == ["3.0e-04", "1.0e-06", "-1.0e-04", "0.001", "0.000", "2,500"]
+
+
+def test_line_breaks_and_bars_do_not_break_a_table():
+    table = pd.DataFrame({"a|b\nc": ["x\ny", r"p|q\|r"]})
+    header, _, first, second = lines(table)
+    assert cells(header) == [r"a\|b c"] and cells(first) == ["x y"]
+    assert cells(second) == [r"p\|q\|r"]
+
+
+def test_table_joins_composed_columns_and_keeps_an_index_named_like_a_column():
+    composed = pd.MultiIndex.from_tuples([("eyes", "mean"), ("eyes", "sd"), ("n", "")])
+    table = pd.DataFrame([[0.5, 0.1, 3]], columns=composed)
+    assert cells(lines(table)[0]) == ["eyes · mean", "eyes · sd", "n"]
+    table = pd.DataFrame({"eyes": [1]}, index=pd.Index(["all"], name="eyes"))
+    assert cells(lines(table)[0]) == ["eyes", "eyes"] and cells(lines(table)[2]) == ["all", "1"]
+
+
+def test_row_numbers_left_by_sorting_are_no_column_but_words_and_named_numbers_are():
+    assert len(cells(lines(pd.DataFrame({"n": [1, 2]}, index=[7, 3]))[0])) == 1
+    assert cells(lines(pd.DataFrame({"n": [1]}, index=["women"]))[2]) == ["women", "1"]
+    named = pd.Index([7], name="seed")
+    assert cells(lines(pd.DataFrame({"n": [1]}, index=named))[2]) == ["7", "1"]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What the page has displayed since its begin(): (data, metadata) each."""
+    told = []
+    monkeypatch.setattr(page, "claim", lambda out, given: out)
+    monkeypatch.setattr(page, "display", lambda data, metadata, raw: told.append((data, metadata)))
+    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    return told
+
+
+PICTURE = np.zeros((2, 2, 3), np.uint8)
+
+
+def test_series_is_shown_as_a_table(shown, monkeypatch):
+    shell = SimpleNamespace(display_formatter=DisplayFormatter())
+    monkeypatch.setattr(page, "get_ipython", lambda: shell)
+    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    series = pd.Series([2], index=["women"], name="n")
+    told = shell.display_formatter.formatters["text/markdown"](series)
+    assert told == markdown_table(series.to_frame())
+
+
+def test_second_picture_under_one_name_is_refused_until_the_page_begins_anew(shown):
+    page.show(PICTURE, "line", "A line", "Line")
+    with pytest.raises(ValueError, match="has a picture 'line' already"):
+        page.show(PICTURE, "line", "Another", "Other")
+    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    page.show(PICTURE, "line", "A line", "Line")
+
+
+def test_cell_that_is_run_again_in_jupyterlab_may_show_its_picture_again(shown, monkeypatch):
+    def in_cell(name):
+        parent = {"metadata": {"cellId": name}}
+        monkeypatch.setattr(page, "get_ipython", lambda: SimpleNamespace(get_parent=lambda: parent))
+        page.show(PICTURE, "line", "A line", "Line")
+
+    in_cell("a")
+    in_cell("a")
+    with pytest.raises(ValueError, match="already"):
+        in_cell("b")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../a", "a.png", "a\n"])
+def test_picture_name_that_is_no_file_name_is_refused(shown, name):
+    with pytest.raises(ValueError, match="a picture's name is letters"):
+        page.show(PICTURE, name, "A line", "Line")
+
+
+def test_finding_fits_into_the_tables_of_the_index(shown):
+    page.finding("One\n| two", {"a\nb": "3 | 4"}, "")
+    told = shown[-1][1]["ohlora"]["finding"]
+    assert told["sentence"] == r"One \| two" and told["headline"] == [("a b", r"3 \| 4")]
 
 
 def test_same_figure_gives_the_same_bytes_without_date_or_version():
@@ -48,7 +152,7 @@ def test_small_picture_keeps_its_very_pixels_and_large_one_becomes_small():
     small = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     content, width = figures.png(small)
     assert width == 30 and np.array_equal(np.asarray(Image.open(io.BytesIO(content))), small)
-    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 1200, 3), dtype=np.uint8)
     content, width = figures.png(noise)
     assert len(content) <= figures.LIMIT and width == 860
 
@@ -92,3 +196,109 @@ def test_stripping_drops_what_differs_between_runs_and_keeps_the_rest():
     assert nbformat.writes(first) == nbformat.writes(second)
     assert first.cells[0].outputs[0].data["text/plain"] == "2"
     assert first.cells[0].metadata.tags == ["kept"]
+
+
+def notebook(*outputs):
+    return new_notebook(cells=[new_code_cell("first"), new_code_cell("x", outputs=list(outputs))])
+
+
+def shows(data, note=None):
+    return new_output("display_data", data, metadata={"ohlora": note} if note else {})
+
+
+def picture(content=b"red", name="line", **words):
+    note = {"name": name, "alt": "A line", "title": "Line", "width": 9, **words}
+    data = {"image/png": base64.b64encode(content).decode(), "text/plain": "A line"}
+    return shows(data, {"figure": note})
+
+
+def text_of(*outputs):
+    return report.render(notebook(*outputs), STAGE).markdown().split("---\n\n**How")[0]
+
+
+def test_long_printout_keeps_its_two_ends():
+    def printed(n):
+        text = "".join(f"line {k}\n" for k in range(n))
+        return text_of(new_output("stream", name="stdout", text=text)).strip().split("\n")[1:-1]
+
+    assert printed(40) == [f"line {k}" for k in range(40)]
+    told = printed(1041)
+    assert len(told) == 41 and told[20] == "… 1,001 lines left out …"
+    assert told[19] == "line 19" and told[21] == "line 1021" and told[-1] == "line 1040"
+
+
+def test_backticks_in_a_printout_do_not_end_its_block():
+    told = text_of(new_output("stream", name="stdout", text="a\n````\nb"))
+    assert told.strip() == "`````text\na\n````\nb\n`````"
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        ({"image/png": "AAAA", "text/plain": "<Figure size 9x9>"}, r"use show\(\)"),
+        ({"text/plain": "[<Line2D at 0x7f12ab>]"}, "print something readable"),
+    ],
+    ids=["picture without words", "address"],
+)
+def test_output_that_no_page_can_carry_is_refused_with_its_cell(data, advice):
+    with pytest.raises(report.PageError, match=f"make.ipynb, cell 1: .*{advice}"):
+        text_of(shows(data))
+
+
+def test_widget_is_dropped():
+    data = {report.WIDGET: {"model_id": "a"}, "text/plain": "<Slider at 0x7f12ab>"}
+    assert text_of(shows(data)).strip() == ""
+
+
+def test_words_of_a_picture_are_escaped():
+    told = text_of(picture(alt='"<b>" & more', title="a 'b'"))
+    assert 'alt="&quot;&lt;b&gt;&quot; &amp; more" title="a &#x27;b&#x27;"' in told
+
+
+def test_finding_must_name_a_picture_of_the_page():
+    def found(name):
+        note = {"finding": {"sentence": "s", "headline": [], "picture": name}}
+        made = notebook(picture(), shows({"text/markdown": "> s"}, note))
+        return report.render(made, STAGE).record["finding"]["picture"]
+
+    assert found("line") == "line" and found("") == ""
+    with pytest.raises(report.PageError, match=r"'lime' is not on the page: .*\(line\)"):
+        found("lime")
+
+
+def publish(content, with_code=False):
+    rendered = report.render(notebook(picture(content)), STAGE)
+    return report.publish(rendered, STAGE, with_code, {"seconds": 1}).parent
+
+
+def test_record_names_the_file_of_each_picture_and_lost_ones_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    for content in (b"red", b"blue"):
+        folder = publish(content)
+        file = f"figures/01_make/line-{sha256(content).hexdigest()[:8]}.png"
+        record = json.loads((folder / "01_make.json").read_text())
+        assert record["figures"] == {"line": {"alt": "A line", "file": file}}
+        assert [path.read_bytes() for path in folder.rglob("*.png")] == [content]
+        assert f'src="{file}"' in (folder / "01_make.md").read_text()
+
+
+def test_page_killed_before_it_is_written_leaves_the_older_one_whole(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    folder = publish(b"red")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(report, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish(b"blue")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_page_with_code_is_there_only_after_a_run_that_asked_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    told = publish(b"red", with_code=True) / "01_make.with_code.md"
+    assert "```python\nfirst\n```" in told.read_text()
+    assert "```python" not in (told.parent / "01_make.md").read_text()
+    publish(b"red")
+    assert not told.exists()
