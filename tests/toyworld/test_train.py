@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ohlora_lib.models import weights
-from ohlora_lib.models.annotator import AnnotatorConfig
+from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.discriminator import DiscriminatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.models.unet_parser import UNetConfig
@@ -24,6 +24,7 @@ from ohlora_lib.toyworld.train.original_regression import (
     RegressionPlan,
     RegressionTraining,
     draw,
+    perceptual_distance,
     start_open,
 )
 
@@ -276,6 +277,18 @@ def test_generator_learns_its_pairs_and_keeps_its_noise_off(tmp_path, few, small
         p for n, p in training.generator.named_parameters() if n.endswith("apply_noise.weight")
     ]
     assert noise and all((p == 0).all() for p in noise)
+
+
+def test_perceptual_loss_pulls_toward_the_face_at_any_size():
+    sizes = {"widths": (4, 8), "close_widths": (4, 8), "features": 4, "resolution": 64}
+    judge = Annotator(AnnotatorConfig(("eyes",), **sizes)).eval().requires_grad_(False)
+    face = torch.rand(2, 3, 32, 32)
+    other = (1 - face).requires_grad_()
+    assert perceptual_distance(judge, face, face) == 0
+    distance = perceptual_distance(judge, other, face)
+    distance.backward()
+    nearer = perceptual_distance(judge, other.detach() - 5 * other.grad, face)
+    assert nearer < distance.item()
 
 
 def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, few, small):
