@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+if [ -n "${PYTHON:-}" ] && ! command -v "$PYTHON" >/dev/null; then
+  echo "run_all.sh: PYTHON=$PYTHON is not there" >&2
+  exit 2
+fi
 for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python; do
   if command -v "$python" >/dev/null &&
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

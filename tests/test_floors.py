@@ -44,6 +44,9 @@ def test_no_floor_imports_from_above():
 def test_every_folder_of_the_library_is_a_floor():
     folders = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").exists()}
     assert folders == set(FLOORS)
+    assert [path.name for path in LIBRARY.glob("*.py")] == ["__init__.py"], (
+        "a bridge between floors"
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,17 @@ def test_planted_upward_import_is_found(tmp_path, line):
     planted.parent.mkdir(parents=True)
     planted.write_text(f"import math\nfrom ohlora_lib.store import atomic\n{line}\n")
     assert len(upward_imports(tmp_path / "ohlora_lib")) == 1
+
+
+def test_library_imports_are_absolute():
+    """The runner finds the code that a stage rests on by the imports' full names."""
+    relative = [
+        f"{path.name}:{node.lineno}"
+        for path in LIBRARY.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
 
 
 def test_models_need_torch_alone():

@@ -24,7 +24,8 @@ def private_sockets() -> Iterator[Config]:
 
     On TCP, the default, every user of the machine could read along.
     """
-    with tempfile.TemporaryDirectory(prefix="ohlora-") as folder:
+    # A socket's path has 107 characters at most: not below a long TMPDIR.
+    with tempfile.TemporaryDirectory(prefix="ohlora-", dir="/tmp") as folder:
         yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
@@ -52,6 +53,8 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | 
             )
     except DeadKernelError:
         return f"{name}: its kernel died: killed, or out of memory"
+    except RuntimeError as error:  # jupyter_client's word for a kernel that does not start
+        return f"{name}: its kernel did not start: {error}"
     except PapermillExecutionError as error:
         return _explain(name, error, target)
     return None

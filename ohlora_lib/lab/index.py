@@ -5,6 +5,8 @@
 
 import json
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 
 from ohlora_lib.lab import options
 from ohlora_lib.lab.options import ROOT
@@ -15,46 +17,61 @@ from ohlora_lib.store.atomic import write_text
 
 REPORTS = ROOT / "reports"
 READMES = ("README.md", "README.ko.md")
-BEGIN = "<!-- results: written by the runner, not by hand -->"
-END = "<!-- results end -->"
+BEGIN = "<!-- {}: written by the runner, not by hand -->"
+END = "<!-- {} end -->"
 
 
 @dataclass(frozen=True)
 class Report:
-    """One page's record."""
+    """What the record beside a page says."""
 
     system: str
     stage: str
-    record: dict
+    scale: str
+    cost: str
+    sentence: str
+    headline: list[tuple[str, str]]
+    alt: str
+    picture: str
+    """The chosen picture's file, from the system's folder; empty if there is none."""
 
-    @property
-    def sentence(self) -> str:
-        """What was found."""
-        return self.record["finding"]["sentence"]
+    @classmethod
+    def read(cls, system: str, path: Path) -> "Report":
+        """Read a record; a damaged one is a StoreError that names it."""
+        try:
+            record = json.loads(path.read_text())
+            found = record["finding"]
+            figure = record["figures"].get(found["picture"], {"alt": "", "file": ""})
+            return cls(
+                system=system,
+                stage=path.stem,
+                scale=record["scale"],
+                cost=f"{clock(record['seconds'])} | {record['peak_mb']:,} MB",
+                sentence=found["sentence"],
+                headline=[(name, value) for name, value in found["headline"]],
+                alt=figure["alt"],
+                picture=figure["file"],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{path} is damaged: delete it and run again") from error
+
+    def page(self, base: str) -> str:
+        """The page's address."""
+        return f"{base}{self.system}/{self.stage}.md"
 
     def image(self, base: str, width: int) -> str:
         """Its chosen picture as HTML, linked to the page; empty if it has none."""
-        name = self.record["finding"]["picture"]
-        if not name:
+        if not self.picture:
             return ""
-        alt = self.record["figures"][name].replace('"', "&quot;")
-        source = f"{base}{self.system}/figures/{self.stage}/{name}.png"
-        page = f"{base}{self.system}/{self.stage}.md"
-        return f'<a href="{page}"><img src="{source}" alt="{alt}" width="{width}"></a>'
+        source = f"{base}{self.system}/{self.picture}"
+        image = f'<img src="{source}" alt="{escape(self.alt)}" width="{width}">'
+        return f'<a href="{self.page(base)}">{image}</a>'
 
 
 def reports(pipeline: Pipeline) -> list[Report]:
     """The pages that a system has, in its stages' order."""
-    found = []
-    for stage in pipeline.stages:
-        path = REPORTS / pipeline.system / f"{stage.name}.json"
-        if path.exists():
-            try:
-                record = json.loads(path.read_text())
-            except ValueError as error:
-                raise StoreError(f"{path} is damaged: run that stage with --force") from error
-            found.append(Report(pipeline.system, stage.name, record))
-    return found
+    paths = [REPORTS / pipeline.system / f"{stage.name}.json" for stage in pipeline.stages]
+    return [Report.read(pipeline.system, path) for path in paths if path.exists()]
 
 
 def systems() -> list[tuple[Pipeline, list[Report]]]:
@@ -77,17 +94,16 @@ def index_page() -> str:
 def _stages(pages: list[Report]) -> str:
     rows = ["| stage | what it found | scale | time | memory |", "|---|---|---|---:|---:|"]
     for one in pages:
-        cost = f"{clock(one.record['seconds'])} | {one.record['peak_mb']:,} MB"
-        link = f"[{one.stage}]({one.system}/{one.stage}.md)"
-        rows.append(f"| {link} | {one.sentence} | {one.record['scale']} | {cost} |")
+        link = f"[{one.stage}]({one.page('')})"
+        rows.append(f"| {link} | {one.sentence} | {one.scale} | {one.cost} |")
     return "\n".join(rows)
 
 
 def _headlines(pages: list[Report], base: str) -> str:
     rows = ["| headline | | from |", "|---|---:|---|"]
     for one in pages:
-        link = f"[{one.stage}]({base}{one.system}/{one.stage}.md)"
-        rows += [f"| {n} | {v} | {link} |" for n, v in one.record["finding"]["headline"]]
+        link = f"[{one.stage}]({one.page(base)})"
+        rows += [f"| {name} | {value} | {link} |" for name, value in one.headline]
     return "\n".join(rows) + "\n" if len(rows) > 2 else ""
 
 
@@ -95,23 +111,45 @@ def results() -> str:
     """What stands between the README's markers. No durations: it changes only with the results."""
     parts = []
     for pipeline, pages in systems():
-        scales = ", ".join(dict.fromkeys(one.record["scale"] for one in pages))
+        scales = ", ".join(dict.fromkeys(one.scale for one in pages))
         parts.append(f"### {pipeline.title} ({scales} scale)\n")
         parts.append(
             " ".join(image for one in pages if (image := one.image("reports/", 260))) + "\n"
         )
         parts.append(_headlines(pages, "reports/"))
-        parts += [f"* [{p.stage}](reports/{p.system}/{p.stage}.md): {p.sentence}" for p in pages]
+        parts += [f"* [{p.stage}]({p.page('reports/')}): {p.sentence}" for p in pages]
         parts.append("")
     return "\n".join(parts)
 
 
+def picture() -> str:
+    """The picture at the README's top: the default system's latest that it chose for its index."""
+    shown = [
+        image
+        for pipeline, pages in systems()
+        if pipeline.system == options.DEFAULT_SYSTEM or len(options.systems()) == 1
+        for one in pages
+        if (image := one.image("reports/", 860))
+    ]
+    return "".join(f"{image}\n" for image in shown[-1:])
+
+
 def with_results(text: str, name: str) -> str:
-    """A README's text with its results brought up to date."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise StoreError(f"{name} must have the lines '{BEGIN}' and '{END}' once each")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{results()}\n{END}{rest.split(END)[1]}"
+    """A README's text with its picture and its results brought up to date."""
+    for block, content in (("picture", picture()), ("results", results())):
+        begin, end = BEGIN.format(block), END.format(block)
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise StoreError(f"{name} must have the lines '{begin}' and '{end}' once each")
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n\n{content}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def check() -> None:
+    """Refuse, before a long run, what would keep `write` from working at its end."""
+    index_page()
+    for name in READMES:
+        with_results((ROOT / name).read_text(), name)
 
 
 def write() -> None:

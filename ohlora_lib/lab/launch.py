@@ -1,7 +1,7 @@
 """From a bare Python to a running pipeline: makes or repairs .venv, then hands over.
 
-Standard library only. `.venv/ready` holds the digest of the pins that were installed and is written
-last, so an interrupted set-up is known by its absence.
+Standard library only. `.venv/ready` says which pins were installed and where, and is written last,
+so an interrupted set-up is known by its absence.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ VENV = ROOT / ".venv"
 READY = VENV / "ready"
 PINS = ROOT / "requirements.txt"
 LOG = ROOT / "data" / "setup.log"
-NEEDED_GB = 3  # the CPU environment takes 1.6 GB; pip unpacks beside it
+NEEDED_GB = 3  # with torch's CPU build it takes 2 GB, and pip unpacks beside it
 UNREACHABLE = ("NewConnectionError", "NameResolutionError", "(from versions: none)")
 
 
@@ -27,14 +27,16 @@ class SetupError(Exception):
     """Why there is no environment, and what to do."""
 
 
-def pins_digest() -> str:
-    """What READY must say: pins, package settings, place and Python."""
-    told = [PINS.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), str(ROOT).encode()]
-    return hashlib.sha256(b"\0".join([*told, sys.version.encode()])).hexdigest()
+def wanted() -> list[str]:
+    """What READY must say: the place (an environment cannot be moved), and the pins' digest."""
+    pins = PINS.read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+    return [str(ROOT), hashlib.sha256(pins).hexdigest()]
 
 
-def _is_ready(digest: str) -> bool:
-    return READY.exists() and READY.read_text() == digest and (VENV / "bin/python").exists()
+def _found() -> list[str]:
+    """What READY says; nothing if the environment is unfinished, or its Python is gone."""
+    there = READY.exists() and (VENV / "bin/python").exists()
+    return READY.read_text(encoding="utf-8").split("\n") if there else []
 
 
 def _command(*words: object) -> None:
@@ -56,33 +58,34 @@ def _explain(log: str) -> str:
     return f"set-up failed: {' '.join(last)} (all of it in {LOG.relative_to(ROOT)})"
 
 
-def _make(digest: str) -> None:
+def _make() -> None:
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < NEEDED_GB:
         raise SetupError(f"{free:.1f} GB free on this disk, the set-up needs {NEEDED_GB} GB")
     LOG.write_text("")
-    if READY.exists():
+    same_place = _found()[:1] == wanted()[:1]
+    READY.unlink(missing_ok=True)
+    if same_place:
         print("The pins have changed: installing the difference …", flush=True)
-        READY.unlink()
     else:
-        found = "An unfinished .venv is here: making it anew" if VENV.exists() else "Making .venv"
-        print(f"{found} (once; a few minutes, log in {LOG.relative_to(ROOT)}) …", flush=True)
+        found = "An unfinished or moved .venv is here: making it anew"
+        say = found if VENV.exists() else "Making .venv"
+        print(f"{say} (once; a few minutes, log in {LOG.relative_to(ROOT)}) …", flush=True)
         _command(sys.executable, "-m", "venv", "--clear", VENV)
     pip = [VENV / "bin/python", "-m", "pip", "--disable-pip-version-check", "install"]
     _command(*pip, "-r", PINS)
     _command(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT)
-    READY.write_text(digest)
+    READY.write_text("\n".join(wanted()), encoding="utf-8")
 
 
 def ensure_environment() -> Path:
     """The environment's Python; makes, repairs or updates the environment first if need be."""
-    digest = pins_digest()
-    if not _is_ready(digest):
+    if _found() != wanted():
         LOG.parent.mkdir(exist_ok=True)
         with (LOG.parent / ".setup.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # a second caller waits, then finds it made
-            if not _is_ready(digest):
-                _make(digest)
+            if _found() != wanted():
+                _make()
     return VENV / "bin/python"
 
 
@@ -95,6 +98,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"./run_all.sh: {error}")
     task = ["-m", "pytest"] if told.test else ["-m", "ohlora_lib.lab.run", *arguments]
     os.chdir(ROOT)
+    os.environ["PYTHONUTF8"] = "1"  # whatever the locale: the project's files are UTF-8
     os.execv(python, [str(python), *task])
 
 

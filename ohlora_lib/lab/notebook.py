@@ -2,11 +2,13 @@
 
 import ast
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 
 from ohlora_lib.lab.options import ROOT
 from ohlora_lib.lab.pipeline import PipelineError, Stage
@@ -19,10 +21,12 @@ MISSING = object()
 class Notebook:
     """A notebook's source: its code cells, and which of them declares the parameters."""
 
-    path: Path
+    name: str
     parameters_cell: str
     settings_cell: str
     code: tuple[str, ...]
+    digest: str
+    """Of what a person wrote: outputs, ids and other metadata do not count."""
 
     @classmethod
     def read(cls, path: Path) -> "Notebook":
@@ -41,29 +45,47 @@ class Notebook:
                 f"{name} has {len(tagged)} cells tagged 'parameters': it needs exactly one"
             )
         sources = tuple(cell.source for cell in code)
-        return cls(path, sources[tagged[0]], "".join(sources[tagged[0] + 1 :][:1]), sources)
+        written = [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in cells]
+        return cls(
+            name=name.as_posix(),
+            parameters_cell=sources[tagged[0]],
+            settings_cell="".join(sources[tagged[0] + 1 :][:1]),
+            code=tuple(source for source in sources if source.strip()),
+            digest=hashlib.sha256(json.dumps(written).encode()).hexdigest(),
+        )
 
     def declared(self) -> dict[str, object]:
         """The parameters' names and types: `n: int = 5` says it, `n = 5` by its value."""
         found: dict[str, object] = {}
-        for line in ast.parse(self.parameters_cell).body:
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                # Built-in type names only; the notebook itself is about to be run anyway.
-                found[line.target.id] = eval(ast.unparse(line.annotation), {})
-            elif isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                found[line.targets[0].id] = type(ast.literal_eval(line.value))
+        try:
+            for line in ast.parse(self.parameters_cell).body:
+                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                    # Built-in type names only; the notebook itself is about to be run anyway.
+                    found[line.target.id] = eval(ast.unparse(line.annotation), {})
+                elif isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+                    found[line.targets[0].id] = type(ast.literal_eval(line.value))
+        except (SyntaxError, NameError, TypeError, ValueError) as error:
+            raise PipelineError(
+                f"{self.name}: its parameters cell must be lines like 'images: int = 64' ({error})"
+            ) from error
         return found
 
     def modules(self) -> set[Path]:
         """The files of ohlora_lib that the notebook imports, and those that these import."""
-        return _closure(frozenset().union(*(_imports(source) for source in self.code)))
+        plain = TransformerManager().transform_cell  # %magics and !commands as calls
+        try:
+            return _closure(frozenset().union(*(_imports(plain(cell)) for cell in self.code)))
+        except SyntaxError as error:
+            raise PipelineError(f"{self.name}: a cell is not Python: {error}") from error
 
 
 def check(stage: Stage) -> None:
     """Refuse parameters that the notebook does not declare, of the wrong type, or out of range."""
     notebook = Notebook.read(stage.notebook)
-    where = f"stage {stage.name!r} of {stage.system}"
-    name = stage.notebook.relative_to(ROOT)
+    where, name = f"stage {stage.name!r} of {stage.system}", notebook.name
+    notebook.modules()
+    if "end()" not in notebook.code[-1]:
+        raise PipelineError(f"{where}: the last cell of {name} does not call end()")
     declared = notebook.declared()
     for key, value in stage.given.items():
         wanted = declared.get(key, MISSING)
@@ -86,19 +108,18 @@ def check(stage: Stage) -> None:
         raise PipelineError(f"{where}: the settings cell of {name} fails: {error!r}") from error
 
 
-def code_digest(stage: Stage) -> str:
-    """One digest of all library code that the stage's notebook uses."""
+def code_digest(notebook: Notebook) -> str:
+    """One digest of all library code that a notebook uses."""
     digest = hashlib.sha256()
-    for path in sorted(Notebook.read(stage.notebook).modules()):
+    for path in sorted(notebook.modules()):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
 def _imports(source: str) -> frozenset[str]:
     """The names of ohlora_lib's modules (or of things in them) that `source` imports anywhere."""
-    plain = "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
     names: set[str] = set()
-    for node in ast.walk(ast.parse(plain)):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -5,6 +5,7 @@ for the folder that the stage of that name fills. `leaves` are what it must leav
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,15 @@ import yaml
 
 from ohlora_lib.lab.options import ROOT, SCALES
 
-STAGE_KEYS = {"name", "notebook", "reads", "leaves", "parameters", "scales"}
-PIPELINE_KEYS = {"title", "summary", "stages"}
+PIPELINE_KEYS = {"title": str, "summary": str, "stages": list}
+STAGE_KEYS = {
+    "name": str,
+    "notebook": str,
+    "reads": dict,
+    "leaves": list,
+    "parameters": dict,
+    "scales": dict,
+}
 
 
 class PipelineError(Exception):
@@ -70,10 +78,12 @@ class Pipeline:
         path = ROOT / "pipelines" / f"{system}.yaml"
         name = path.relative_to(ROOT)
         try:
-            raw = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
+            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PipelineError(f"{name}: not YAML: {error}") from error
-        _expect_keys(str(name), raw, PIPELINE_KEYS, PIPELINE_KEYS)
+        _expect(str(name), raw, PIPELINE_KEYS, set(PIPELINE_KEYS))
+        if not raw["stages"]:
+            raise PipelineError(f"{name}: it has no stages")
         stages: list[Stage] = []
         for entry in raw["stages"]:
             stages.append(_stage(system, scale, entry, stages, str(name)))
@@ -93,32 +103,44 @@ class Pipeline:
         return self.stages[at : at + 1] if only else self.stages[at:]
 
 
-def _expect_keys(where: str, entry: object, known: set[str], needed: set[str]) -> None:
+def _expect(where: str, entry: object, known: dict[str, type], needed: set[str]) -> None:
+    """Refuse an entry with unknown or missing keys, or with a value of another type."""
     if not isinstance(entry, dict):
-        raise PipelineError(f"{where}: expected a mapping with {', '.join(sorted(known))}")
-    for key in entry:
+        raise PipelineError(f"{where}: expected a mapping with {', '.join(known)}")
+    for key, value in entry.items():
         if key not in known:
-            raise PipelineError(f"{where}: unknown key {key!r} (known: {', '.join(sorted(known))})")
+            raise PipelineError(f"{where}: unknown key {key!r} (known: {', '.join(known)})")
+        if not isinstance(value, known[key]):
+            raise PipelineError(f"{where}: {key} = {value!r}: must be a {known[key].__name__}")
     for key in sorted(needed - entry.keys()):
         raise PipelineError(f"{where}: {key!r} is missing")
 
 
+def _expect_paths(where: str, paths: Iterable[object]) -> None:
+    for path in paths:
+        if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
+            raise PipelineError(f"{where}: {path!r} must be a path inside the repository")
+
+
 def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str) -> Stage:
     """Check one entry against the stages before it and fill in the folders."""
-    _expect_keys(f"{where}: a stage", entry, STAGE_KEYS, {"name", "notebook"})
+    _expect(f"{where}: a stage", entry, STAGE_KEYS, {"name", "notebook"})
     name, where = entry["name"], f"{where}: stage {entry['name']!r}"
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise PipelineError(f"{where}: a name is made of letters, digits, '_', '-' and '.'")
     if any(stage.name == name for stage in before):
         raise PipelineError(f"{where} is there twice")
+    reads, leaves = entry.get("reads", {}), entry.get("leaves", [])
+    _expect_paths(where, [entry["notebook"], *reads.values(), *leaves])
     notebook = ROOT / entry["notebook"]
     if not notebook.is_file():
         raise PipelineError(f"{where}: there is no notebook {entry['notebook']}")
-    sizes = entry.get("scales") or {}
-    _expect_keys(f"{where}: scales", sizes, set(SCALES), set())
+    sizes = entry.get("scales", {})
+    _expect(f"{where}: scales", sizes, dict.fromkeys(SCALES, dict), set())
     folders = {stage.name: stage.out for stage in before}
-    parameters = {**(entry.get("parameters") or {}), **(sizes.get(scale) or {})}
-    reads = entry.get("reads") or {}
-    for key in reads.keys() & parameters.keys():
-        raise PipelineError(f"{where}: {key!r} is both read and a parameter")
+    parameters = {**entry.get("parameters", {}), **sizes.get(scale, {})}
+    for key in (reads.keys() | {"out"}) & parameters.keys():
+        raise PipelineError(f"{where}: {key!r} cannot be a parameter: the runner gives it")
     return Stage(
         system=system,
         scale=scale,
@@ -126,7 +148,7 @@ def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str
         notebook=notebook,
         out=f"data/{system}/{scale}/{name}",
         reads={key: _fill(value, folders, where) for key, value in reads.items()},
-        leaves=tuple(entry.get("leaves") or ()),
+        leaves=tuple(leaves),
         parameters=parameters,
     )
 

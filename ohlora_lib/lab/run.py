@@ -4,8 +4,10 @@
 """
 
 import argparse
+import contextlib
 import fcntl
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -41,14 +43,15 @@ def only_runner() -> Iterator[None]:
 
 def check(stages: tuple[Stage, ...]) -> None:
     """Refuse, before anything runs, what cannot work: parameters, notebooks, missing inputs."""
-    made: set[str] = set()
+    index.check()
+    made: list[str] = []
     for one in stages:
         if stage.why_run(one):
             notebook.check(one)
         for path in one.reads.values():
-            if path not in made and not (ROOT / path).exists():
+            if not f"{path}/".startswith(tuple(made)) and not (ROOT / path).exists():
                 raise PipelineError(stage.missing_input(one, path))
-        made |= {f"{one.out}/{name}" for name in one.leaves}
+        made += [f"{one.out}/{name}/" for name in one.leaves]
 
 
 def run_stage(one: Stage, line: StageLine, told: argparse.Namespace) -> None:
@@ -98,13 +101,14 @@ def list_systems() -> None:
 def main(arguments: list[str]) -> int:
     """Do what the command line asks; every expected mistake is one clear message."""
     told = options.parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by a machine: as by Ctrl-C
     try:
         if told.list:
             list_systems()
             return 0
         pipeline = Pipeline.load(told.system, told.scale)
         pipeline.chosen(told.start, told.only)
-        with only_runner():
+        with contextlib.nullcontext() if told.dry_run else only_runner():
             run_pipeline(pipeline, told)
         return 0
     except StageFailed as error:

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
-from ohlora_lib.lab import notebook
+from ohlora_lib.lab.notebook import Notebook, code_digest
 from ohlora_lib.lab.options import ROOT
 from ohlora_lib.lab.pipeline import PipelineError, Stage
 from ohlora_lib.store import StoreError
-from ohlora_lib.store.manifest import Manifest, Trace, changed, sha256
+from ohlora_lib.store.manifest import Manifest, Trace, changed
 from ohlora_lib.store.progress import HEADLESS
 from ohlora_lib.store.workfolder import FINGERPRINT, release
 
@@ -43,7 +43,8 @@ class Basis:
             if not (ROOT / path).exists():
                 raise PipelineError(missing_input(stage, path))
             inputs[path] = Trace.of(ROOT / path)
-        return cls(sha256(stage.notebook), notebook.code_digest(stage), inputs)
+        source = Notebook.read(stage.notebook)
+        return cls(source.digest, code_digest(source), inputs)
 
     def fingerprint(self, stage: Stage) -> str:
         """One digest of it all, parameters included."""
@@ -70,9 +71,10 @@ def why_run(stage: Stage) -> str | None:
         return "its manifest is damaged"
     if made.parameters != stage.given:
         return "its parameters changed"
-    if made.notebook != sha256(stage.notebook):
+    source = Notebook.read(stage.notebook)
+    if made.notebook != source.digest:
         return "its notebook changed"
-    if made.code != notebook.code_digest(stage):
+    if made.code != code_digest(source):
         return "library code that it uses changed"
     name = changed(made.inputs) or changed(made.outputs)
     return f"{name} changed" if name else None
@@ -81,9 +83,9 @@ def why_run(stage: Stage) -> str | None:
 def run(stage: Stage, force: bool, with_code: bool) -> str:
     """Run the notebook, check what it left, publish its page; says in a few words what it left."""
     basis = Basis.of(stage)
+    if force or stage.manifest.exists():
+        release(ROOT / stage.out)  # only unfinished work is gone on with
     stage.manifest.unlink(missing_ok=True)  # from here on the stage counts as unfinished
-    if force:
-        release(ROOT / stage.out)
     began = time.time()
     peak = _execute(stage, basis.fingerprint(stage))
     outputs = _outputs(stage)
@@ -107,19 +109,28 @@ def refresh_page(stage: Stage, with_code: bool) -> bool:
     """Write a finished stage's page again if it is missing, of another scale, or by older code."""
     made = Manifest.read(stage.manifest)
     page = ROOT / "reports" / stage.system / stage.name
-    wanted = [page.with_suffix(".md"), page.with_suffix(".json")]
+    wanted = [page.with_suffix(".md")]
     if with_code:
         wanted.append(page.with_suffix(".with_code.md"))
     code = _page_code()
-    shown = page.with_suffix(".json")
-    scale = json.loads(shown.read_text()).get("scale") if shown.exists() else None
-    if made.page == code and scale == stage.scale and all(path.exists() for path in wanted):
+    if made.page == code and shows(stage) and all(path.exists() for path in wanted):
         return False
     last = last_run(stage) or {}
     cost = {key: last.get(key, 0) for key in ("seconds", "peak_mb")}
     _publish(stage, with_code, cost)
     replace(made, page=code).write(stage.manifest)
     return True
+
+
+def shows(stage: Stage) -> bool:
+    """Is the page in reports/ this stage's at this scale, with all its pictures?"""
+    folder = ROOT / "reports" / stage.system
+    try:
+        record = json.loads((folder / f"{stage.name}.json").read_text())
+        pictures = [folder / figure["file"] for figure in record["figures"].values()]
+        return record["scale"] == stage.scale and all(path.exists() for path in pictures)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # no record, or a damaged one
 
 
 def last_run(stage: Stage) -> dict | None:
@@ -130,11 +141,8 @@ def last_run(stage: Stage) -> dict | None:
             record = json.loads(line)
         except ValueError:
             continue  # a line that a power cut left half written
-        if [record["system"], record["scale"], record["stage"]] == [
-            stage.system,
-            stage.scale,
-            stage.name,
-        ]:
+        whose = [record.get(key) for key in ("system", "scale", "stage", "seconds")]
+        if whose[:3] == [stage.system, stage.scale, stage.name] and whose[3]:
             found = record
     return found
 
@@ -204,8 +212,13 @@ def _publish(stage: Stage, with_code: bool, cost: dict[str, object]) -> None:
 
     source = stage.partial if stage.partial.exists() else stage.executed
     done = report.strip(nbformat.read(source, as_version=4))
-    write_text(stage.executed, nbformat.writes(done))
-    report.publish(report.render(done, stage), stage, with_code, cost)
+    written = nbformat.writes(done)
+    try:
+        page = report.render(done, stage)
+    except report.PageError as error:
+        raise StageFailed(f"the page is refused: {error}") from error
+    write_text(stage.executed, written)
+    report.publish(page, stage, with_code, cost)
 
 
 def _record(stage: Stage, cost: dict[str, object]) -> None:

@@ -89,7 +89,10 @@ PIPELINE = {
         },
     ],
 }
-README = "# Demo\n<!-- results: written by the runner, not by hand -->\n<!-- results end -->\n"
+README = "# Demo\n" + "".join(
+    f"<!-- {block}: written by the runner, not by hand -->\n<!-- {block} end -->\n"
+    for block in ("picture", "results")
+)
 
 
 @dataclass(frozen=True)

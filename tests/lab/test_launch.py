@@ -66,7 +66,7 @@ def test_first_set_up_without_network_says_so_and_is_repaired_by_the_next_run(re
     assert code == 1 and "no package index can be reached" in error and len(error.splitlines()) == 1
     assert "Making .venv" in output
     code, output, _ = run_all(repository.root, "demo", **unreachable)
-    assert code == 1 and "An unfinished .venv is here: making it anew" in output
+    assert code == 1 and "An unfinished or moved .venv is here: making it anew" in output
 
 
 @pytest.fixture
@@ -105,13 +105,24 @@ def test_set_up_runs_once_and_again_only_when_the_pins_change(house):
     assert len(commands) == 5 and "venv --clear" not in commands[3]
 
 
+def test_moved_or_broken_environment_is_made_anew(house):
+    root, commands = house
+    launch.ensure_environment()
+    (root / ".venv/ready").write_text("\n".join(["/elsewhere", launch.wanted()[1]]))
+    launch.ensure_environment()
+    assert "venv --clear" in commands[3]
+    (root / ".venv/bin/python").unlink()
+    launch.ensure_environment()
+    assert "venv --clear" in commands[6] and len(commands) == 9
+
+
 def test_set_up_interrupted_at_any_step_is_made_anew(house, monkeypatch):
     root, commands = house
     for step in (1, 2, 3):
         whole = launch._command
 
         def stop(*words, step=step, whole=whole):
-            if len(commands) % 10 == step - 1:
+            if len(commands) == step - 1:
                 raise KeyboardInterrupt
             whole(*words)
 

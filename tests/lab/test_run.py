@@ -1,7 +1,11 @@
 """The runner, end to end, on a two-stage pipeline in a temporary repository."""
 
 import json
+import re
 import time
+
+import nbformat
+from nbformat.v4 import new_output
 
 
 def lines(output, word):
@@ -19,16 +23,17 @@ def test_second_call_does_no_work_in_under_five_seconds(finished):
 
 
 def test_first_run_leaves_pages_figures_index_and_readme_results(finished):
-    assert set(finished.reports()) == {"01_make.md", "02_read.md", "figures/01_make/line.png"}
     page = finished.reports()["01_make.md"].decode()
-    assert '<img src="figures/01_make/line.png" alt="A line that rises" title=' in page
+    picture = re.search(r'<img src="(\S+)" alt="A line that rises" title="The numbers"', page)[1]
+    assert set(finished.reports()) == {"01_make.md", "02_read.md", picture}
     assert "Scale: smoke. Seed: 3. Parameters: n = `4`" in page
     assert "import" not in page, "a page shows no code"
     assert "numbers: 4 done" not in page, "a progress bar is no part of a page"
     index = (finished.root / "reports/README.md").read_text()
     assert "The sum is 18." in index and "MB |" in index
     for name in ("README.md", "README.ko.md"):
-        assert "The sum is 18." in (finished.root / name).read_text()
+        text = (finished.root / name).read_text()
+        assert "The sum is 18." in text and f'<img src="reports/demo/{picture}"' in text
 
 
 def test_changed_parameter_runs_that_stage_and_those_after_it_only(finished):
@@ -109,4 +114,71 @@ def test_large_figure_is_kept_small(repository, demo_cells):
     cells = [noisy if "pyplot.subplots" in cell else cell for cell in demo_cells.MAKE]
     repository.write_notebook("make", cells)
     assert repository.run("demo", "--scale", "smoke")[0] == 0
-    assert len(repository.reports()["figures/01_make/line.png"]) <= 300_000
+    pictures = [name for name in repository.reports() if name.endswith(".png")]
+    assert len(pictures) == 1 and len(repository.reports()[pictures[0]]) <= 300_000
+
+
+def test_damaged_output_is_made_anew_from_nothing(finished):
+    """Going on with what lies there would take the damage for the new truth."""
+    folder = finished.root / "data/demo/smoke/01_make"
+    (folder / "shards/1.txt").write_text("999")
+    table = folder / "numbers.csv"
+    table.write_text(table.read_text().replace("3.0", "999.0"))
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert code == 0 and "numbers.csv changed" in output
+    assert "999" not in table.read_text() and (folder / "shards/1.txt").read_text() == "3"
+
+
+def test_stage_may_read_a_file_inside_what_an_earlier_one_leaves(repository, demo_cells):
+    make, read = demo_cells.PIPELINE["stages"]
+    stages = [
+        {**make, "leaves": ["numbers.csv", "shards"]},
+        {**read, "reads": {"numbers": "{01_make}/shards/../numbers.csv"}},
+    ]
+    repository.write_pipeline({**demo_cells.PIPELINE, "stages": stages})
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "must be a path inside the repository" in output
+    (repository.root / "notebooks/read.ipynb").unlink()
+    cells = [cell for cell in demo_cells.READ if "total = " not in cell and "finding(" not in cell]
+    repository.write_notebook("read", cells)
+    stages[1] = {**read, "leaves": [], "reads": {"numbers": "{01_make}/shards/1.txt"}}
+    repository.write_pipeline({**demo_cells.PIPELINE, "stages": stages})
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 0, output
+
+
+def test_saving_a_notebook_with_outputs_is_no_change(finished):
+    path = finished.root / "notebooks/make.ipynb"
+    opened = nbformat.read(path, as_version=4)
+    opened.cells[-1].outputs = [new_output("stream", name="stdout", text="explored")]
+    opened.cells[-1].execution_count = 7
+    opened.metadata["language_info"] = {"name": "python", "version": "3.99"}
+    nbformat.write(opened, path)
+    _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
+    assert len(lines(output, "up to date")) == 2
+    opened.cells[-1].source += "\n# a remark"
+    nbformat.write(opened, path)
+    _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
+    assert "its notebook changed" in output
+
+
+def test_lost_picture_and_changed_report_code_write_the_page_again(finished):
+    before = finished.reports()
+    picture = next(name for name in before if name.endswith(".png"))
+    (finished.root / "reports/demo" / picture).unlink()
+    _, output = finished.run("demo", "--scale", "smoke")
+    assert "up to date, its page written again" in lines(output, "[1/2]")[0]
+    assert finished.reports() == before
+    template = finished.root / "ohlora_lib/lab/templates/ohlora/index.md.j2"
+    template.write_text(template.read_text() + "A new foot.\n")
+    _, output = finished.run("demo", "--scale", "smoke")
+    assert output.count("its page written again") == 2
+    assert finished.reports()["02_read.md"].endswith(b"A new foot.\n")
+
+
+def test_page_follows_the_scale_that_was_asked_for(finished):
+    before = finished.reports()
+    code, _ = finished.run("demo", "--scale", "quick")
+    assert code == 0 and b"Scale: quick" in finished.reports()["01_make.md"]
+    _, output = finished.run("demo", "--scale", "smoke")
+    assert output.count("its page written again") == 2 and finished.reports() == before

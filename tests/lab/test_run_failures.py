@@ -62,15 +62,20 @@ def test_killed_runner_leaves_nothing_half_written_taken_for_finished(finished):
     assert_no_leftovers(finished.root)
 
 
-def test_runner_killed_between_notebook_and_manifest_runs_the_stage_again(finished):
-    (finished.root / "data/demo/smoke/02_read.manifest.json").unlink()
-    _, output = finished.run("demo", "--scale", "smoke")
-    assert "first time" in output.splitlines()[2]
+def test_stopped_runner_says_so_and_leaves_no_kernel(finished):
+    finished.set(0, seed=7)
+    (finished.root / "work.log").unlink()
+    process = finished.start_and_wait_for_shard(2, "demo", "--scale", "smoke")
+    kernel = kernel_of(process)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and "stopped; run it again to go on from here" in output
+    kernel.wait(timeout=30)
 
 
 def test_failing_cell_shows_notebook_cell_exception_and_last_output(repository, demo_cells):
     cells = list(demo_cells.MAKE)
-    cells[-1] = "print('about to divide')\n1 / 0"
+    cells[-1] = "print('about to divide')\n1 / 0\nend()"
     repository.write_notebook("make", cells)
     code, output = repository.run("demo", "--scale", "smoke")
     assert code == 1 and "Traceback" not in output
@@ -157,6 +162,62 @@ def test_missing_input_is_named_with_the_remedy(repository):
     assert "./run_all.sh demo --scale smoke" in output
 
 
+def test_missing_input_of_a_late_stage_is_told_before_anything_runs(repository, demo_cells):
+    make, read = demo_cells.PIPELINE["stages"]
+    late = {**read, "reads": {"numbers": "data/weights/none.safetensors"}}
+    repository.write_pipeline({**demo_cells.PIPELINE, "stages": [make, late]})
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "reads data/weights/none.safetensors, which is not there" in output
+    assert not repository.work_done()
+
+
+def test_cell_that_is_not_python_is_refused_before_anything_runs(repository, demo_cells):
+    for name, cells, message in (
+        ("read", [*demo_cells.READ[:-1], "1 +* 2", "end()"], "read.ipynb: a cell is not Python"),
+        ("read", demo_cells.READ[:-1], "read.ipynb does not call end()"),
+        (
+            "read",
+            [demo_cells.READ[0], ("parameters", "n: int = 5\nm = n * 2"), *demo_cells.READ[2:]],
+            "its parameters cell must be lines like",
+        ),
+    ):
+        repository.write_notebook(name, cells)
+        code, output = repository.run("demo", "--scale", "smoke")
+        assert code == 1 and message in output and "Traceback" not in output
+    repository.write_notebook("read", [*demo_cells.READ[:-1], "%time 1 + 1", "end()"])
+    code, output = repository.run("demo", "--scale", "smoke", "--dry-run")
+    assert code == 0, output
+    assert not repository.work_done()
+
+
+def test_damaged_record_and_lost_readme_markers_are_told_before_anything_runs(finished):
+    record = finished.root / "reports/demo/01_make.json"
+    whole = record.read_text()
+    finished.set(0, seed=7)
+    (finished.root / "work.log").unlink()
+    for damage in ("<<<<<<< HEAD", "{}", "[]"):
+        record.write_text(damage)
+        code, output = finished.run("demo", "--scale", "smoke")
+        assert code == 1 and "01_make.json is damaged: delete it and run again" in output
+    record.write_text(whole)
+    (finished.root / "README.ko.md").write_text("# Demo")
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert code == 1 and "README.ko.md must have the lines" in output
+    assert not finished.work_done()
+
+
+def test_output_that_differs_in_every_run_is_refused(finished, demo_cells):
+    before = finished.reports()
+    finished.write_notebook("make", [*demo_cells.MAKE[:-1], "object()", "end()"])
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert (
+        code == 1
+        and "the page is refused: notebooks/make.ipynb, cell " in output
+        and "Traceback" not in output
+    )
+    assert finished.reports() == before
+
+
 def test_corrupt_manifest_runs_the_stage_again(finished):
     manifest = finished.root / "data/demo/smoke/01_make.manifest.json"
     whole = manifest.read_text()
@@ -181,7 +242,7 @@ def test_second_runner_waits_for_the_first_and_then_finds_its_work(repository):
 
 def test_page_without_sentinel_is_not_published(finished, demo_cells):
     before = finished.reports()
-    finished.write_notebook("make", demo_cells.MAKE[:-1])
+    finished.write_notebook("make", [*demo_cells.MAKE[:-1], "if settings.n > 99:\n    end()"])
     code, output = finished.run("demo", "--scale", "smoke")
     assert code == 1 and "its last cell did not call end()" in output
     assert finished.reports() == before
@@ -212,8 +273,20 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
         ({"notebook": "notebooks/none.ipynb"}, "there is no notebook notebooks/none.ipynb"),
         ({"reads": {"numbers": "{00_before}/x"}}, "'00_before', which no earlier stage is named"),
         ({"scales": {"huge": {}}}, "unknown key 'huge'"),
+        ({"scales": {"smoke": [4]}}, "smoke = [4]: must be a dict"),
+        ({"leaves": "numbers.csv"}, "leaves = 'numbers.csv': must be a list"),
+        ({"name": "../01"}, "a name is made of letters"),
+        ({"parameters": {"out": "data/x"}}, "'out' cannot be a parameter"),
+        ({"reads": {"numbers": 3}}, "3 must be a path inside the repository"),
     ):
         repository.write_pipeline({**demo_cells.PIPELINE, "stages": [{**stage, **change}]})
+        code, output = repository.run("demo", "--scale", "smoke")
+        assert code == 1 and message in output and "Traceback" not in output
+    for change, message in (
+        ({"stages": []}, "it has no stages"),
+        ({"title": None}, "title = None"),
+    ):
+        repository.write_pipeline({**demo_cells.PIPELINE, **change})
         code, output = repository.run("demo", "--scale", "smoke")
         assert code == 1 and message in output and "Traceback" not in output
 
