@@ -20,12 +20,12 @@ from ohlora_lib.toyworld.train.entangle import DRAWS, Entangle, draws, latents
 from ohlora_lib.toyworld.train.faces import FaceSet, load_faces
 from ohlora_lib.toyworld.train.loop import Budget, fit
 from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, AdversarialTraining
+from ohlora_lib.toyworld.train.original_mapping import MappingPlan, MappingTraining, start_open
 from ohlora_lib.toyworld.train.original_regression import (
     RegressionPlan,
     RegressionTraining,
     draw,
     perceptual_distance,
-    start_open,
 )
 
 CPU = torch.device("cpu")
@@ -260,10 +260,23 @@ def test_open_mapping_lets_every_direction_of_z_through(small):
     assert directions(opened) > 3 * directions(random) and directions(opened) > 150
 
 
+def test_mapping_learns_to_tell_the_draws_apart_and_leaves_styles_that_fit_its_w(tmp_path, small):
+    training = MappingTraining(CPU, plan=MappingPlan(batch=128), config=small)
+    before = training.step(0, 1.0)["unread"]
+    fit(training, tmp_path / "it.pt", Budget(steps=60), **QUIET)
+    assert training.step(60, 1.0)["unread"] < 0.6 * before
+    resumed = MappingTraining(CPU, plan=MappingPlan(batch=128), config=small)
+    assert fit(resumed, tmp_path / "it.pt", Budget(steps=60), **QUIET).steps == 60
+    generator, z = resumed.settle(), torch.randn(500, small.z_size)
+    with torch.no_grad():
+        styles = generator.synthesis.layer5.style(generator.mapping(z))
+    assert styles.mean().abs() < 0.05 and 0.1 < styles.std() < 1
+
+
 def test_generator_learns_its_pairs_and_keeps_its_noise_off(tmp_path, few, small):
     z = latents(1, len(few))
     plan = RegressionPlan(batch=6, stages=((0.0, 1), (0.5, 0)))
-    training = RegressionTraining(few, z, CPU, plan=plan, config=small)
+    training = RegressionTraining(Generator(small), few, z, CPU, plan=plan)
     losses = []
     inner = training.step
     training.step = lambda *at: losses.append(found := inner(*at)) or found
@@ -293,7 +306,7 @@ def test_perceptual_loss_pulls_toward_the_face_at_any_size():
 
 def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, few, small):
     z = latents(1, len(few))
-    first = RegressionTraining(few, z, CPU, plan=RegressionPlan(batch=4), config=small)
+    first = RegressionTraining(Generator(small), few, z, CPU, plan=RegressionPlan(batch=4))
     critic = DiscriminatorConfig(resolution=64, fmaps_base=256)
 
     def training():
@@ -332,7 +345,7 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
     critic = DiscriminatorConfig(resolution=64, fmaps_base=256)
     monkeypatch.setattr(command, "WORK", tmp_path / "work")
     monkeypatch.setattr(command, "faces", lambda *_, **__: few)
-    monkeypatch.setattr(command, "RegressionTraining", partial(RegressionTraining, config=small))
+    monkeypatch.setattr(command, "MappingTraining", partial(MappingTraining, config=small))
     monkeypatch.setattr(command, "AdversarialTraining", partial(AdversarialTraining, config=critic))
     monkeypatch.setattr(weights, "EMBEDDED", tmp_path)  # no annotator, no perceptual loss
     out = tmp_path / "out"

@@ -27,10 +27,11 @@ from ohlora_lib.toyworld.train.faces import (
 )
 from ohlora_lib.toyworld.train.loop import Budget, Reached, fit
 from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, AdversarialTraining
+from ohlora_lib.toyworld.train.original_mapping import MappingTraining
 from ohlora_lib.toyworld.train.original_regression import RegressionPlan, RegressionTraining
 
 WORK = ROOT / "data" / "toyworld" / "train"
-REGRESSION_SHARE = 0.5  # of the minutes that `original` gets
+MAPPING_SHARE, REGRESSION_SHARE = 0.04, 0.36  # of the minutes that `original` gets
 
 
 def train_parser(options) -> None:
@@ -76,22 +77,27 @@ def train_annotator(options) -> None:
 
 
 def train_original(options) -> None:
-    """z -> faces, by regression and then against a discriminator, which is kept too."""
+    """z -> w, w -> faces by regression, then against a discriminator, which is kept too."""
     real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
-    where, share = (options.device, options.seed), options.regression_share
-    first = RegressionTraining(
+    where = (options.device, options.seed)
+    mapping = MappingTraining(*where)
+    reached = [run(mapping, options, "original-mapping", MAPPING_SHARE)]
+    regression = RegressionTraining(
+        mapping.settle(),
         real,
         latents(PAIR_SEED, len(real)),
         *where,
         planned(RegressionPlan(), options),
         perceptual=perceptual(options),
     )
-    reached = run(first, options, "original-regression", share)
-    second = AdversarialTraining(first, *where, planned(AdversarialPlan(), options))
-    reached_too = run(second, options, "original-adversarial", 1 - share)
-    second.settle()
-    ship(second.average, options, "original")
-    ship(second.discriminator, options, "original-discriminator")
+    share = options.regression_share
+    reached.append(run(regression, options, "original-regression", share))
+    training = AdversarialTraining(regression, *where, planned(AdversarialPlan(), options))
+    rest = 1 - share - MAPPING_SHARE
+    reached.append(run(training, options, "original-adversarial", rest))
+    training.settle()
+    ship(training.average, options, "original")
+    ship(training.discriminator, options, "original-discriminator")
     about = Card(
         "Original generator and discriminator",
         "StyleGAN1 in GenForce's layout: z -> 128 px face, attributes entangled in z. "
@@ -100,8 +106,8 @@ def train_original(options) -> None:
         command(options, "original"),
         "its own training pairs (generator_quality has the rest)",
     )
-    total = Reached(reached.steps + reached_too.steps, reached.seconds + reached_too.seconds)
-    finish(options, "original", about, total, second.figures())
+    total = Reached(sum(r.steps for r in reached), sum(r.seconds for r in reached))
+    finish(options, "original", about, total, training.figures())
 
 
 TRAININGS = {"parser": train_parser, "annotator": train_annotator, "original": train_original}
@@ -182,7 +188,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add("--test-faces", type=int, default=3_000)
     add("--workers", type=int, help="processes that render (default: one a core)")
     add("--batch", type=int, help="faces per step (default: the plan's; a GPU wants more)")
-    add("--regression-share", type=float, default=REGRESSION_SHARE, help="original: its first half")
+    add("--regression-share", type=float, default=REGRESSION_SHARE, help="original: of its minutes")
     add("--out", type=Path, help="where weights and card go (default: data/toyworld/train)")
     add("--anew", action="store_true", help="forget what an earlier run reached")
     options = reader.parse_args(arguments)

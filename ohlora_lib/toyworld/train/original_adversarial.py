@@ -1,4 +1,4 @@
-"""The original generator's second half: a discriminator sharpens what regression left blurred.
+"""The original generator's last step: a discriminator sharpens what regression left blurred.
 
 The regression loss stays, so that every z keeps its face; hair, where the blur sits, is left almost
 entirely to the discriminator. The generator's noise inputs stay off: they turn hair into grain.
@@ -21,6 +21,7 @@ from ohlora_lib.toyworld.train.original_regression import (
     average_weights,
     draw,
     regression_loss,
+    set_rates,
     trained,
     wanted,
 )
@@ -34,6 +35,7 @@ class AdversarialPlan:
 
     batch: int = 12
     learning_rate: float = 2e-3
+    mapping_rate: float = 2.0  # times the learning rate, as in `RegressionPlan`
     adversarial: float = 0.15
     gamma: float = 1.0
     penalty_every: int = 8
@@ -64,39 +66,43 @@ class AdversarialTraining:
 
     def step(self, step, progress):
         rng, plan = stream(self.seed + 1_000_000, step), self.plan
-        for optimiser in (self.generator_optimiser, self.discriminator_optimiser):
-            set_rate(optimiser, plan.learning_rate * min(1.0, 3 * (1 - progress) + 0.05))
-        rows = np.sort(rng.choice(len(self.start.faces), plan.batch, replace=False))
-        losses = self._teach_discriminator(rows, rng, step)
-        if progress >= plan.alone:
-            losses |= self._teach_generator(rows)
+        factor = min(1.0, 3 * (1 - progress) + 0.05)
+        set_rates(self.generator_optimiser, plan, factor)
+        set_rate(self.discriminator_optimiser, plan.learning_rate * factor)
+        rows, others = (
+            np.sort(rng.choice(len(self.start.faces), plan.batch, replace=False)) for _ in range(2)
+        )
+        alone = progress < plan.alone
+        with torch.set_grad_enabled(not alone):
+            fake = draw(self.generator, self.start.z[rows].to(self.device))
+        losses, wish = self._teach_discriminator(fake, others, step)
+        if not alone:
+            losses |= self._teach_generator(fake, wish, rows)
             decay = min(plan.average, step / (step + 10))
             average_weights(self.average, self.generator, decay)
         return losses
 
-    def _teach_discriminator(self, rows, rng, step):
-        others = np.sort(rng.choice(len(self.start.faces), self.plan.batch, replace=False))
+    def _teach_discriminator(self, fake, others, step):
+        """Losses, and how the generator should change its pictures: one judgement serves both."""
+        shown = fake.detach().requires_grad_(True)
+        score = self._judge(shown)
+        fooled = F.softplus(-score).mean()
+        (wish,) = torch.autograd.grad(fooled, shown, retain_graph=True)
         real = as_images(self.start.faces.images[others], self.device)
-        with torch.no_grad():
-            fake = draw(self.generator, self._z(rows))
-        loss = F.softplus(self._judge(fake)).mean() + F.softplus(-self._judge(real)).mean()
+        loss = F.softplus(score).mean() + F.softplus(-self._judge(real)).mean()
         if step % self.plan.penalty_every == 0:
             loss = loss + self._penalty(real)
         _update(self.discriminator_optimiser, loss)
-        return {"discriminator": loss.item()}
+        return {"discriminator": loss.item(), "fooled": fooled.item()}, wish
 
-    def _teach_generator(self, rows):
+    def _teach_generator(self, fake, wish, rows):
         weight_of_regions = self.start.plan.region_weight
         images, weight = wanted(self.start.faces, rows, 0, weight_of_regions, self.device)
         hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
         weight = torch.where(hair, weight * self.plan.hair_share, weight)
-        fake = draw(self.generator, self._z(rows))
-        self.discriminator.requires_grad_(False)
-        fooled = F.softplus(-self._judge(fake)).mean()
         kept = regression_loss(fake, images, weight, self.start.plan, self.start.perceptual)
-        _update(self.generator_optimiser, kept + self.plan.adversarial * fooled)
-        self.discriminator.requires_grad_(True)
-        return {"fooled": fooled.item(), "kept": kept.item()}
+        _update(self.generator_optimiser, kept + self.plan.adversarial * (wish * fake).sum())
+        return {"kept": kept.item()}
 
     def _penalty(self, real):
         """R1: the squared gradient of the score at real images, in float32."""
@@ -110,9 +116,6 @@ class AdversarialTraining:
         with autocast(device=self.device):
             return self.discriminator(images).float()
 
-    def _z(self, rows):
-        return self.start.z[rows].to(self.device)
-
     @torch.no_grad()
     def settle(self) -> None:
         """Sets the average w, which truncation pulls to, now that the mapping is final."""
@@ -123,7 +126,7 @@ class AdversarialTraining:
     def figures(self, count: int = 64) -> dict[str, float]:
         """How far the average generator is from its own pairs."""
         rows = np.arange(min(count, len(self.start.faces)))
-        drawn = draw(self.average, self._z(rows))
+        drawn = draw(self.average, self.start.z[rows].to(self.device))
         real = as_images(self.start.faces.images[rows], self.device)
         return {"mean absolute error (0..255)": (drawn - real).abs().mean().item() * 127.5}
 

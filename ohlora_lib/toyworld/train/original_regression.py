@@ -1,4 +1,4 @@
-"""The original generator's first half: draw, for each rendered face's z, that face.
+"""The original generator's second step: draw, for each rendered face's z, that face.
 
 Adversarial training from scratch needs days on a CPU; regression on pairs (z, face) finds faces
 within minutes, blurred where z does not explain them. `original_adversarial` sharpens.
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ohlora_lib.models.precision import autocast
-from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.canvas import (
     INNER_MOUTH,
     LEFT_BROW,
@@ -22,10 +22,9 @@ from ohlora_lib.toyworld.canvas import (
     UPPER_LIP,
 )
 from ohlora_lib.toyworld.train.faces import Faces, as_images
-from ohlora_lib.toyworld.train.loop import identity, set_rate, stream
+from ohlora_lib.toyworld.train.loop import identity, stream
 
 SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
-EMBEDDED = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,11 @@ class RegressionPlan:
 
     batch: int = 16
     learning_rate: float = 8e-3
-    stages: tuple[tuple[float, int], ...] = ((0.0, 3), (0.08, 2), (0.25, 1), (0.5, 0))
+    mapping_rate: float = 4.0  # times the learning rate: its layers learn 100 times slower
+    stages: tuple[tuple[float, int], ...] = ((0.0, 3), (0.05, 2), (0.18, 1), (0.45, 0))
     region_weight: float = 5.0
     perceptual: float = 0.2
+    perceptual_up_to: int = 1  # lod; smaller pictures are no faces to the annotator
     average: float = 0.995  # of the weights, per step
 
     def lod(self, progress: float) -> int:
@@ -46,12 +47,11 @@ class RegressionPlan:
 class RegressionTraining:
     """`generator`, and its running `average`, after some steps; see `loop.Training`."""
 
-    def __init__(self, faces, z, device, seed=0, plan=None, config=EMBEDDED, perceptual=None):
+    def __init__(self, start: Generator, faces, z, device, seed=0, plan=None, perceptual=None):
         self.faces, self.z, self.device, self.seed = faces, torch.from_numpy(z), device, seed
         self.plan, self.perceptual = plan or RegressionPlan(), perceptual
-        generator = start_open(Generator(config, seed), self.z[:4096])
-        self.generator = generator.to(device)
-        self.average = Generator(config).to(device).requires_grad_(False)
+        self.generator = start.to(device)
+        self.average = Generator(start.config).to(device).requires_grad_(False)
         self.average.load_state_dict(self.generator.state_dict())
         self.optimiser = torch.optim.Adam(trained(self.generator), betas=(0.9, 0.99))
         self.parts = {
@@ -59,14 +59,15 @@ class RegressionTraining:
             "average": self.average,
             "optimiser": self.optimiser,
         }
-        self.identity = identity(self, config, faces)
+        self.identity = identity(self, start.config, faces)
 
     def step(self, step, progress):
         rng, lod = stream(self.seed, step), self.plan.lod(progress)
         rows = np.sort(rng.choice(len(self.faces), self.plan.batch, replace=False))
         drawn = draw(self.generator, self.z[rows].to(self.device), lod)
-        loss = regression_loss(drawn, *self._wanted(rows, lod), self.plan, self.perceptual)
-        set_rate(self.optimiser, self.plan.learning_rate * _rate(progress))
+        seen_by = self.perceptual if lod <= self.plan.perceptual_up_to else None
+        loss = regression_loss(drawn, *self._wanted(rows, lod), self.plan, seen_by)
+        set_rates(self.optimiser, self.plan, _rate(progress))
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -77,44 +78,18 @@ class RegressionTraining:
         return wanted(self.faces, rows, lod, self.plan.region_weight, self.device)
 
 
-def start_open(generator: Generator, z: torch.Tensor) -> Generator:
-    """Makes the mapping start as rotations, each only a little bent, so that all of z gets through.
-
-    A random mapping of the published kind keeps few directions of z; a GAN takes days to open it.
-    """
-    rng = torch.Generator().manual_seed(generator.config.layers)
-    with torch.no_grad():
-        x = generator.mapping.normalised_input(z)
-        for i in range(generator.config.mapping_layers):
-            layer = getattr(generator.mapping, f"dense{i}")
-            outputs, inputs = layer.weight.shape
-            q = torch.linalg.qr(torch.randn((max(outputs, inputs),) * 2, generator=rng))[0]
-            q = q[:outputs, :inputs] / x.std(0).mean()
-            layer.weight.copy_(q / layer.scale)
-            # Each value's mean is one standard deviation above the bend at zero.
-            layer.bias.copy_((1 - F.linear(x.mean(0), q)) / layer.rate)
-            x = layer(x)
-        generator.truncation.w_avg.copy_(x.mean(0))
-        _centre_styles(generator, x)
-    return generator
+def set_rates(optimiser, plan, factor: float) -> None:
+    """The plan's learning rate, times a factor, for both of `trained`'s groups."""
+    for group, times in zip(optimiser.param_groups, (plan.mapping_rate, 1.0), strict=True):
+        group["lr"] = plan.learning_rate * times * factor
 
 
-def _centre_styles(generator: Generator, w: torch.Tensor) -> None:
-    """Styles read w's deviation from its mean; all starts quiet: grey pictures, small styles."""
-    mean, std = w.mean(0), w.std(0).mean()
-    for i in range(generator.config.layers):
-        style = getattr(generator.synthesis, f"layer{i}").style
-        style.weight.mul_(0.3 / std)
-        style.bias.copy_(-F.linear(mean * style.scale, style.weight) / style.rate)
-    for i in range(generator.config.layers // 2):
-        getattr(generator.synthesis, f"output{i}").weight.mul_(0.1)
-
-
-def trained(generator: Generator) -> list[torch.nn.Parameter]:
-    """All but the strengths of the noise, which stay zero: noise turns hair into grain."""
+def trained(generator: Generator) -> list[dict]:
+    """Mapping and synthesis, but for the noise's strengths, which stay zero: noise makes grain."""
     for name, parameter in generator.named_parameters():
         parameter.requires_grad_(not name.endswith("apply_noise.weight"))
-    return [parameter for parameter in generator.parameters() if parameter.requires_grad]
+    drawing = (p for p in generator.synthesis.parameters() if p.requires_grad)
+    return [{"params": list(generator.mapping.parameters())}, {"params": list(drawing)}]
 
 
 def draw(generator: Generator, z: torch.Tensor, lod: int = 0) -> torch.Tensor:
