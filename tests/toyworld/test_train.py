@@ -1,5 +1,6 @@
 """The trainings of the toy world, tiny: they learn, resume, and report what they measured."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -261,13 +262,18 @@ def test_open_mapping_lets_every_direction_of_z_through(small):
 
 
 def test_mapping_learns_to_tell_the_draws_apart_and_leaves_styles_that_fit_its_w(tmp_path, small):
-    training = MappingTraining(CPU, plan=MappingPlan(batch=128), config=small)
-    before = training.step(0, 1.0)["unread"]
-    fit(training, tmp_path / "it.pt", Budget(steps=60), **QUIET)
-    assert training.step(60, 1.0)["unread"] < 0.6 * before
-    resumed = MappingTraining(CPU, plan=MappingPlan(batch=128), config=small)
-    assert fit(resumed, tmp_path / "it.pt", Budget(steps=60), **QUIET).steps == 60
-    generator, z = resumed.settle(), torch.randn(500, small.z_size)
+    config = replace(small, mapping_layers=3, mapping_width=128)
+
+    def training():
+        return MappingTraining(CPU, plan=MappingPlan(batch=256), config=config)
+
+    first = training()
+    before = first.step(0, 1.0)["unread"]
+    fit(first, tmp_path / "it.pt", Budget(steps=120), **QUIET)
+    assert first.step(120, 1.0)["unread"] < 0.6 * before
+    resumed = training()
+    assert fit(resumed, tmp_path / "it.pt", Budget(steps=120), **QUIET).steps == 120
+    generator, z = resumed.settle(), torch.randn(500, config.z_size)
     with torch.no_grad():
         styles = generator.synthesis.layer5.style(generator.mapping(z))
     assert styles.mean().abs() < 0.05 and 0.1 < styles.std() < 1
