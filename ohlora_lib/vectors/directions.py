@@ -88,6 +88,23 @@ class Scaled:
         return self.directions.step(vectors, request * np.array(self.factors, np.float32), groups)
 
 
+@dataclass(frozen=True)
+class ByProperty:
+    """Each property by its own directions: v9's `mixed` is gradient for eyes, SVM for the rest."""
+
+    eyes: Directions
+    mouth: Directions
+    pose: Directions
+
+    def step(
+        self, vectors: np.ndarray, request: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
+        return sum(
+            getattr(self, name).step(vectors, request * np.eye(3, dtype=np.float32)[at], groups)
+            for at, name in enumerate(EXPRESSION)
+        )
+
+
 class Found(NamedTuple):
     """Directions, and what is known of each: a row per group and property."""
 

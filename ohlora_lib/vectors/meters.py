@@ -96,7 +96,7 @@ def whole_picture(parser: UNetParser) -> Parse:
 
 @dataclass(frozen=True, eq=False)
 class ParseMeter:
-    """A parser and the computed scores: independent of the CNN and of all that was found with it."""
+    """A parser and the computed scores: independent of the CNN and all that was found with it."""
 
     parse: Parse
 
@@ -115,16 +115,15 @@ class ParseMeter:
 
 @dataclass(frozen=True, eq=False)
 class Standardised:
-    """A meter in units of a population: mean 0 and deviation 1 over the pictures it was fitted on."""
+    """A meter in units of a population: its scores have mean 0 and deviation 1 there."""
 
     meter: Meter
     centre: np.ndarray  # (P,)
     spread: np.ndarray  # (P,)
 
     @classmethod
-    def fit(cls, meter: Meter, images: np.ndarray) -> "Standardised":
-        """The meter in units of these pictures; a score that never varies keeps its unit."""
-        scores = meter(images).scores
+    def over(cls, meter: Meter, scores: np.ndarray) -> "Standardised":
+        """In units of these scores (N, P) of the meter's; one that never varies keeps its unit."""
         spread = np.nanstd(scores, axis=0)
         return cls(meter, np.nanmean(scores, axis=0), np.where(spread > 0, spread, 1.0))
 
@@ -132,6 +131,45 @@ class Standardised:
     def properties(self) -> tuple[str, ...]:
         return self.meter.properties
 
+    def units(self, scores: np.ndarray) -> np.ndarray:
+        """The meter's own scores (N, P) -> in units of the population."""
+        return (scores - self.centre) / self.spread
+
     def __call__(self, images: np.ndarray) -> Reading:
         reading = self.meter(images)
-        return reading._replace(scores=(reading.scores - self.centre) / self.spread)
+        return reading._replace(scores=self.units(reading.scores))
+
+
+EXPRESSIVE = ("eyes", "mouth", "smile", "pose", "roll", "gaze")
+"""What may change without another person being seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """Who is seen, whatever her expression: the filter properties, and an identity embedding.
+
+    The embedding is the annotator's features without the directions along which these tell the
+    expression; 1 is the mean distance between two faces of the population.
+    """
+
+    annotator: Annotator
+    typical: float = 1.0
+
+    @classmethod
+    def over(cls, annotator: Annotator, images: np.ndarray) -> "Witness":
+        """In units of this population's pictures (N, R, R, 3), N > 1."""
+        who = cls(annotator)(images)[1]
+        return cls(annotator, float(np.linalg.norm(who - np.roll(who, 1, axis=0), axis=1).mean()))
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        return self.annotator.config.filters
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures -> probabilities of the filter properties (N, 4), identities (N, F)."""
+        said = self.annotator.annotate(images, BATCH)
+        names = self.annotator.config.attributes
+        told = [names.index(name) for name in EXPRESSIVE if name in names]
+        basis = np.linalg.qr(self.annotator.regress.weight.detach().cpu().numpy()[told].T)[0]
+        who = said.features - said.features @ basis @ basis.T
+        return np.stack([said.probabilities[f] for f in self.filters], 1), who / self.typical

@@ -61,12 +61,12 @@ def ridge(
     columns = checked_samples(vectors, scores, held)
     targets = columns.to_numpy(dtype=float)
     train = np.random.default_rng(config.seed).random(len(targets)) < config.train
-    everywhere = _moments(vectors, targets, np.flatnonzero(train))
-    whiten, unwhiten = _whitening(everywhere.covariance, config.floor)
+    everywhere = moments(vectors, targets, np.flatnonzero(train))
+    whiten, unwhiten = whitening(everywhere.covariance, config.floor)
     shared = whiten.T @ everywhere.cross
     arrows, report = [], []
     for name, rows in rows_by_group(scores, grouping).items():
-        fit = _moments(vectors, targets, rows[train[rows]]) if grouping else everywhere
+        fit = moments(vectors, targets, rows[train[rows]]) if grouping else everywhere
         weights = _pooled(fit, whiten, shared, config.pooling) if grouping else shared
         arrows.append(_arrows(weights, unwhiten, columns.columns))
         errors = _r2(vectors, targets, rows[~train[rows]], fit, whiten @ weights)
@@ -74,7 +74,7 @@ def ridge(
     return Found(Arrows(np.stack(arrows), grouping), pd.concat(report, ignore_index=True))
 
 
-def _moments(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> Moments:
+def moments(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> Moments:
     """Means and covariances over these rows, a piece at a time in float64; zeros for no rows."""
     size, scores = vectors.shape[1], targets.shape[1]
     total, squares, cross = np.zeros(size), np.zeros((size, size)), np.zeros((size, scores))
@@ -91,7 +91,7 @@ def _moments(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> Mome
     )  # fmt: skip
 
 
-def _whitening(covariance: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+def whitening(covariance: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
     """(D, R) that makes vectors white, (D, R) that brings white steps back."""
     variances, basis = np.linalg.eigh(covariance)
     used = variances > floor * variances[-1]

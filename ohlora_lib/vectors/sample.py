@@ -51,7 +51,7 @@ class SampleConfig:
 
 
 class Sample(NamedTuple):
-    """What lies in a sample folder: vectors by layer (N, D), memory-mapped, and N rows of scores."""
+    """What lies in a sample folder: vectors by layer (N, D), memory-mapped, and N scores."""
 
     vectors: dict[str, np.ndarray]
     scores: pd.DataFrame  # idx, then the meter's properties
@@ -120,7 +120,7 @@ def _digest(state: dict[str, torch.Tensor]) -> str:
 
 
 def _do_shard(studio: Studio, meter: Meter, config: SampleConfig, blocks, path: Path) -> None:
-    """Draw and score these blocks, each as a whole: the last one's surplus is cut off at the end."""
+    """Draw and score these blocks, each as a whole; the last one's surplus is cut off later."""
     parts = [_block(studio, meter, config, block) for block in blocks]
     with path.open("wb") as file:
         np.savez(

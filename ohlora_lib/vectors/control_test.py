@@ -1,0 +1,127 @@
+"""The image generation test: 50 pictures of each latent, as asked for and as measured.
+
+Every method is tested on the same latents. Two meters read each picture, the property CNN and the
+independent one, and what should not move is measured beside it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ohlora_lib.store.progress import progress
+from ohlora_lib.vectors.instruments import Instruments
+from ohlora_lib.vectors.latents import Studio, latents
+from ohlora_lib.vectors.meters import Meter
+from ohlora_lib.vectors.method import Method
+from ohlora_lib.vectors.responses import LEVELS, MIDDLE, responses
+
+TOGETHER = 8
+"""Latents tested at once: 400 pictures, which fit into memory at any resolution."""
+
+
+def control_test(
+    methods: Sequence[Method],
+    studio: Studio,
+    instruments: Instruments,
+    seed: int,
+    indices: Sequence[int] | np.ndarray,
+    others: Mapping[str, Meter] | None = None,
+) -> pd.DataFrame:
+    """Methods, latents of a seed by their numbers -> a row per method and latent.
+
+    Columns: method, idx, group_name; `cnn_` and `parse_` with what `responses` says (and a prefix
+    for each of the `others` that shall read the same pictures); `side_effects`'; and in
+    `recentred_identity` how much another person recentring made of the latent's.
+    """
+    indices = np.asarray(indices)
+    z = latents(seed, indices, studio.generator.config.z_size)
+    work = [(m, rows) for m in methods for rows in _pieces(len(z))]
+    parts = [
+        rows_of(method, studio, instruments, z[rows], others).assign(idx=indices[rows])
+        for method, rows in progress(work, "control test")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def rows_of(
+    method: Method,
+    studio: Studio,
+    instruments: Instruments,
+    z: np.ndarray,
+    others: Mapping[str, Meter] | None = None,
+    label: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """A few latents (Z, 512) -> a row for each."""
+    start = method.start(studio, instruments, studio.vectors(z, method.layer, label))
+    images = method.every(studio, start, LEVELS)
+    flat = images.reshape(-1, *images.shape[2:])
+    columns = {"method": method.name, "group_name": _group_names(method, start.groups, len(z))}
+    meters = {"cnn": instruments.cnn, "parse": instruments.parse} | dict(others or {})
+    for name, meter in meters.items():
+        reading = meter(flat)
+        followed = responses(reading.scores.reshape(len(z), len(LEVELS), -1), meter.properties)
+        columns |= {f"{name}_{column}": values for column, values in followed.items()}
+        if name == "parse":
+            where = reading.background.reshape(images.shape[:4])
+    columns["recentred_identity"] = _moved(instruments, studio, method, start)
+    middle = method.every(studio, start, np.float32([MIDDLE]))[:, 0]
+    return pd.DataFrame(columns | side_effects(instruments, images, where, middle))
+
+
+def side_effects(
+    instruments: Instruments,
+    images: np.ndarray,
+    where: np.ndarray,
+    middle: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """50 pictures of each latent (Z, 50, R, R, 3), their background (Z, 50, R, R), and the picture
+    of the levels' middle (Z, R, R, 3) -> column -> (Z,).
+
+    Against the middle: `background` (pixels outside face and hair, 1 is another face's), `outline`
+    (share of face and hair that is not in both), `identity` (1 is another person), `gender_change`
+    and the like. Over the 50: `gender_mean`, `gender_worst`, ….
+    """
+    middle_where = instruments.parse(middle).background[:, None]
+    both, either = where & middle_where, where | middle_where
+    background = instruments.background_change(images, middle[:, None], both)
+    outline = 1 - (~either).sum((2, 3)) / np.maximum((~both).sum((2, 3)), 1)
+    filters, who = instruments.witness(images.reshape(-1, *images.shape[2:]))
+    filters, who = (array.reshape(*images.shape[:2], -1) for array in (filters, who))
+    middle_filters, middle_who = instruments.witness(middle)
+    columns = {
+        "background": np.nanmean(background, axis=1),
+        "outline": outline.mean(axis=1),
+        "identity": np.linalg.norm(who - middle_who[:, None], axis=2).mean(axis=1),
+    }
+    for place, name in enumerate(instruments.witness.filters):
+        seen = filters[..., place]
+        columns[f"{name}_change"] = np.abs(seen - middle_filters[:, None, place]).mean(axis=1)
+        columns[f"{name}_mean"] = seen.mean(axis=1)
+        columns[f"{name}_worst"] = (seen.max if name in ("age", "glass") else seen.min)(axis=1)
+    return columns
+
+
+def _moved(instruments: Instruments, studio: Studio, method: Method, start) -> np.ndarray:
+    """How much another person the recentred latent shows, (Z,); 0 where nothing was recentred."""
+    if not method.recentring:
+        return np.zeros(len(start.vectors))
+    pictures = [studio.images(vectors, method.layer) for vectors in start[:2]]
+    before, after = (instruments.witness(picture)[1] for picture in pictures)
+    return np.linalg.norm(after - before, axis=1)
+
+
+def of_meter(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
+    """One meter's columns under the published names (eyes_corr, …), and the others as they are."""
+    mine = [name for name in tested if name.startswith(f"{meter}_")]
+    return tested.rename(columns={name: name.removeprefix(f"{meter}_") for name in mine})
+
+
+def _pieces(count: int) -> Iterator[slice]:
+    return (slice(start, start + TOGETHER) for start in range(0, count, TOGETHER))
+
+
+def _group_names(method: Method, groups: np.ndarray | None, count: int) -> np.ndarray:
+    if groups is None:
+        return np.full(count, "all")
+    return np.array(method.grouping.names)[groups]
