@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 SLOPE = 0.01  # nn.LeakyReLU's default, which the published CNNs use (StyleGAN uses 0.2)
@@ -34,7 +35,8 @@ class TowerSizes:
     """What differs between the published 256 px networks and smaller ones.
 
     `width` scales all channel counts; `padding` 1 keeps a map's size through a convolution, which
-    crops of images under 256 px need.
+    crops of images under 256 px need. A crop of more than `crop_pixels` is averaged down by 2, 4, …
+    until it has no more: the large ones cost most and tell least per pixel.
     """
 
     resolution: int = 256
@@ -42,6 +44,7 @@ class TowerSizes:
     padding: int = 0
     conv_dropout: float = 0.05
     dense_dropout: float = 0.45
+    crop_pixels: int | None = None
 
     def scaled(self, channels: int) -> int:
         """A published channel count at this width."""
@@ -63,6 +66,7 @@ class ConvTower(nn.Module):
     def __init__(self, tower: Tower, sizes: TowerSizes):
         super().__init__()
         self.tower, self.sizes = tower, sizes
+        self.coarse = self._coarseness()
         self.steps: list[str] = []
         last = 3
         for number, channels in enumerate(map(sizes.scaled, tower.channels), start=1):
@@ -76,6 +80,15 @@ class ConvTower(nn.Module):
         height, width, self.largest = self._map_sizes()
         self.features = last * height * width
 
+    def _coarseness(self) -> int:
+        """By how much, 1, 2, 4, …, the crop is averaged down."""
+        side = self.sizes.resolution
+        pixels = self.tower.cut(torch.empty(1, side, side, device="meta")).numel()
+        coarse = 1
+        while self.sizes.crop_pixels and pixels > self.sizes.crop_pixels * coarse**2:
+            coarse *= 2
+        return coarse
+
     def _step(self, name: str, module: nn.Module) -> None:
         self.add_module(name, module)
         self.steps.append(name)
@@ -86,7 +99,8 @@ class ConvTower(nn.Module):
         Refuses a resolution at which a map vanishes.
         """
         resolution, shrink = self.sizes.resolution, 2 - 2 * self.sizes.padding
-        height, width = self.tower.cut(torch.empty(1, resolution, resolution)).shape[-2:]
+        crop = self.tower.cut(torch.empty(1, resolution, resolution))
+        height, width = (-(-side // self.coarse) for side in crop.shape[-2:])
         largest = 0
         for name in self.steps:
             if name.startswith("conv"):
@@ -108,8 +122,11 @@ class ConvTower(nn.Module):
                 f"this network reads {self.sizes.resolution} px images, these are "
                 f"{tuple(images.shape)}: resize them first"
             )
+        crops = self.tower.cut(images)
+        if self.coarse > 1:
+            crops = F.avg_pool2d(crops, self.coarse, ceil_mode=True)
         # Channels last halves the time on a CPU (its max pool above all); a GPU does not mind.
-        crops = self.tower.cut(images).contiguous(memory_format=torch.channels_last)
+        crops = crops.contiguous(memory_format=torch.channels_last)
         if crops.device.type != "cpu" or torch.is_grad_enabled():
             return self._look(crops, dropout)
         together = max(1, MAP_BYTES // (4 * self.largest))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ohlora_lib.models import conv_tower
 from ohlora_lib.models.property_cnn import (
@@ -94,6 +95,19 @@ def test_small_worlds_run_at_any_multiple_of_16_with_padding(resolution):
 def test_a_resolution_at_which_a_map_vanishes_says_what_to_do():
     with pytest.raises(ValueError, match=r"at 128 px nothing is left .* use padding=1"):
         PropertyCNN(PropertyCNNConfig(resolution=128))
+
+
+def test_crops_beyond_a_number_of_pixels_are_seen_as_their_averages_and_others_in_full():
+    sizes = {"resolution": 128, "width": 1 / 16, "padding": 1}
+    network = toy(config=PropertyCNNConfig(**sizes, crop_pixels=2048))
+    image = faces(1, 128)
+    means = torch.nn.functional.interpolate(
+        torch.nn.functional.avg_pool2d(image, 2), scale_factor=2
+    )
+    with torch.no_grad():
+        changed = (network(image) - network(means)).abs()[0] > 1e-5
+    names = {name for name, seen in zip(PROPERTIES, changed.tolist(), strict=True) if seen}
+    assert names == {"eyes", "mouth", "pose"}
 
 
 def test_an_image_of_another_size_is_refused():
