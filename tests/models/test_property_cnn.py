@@ -101,9 +101,7 @@ def test_crops_beyond_a_number_of_pixels_are_seen_as_their_averages_and_others_i
     sizes = {"resolution": 128, "width": 1 / 16, "padding": 1}
     network = toy(config=PropertyCNNConfig(**sizes, crop_pixels=2048))
     image = faces(1, 128)
-    means = torch.nn.functional.interpolate(
-        torch.nn.functional.avg_pool2d(image, 2), scale_factor=2
-    )
+    means = F.interpolate(F.avg_pool2d(image, 2), scale_factor=2)
     with torch.no_grad():
         changed = (network(image) - network(means)).abs()[0] > 1e-5
     names = {name for name, seen in zip(PROPERTIES, changed.tolist(), strict=True) if seen}
