@@ -5,11 +5,13 @@ independent one, and what should not move is measured beside it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ohlora_lib.store.progress import progress
+from ohlora_lib.vectors.groups import EVERYWHERE
 from ohlora_lib.vectors.instruments import Instruments
 from ohlora_lib.vectors.latents import Studio, latents
 from ohlora_lib.vectors.meters import Meter
@@ -20,44 +22,61 @@ TOGETHER = 8
 """Latents tested at once: 400 pictures, which fit into memory at any resolution."""
 
 
+@dataclass(frozen=True)
+class Latents:
+    """What is tested: z, and what is known of each. Of a saved selection the groups come along."""
+
+    z: np.ndarray  # (N, Z)
+    idx: np.ndarray  # (N,) their numbers
+    label: np.ndarray | None = None  # (N, 7); None is zeros
+    groups: np.ndarray | None = None  # (N,); None reads them off the unedited pictures
+
+    @classmethod
+    def of_seed(cls, seed: int, indices: Sequence[int], size: int = 512) -> "Latents":
+        """The latents of these numbers of a seed."""
+        return cls(latents(seed, indices, size), np.asarray(indices))
+
+    def pieces(self) -> Iterator["Latents"]:
+        """As many as are tested at once."""
+        for start in range(0, len(self.z), TOGETHER):
+            rows = slice(start, start + TOGETHER)
+            given = (getattr(self, name) for name in ("z", "idx", "label", "groups"))
+            yield Latents(*(None if array is None else array[rows] for array in given))
+
+
 def control_test(
     methods: Sequence[Method],
     studio: Studio,
     instruments: Instruments,
-    seed: int,
-    indices: Sequence[int] | np.ndarray,
+    tested: Latents,
     others: Mapping[str, Meter] | None = None,
 ) -> pd.DataFrame:
-    """Methods, latents of a seed by their numbers -> a row per method and latent.
+    """Methods, latents -> a row per method and latent.
 
     Columns: method, idx, group_name; `cnn_` and `parse_` with what `responses` says (and a prefix
     for each of the `others` that shall read the same pictures); `side_effects`'; and in
     `recentred_identity` how much another person recentring made of the latent's.
     """
-    indices = np.asarray(indices)
-    z = latents(seed, indices, studio.generator.config.z_size)
-    work = [(m, rows) for m in methods for rows in _pieces(len(z))]
+    work = [(method, piece) for method in methods for piece in tested.pieces()]
     parts = [
-        rows_of(method, studio, instruments, z[rows], others).assign(idx=indices[rows])
-        for method, rows in progress(work, "control test")
+        _rows(method, studio, instruments, piece, dict(others or {}))
+        for method, piece in progress(work, "control test")
     ]
     return pd.concat(parts, ignore_index=True)
 
 
-def rows_of(
-    method: Method,
-    studio: Studio,
-    instruments: Instruments,
-    z: np.ndarray,
-    others: Mapping[str, Meter] | None = None,
-    label: np.ndarray | None = None,
+def _rows(
+    method: Method, studio: Studio, instruments: Instruments, tested: Latents, others: dict
 ) -> pd.DataFrame:
-    """A few latents (Z, 512) -> a row for each."""
-    start = method.start(studio, instruments, studio.vectors(z, method.layer, label))
+    """A few latents -> a row for each."""
+    z = tested.z
+    vectors = studio.vectors(z, method.layer, tested.label)
+    start = method.start(studio, instruments, vectors, tested.groups)
     images = method.every(studio, start, LEVELS)
     flat = images.reshape(-1, *images.shape[2:])
-    columns = {"method": method.name, "group_name": _group_names(method, start.groups, len(z))}
-    meters = {"cnn": instruments.cnn, "parse": instruments.parse} | dict(others or {})
+    columns = {"method": method.name, "idx": tested.idx,
+               "group_name": _group_names(method, start.groups, len(z))}  # fmt: skip
+    meters = {"cnn": instruments.cnn, "parse": instruments.parse} | others
     for name, meter in meters.items():
         reading = meter(flat)
         followed = responses(reading.scores.reshape(len(z), len(LEVELS), -1), meter.properties)
@@ -117,11 +136,7 @@ def of_meter(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
     return tested.rename(columns={name: name.removeprefix(f"{meter}_") for name in mine})
 
 
-def _pieces(count: int) -> Iterator[slice]:
-    return (slice(start, start + TOGETHER) for start in range(0, count, TOGETHER))
-
-
 def _group_names(method: Method, groups: np.ndarray | None, count: int) -> np.ndarray:
-    if groups is None:
-        return np.full(count, "all")
+    if method.grouping is None:
+        return np.full(count, EVERYWHERE)
     return np.array(method.grouping.names)[groups]

@@ -42,10 +42,15 @@ class Method:
     middle: tuple[float, float, float] = MIDDLE
     styles: tuple[int, int] | None = None
 
-    def start(self, studio: Studio, instruments: Instruments, vectors: np.ndarray) -> Start:
-        """Latents at the method's layer (N, D) -> where their steering starts."""
-        groups = None
-        if self.grouping is not None:
+    def start(
+        self,
+        studio: Studio,
+        instruments: Instruments,
+        vectors: np.ndarray,
+        groups: np.ndarray | None = None,
+    ) -> Start:
+        """Latents at the method's layer (N, D), their groups if known -> where steering starts."""
+        if self.grouping is not None and groups is None:
             seen = instruments.cnn(studio.images(vectors, self.layer))
             groups = self.grouping.indices(table(instruments.cnn, seen))
         start = Start(vectors, vectors, groups)

@@ -1,5 +1,7 @@
 """The image generation test tells methods that steer from those that seem to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from ohlora_lib.vectors import comparison
 from ohlora_lib.vectors.calibrate import StepRule, calibrated
-from ohlora_lib.vectors.control_test import control_test, of_meter, rows_of
+from ohlora_lib.vectors.control_test import Latents, control_test, of_meter
 from ohlora_lib.vectors.directions import EXPRESSION, Arrows, Scaled
 from ohlora_lib.vectors.groups import V7, median_grouping
 from ohlora_lib.vectors.instruments import difference
@@ -65,8 +67,8 @@ def test_responses_of_a_perfect_and_of_a_dead_latent():
 
 
 def test_rows_of_a_latent_do_not_depend_on_what_is_tested_with_it(studio, instruments, by_ridge):
-    both = control_test([by_ridge], studio, instruments, 3, [2, 70])
-    alone = control_test([by_ridge], studio, instruments, 3, [70])
+    both = control_test([by_ridge], studio, instruments, Latents.of_seed(3, [2, 70], SIZE))
+    alone = control_test([by_ridge], studio, instruments, Latents.of_seed(3, [70], SIZE))
     measured = [name for name in alone if name.startswith("cnn_")]
     assert np.allclose(both.loc[1, measured].astype(float), alone.loc[0, measured].astype(float))
     assert both["idx"].tolist() == [2, 70]
@@ -77,7 +79,12 @@ def test_published_svm_steers_with_groups_and_with_the_right_sign(studio, instru
     grouping = median_grouping(scores, V7)
     found = svm(vectors, scores, grouping)
     method = Method("svm", found.directions, grouping=grouping)
-    tested = control_test([method], studio, instruments, 3, range(12))
+    asked = Latents.of_seed(3, range(12), SIZE)
+    tested = control_test([method], studio, instruments, asked)
+    names = list(grouping.names)
+    known = replace(asked, groups=np.array([names.index(g) for g in tested["group_name"]]))
+    again = control_test([method], studio, instruments, known)
+    pd.testing.assert_frame_equal(tested, again)  # a saved selection brings its groups along
     assert (comparison.mean_correlations(tested, "cnn") > 0.5).all().all()
     assert set(tested["group_name"]) <= set(grouping.names) and tested["group_name"].nunique() > 2
 
@@ -85,15 +92,17 @@ def test_published_svm_steers_with_groups_and_with_the_right_sign(studio, instru
 def test_ridge_moves_other_properties_less_than_svm(studio, instruments, sampled, by_ridge):
     vectors, scores = sampled
     arrows = svm(vectors, scores).directions
-    tested = control_test([Method("svm", arrows), by_ridge], studio, instruments, 3, range(16))
+    tested = control_test(
+        [Method("svm", arrows), by_ridge], studio, instruments, Latents.of_seed(3, range(16), SIZE)
+    )
     spill = comparison.side_effects(tested, "cnn")[list(EXPRESSION)]
     assert (spill.loc["ridge"] < 0.6 * spill.loc["svm"]).all()
 
 
 def test_recentring_passes_latents_that_have_no_room_left(studio, instruments, by_ridge):
     recentred = Method("recentred", by_ridge.directions, recentring=2)
-    z = 4 * latents(3, range(12), SIZE)  # far out, where scores level off
-    rows = [rows_of(method, studio, instruments, z) for method in (by_ridge, recentred)]
+    far = Latents(4 * latents(3, range(12), SIZE), np.arange(12))  # where scores level off
+    rows = [control_test([m], studio, instruments, far) for m in (by_ridge, recentred)]
     share = [passes(of_meter(row, "cnn"), V8).mean() for row in rows]
     assert share[1] >= share[0] + 0.25
     assert (rows[1]["recentred_identity"] > 0).all() and not rows[0]["recentred_identity"].any()
@@ -104,7 +113,7 @@ def test_steps_follow_the_stated_rule_whatever_their_own_length(studio, instrume
     for factor in (0.1, 7.0):
         method = Method("scaled", Scaled(by_ridge.directions, (factor,) * 3), recentring=1)
         method = calibrated(method, studio, instruments, vectors, StepRule(background=9))
-        tested = control_test([method], studio, instruments, 6, range(16))
+        tested = control_test([method], studio, instruments, Latents.of_seed(6, range(16), SIZE))
         slopes = tested[[f"parse_{name}_slope" for name in EXPRESSION]].mean()
         assert np.allclose(slopes, 1, atol=0.2), slopes
 
@@ -132,7 +141,7 @@ def test_a_meter_that_only_one_method_fools_is_told_by_its_gain(studio, instrume
     )  # fmt: skip
     arrows = by_ridge.directions.vectors * 0.3 + studio.readouts[:, -1] * 1.5
     cheat = Method("cheat", Arrows(arrows.astype(np.float32)))
-    tested = control_test([by_ridge, cheat], studio, fooled, 3, range(8))
+    tested = control_test([by_ridge, cheat], studio, fooled, Latents.of_seed(3, range(8), SIZE))
     ratios = comparison.gains(tested)
     assert (ratios.loc["ridge"] > 0.7).all() and (ratios.loc["cheat"] < 0.6).all()
 
@@ -141,7 +150,12 @@ def test_side_effects_see_what_moves_and_only_that(studio, instruments, by_ridge
     still = Method("still", Arrows(np.zeros((1, 3, SIZE), np.float32)))
     along = np.tile(studio.readouts[:, -1], (1, 3, 1)).astype(np.float32)
     tested = (
-        control_test([still, Method("background", Arrows(along))], studio, instruments, 3, range(4))
+        control_test(
+            [still, Method("background", Arrows(along))],
+            studio,
+            instruments,
+            Latents.of_seed(3, range(4), SIZE),
+        )
         .groupby("method")[["background", "identity", "outline", "gender_change"]]
         .mean()
     )

@@ -1,0 +1,89 @@
+"""The face for people: two lines from an import to a picture."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ohlora_lib
+from ohlora_lib.models import weights
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.store import StoreError
+from ohlora_lib.vectors import ohlora
+from ohlora_lib.vectors.groups import VectorError
+from ohlora_lib.vectors.ohlora import OhLora, write_faces
+
+
+@pytest.fixture
+def left(tmp_path):
+    """What notebook 09 leaves, beside the generator that the base was fine-tuned into."""
+    config = GeneratorConfig(16, 16, 16, fmaps_base=64, fmaps_max=8)
+    base = Generator(config, seed=1)
+    weights.save(base, tmp_path / "base.safetensors")
+    with torch.no_grad():
+        base.synthesis.layer1.weight.mul_(1.5)
+        base.mapping.dense0.weight.mul_(2)
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((3, 16)).astype(np.float32)
+    arrows = rng.standard_normal((3, 3, 16)).astype(np.float32)
+    path = tmp_path / "oh_lora.safetensors"
+    write_faces(path, base, w, arrows, str(tmp_path / "base.safetensors"))
+    return path, base, w, arrows
+
+
+def test_the_picture_is_the_steered_latents(left):
+    path, generator, w, arrows = left
+    picture = OhLora.load(path).image(eyes=1.2, mouth=0.9, pose=-0.6, face=2)
+    steered = w[2] + np.float32([1.2, 0.9, -0.6]) @ arrows[2]
+    with torch.inference_mode():
+        wanted = ohlora.to_uint8(generator.eval().from_w(torch.tensor(steered[None])))[0]
+    assert isinstance(picture, Image.Image)
+    assert np.array_equal(np.asarray(picture), wanted)
+
+
+def test_only_what_fine_tuning_changed_is_kept(left):
+    from safetensors import safe_open
+
+    with safe_open(left[0], "pt") as file:
+        assert set(file.keys()) == {"w", "arrows", "synthesis.layer1.weight"}
+
+
+def test_a_strip_rises_from_left_to_right_and_holds_the_rest(left):
+    face = OhLora.load(left[0])
+    strip = np.asarray(face.strip("mouth", levels=[-1, 0, 2], face=1, pose=0.5))
+    assert strip.shape == (16, 48, 3)
+    assert np.array_equal(strip[:, 32:], np.asarray(face.image(mouth=2, pose=0.5, face=1)))
+    assert np.asarray(face.strip(name="eyes")).shape[1] == 5 * 16
+
+
+def test_mistakes_are_told_in_words(left):
+    face = OhLora.load(left[0])
+    with pytest.raises(VectorError, match="there are 3"):
+        face.image(face=3)
+    with pytest.raises(VectorError, match="finite"):
+        face.image(eyes=float("nan"))
+    with pytest.raises(VectorError, match="'smile'"):
+        face.strip(name="smile")
+    with pytest.raises(VectorError, match="'eyes'"):
+        face.strip(name="eyes", eyes=1.0)
+
+
+def test_without_faces_the_error_says_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(ohlora, "MADE", (tmp_path / "none",))
+    monkeypatch.setattr(ohlora, "EMBEDDED", tmp_path / "neither")
+    with pytest.raises(StoreError, match="run_all"):
+        ohlora_lib.OhLora.load()
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no")
+    with pytest.raises(StoreError, match="holds no chosen faces"):
+        OhLora.load(broken)
+
+
+def test_the_name_is_loaded_only_when_asked_for():
+    code = "import ohlora_lib, sys; assert 'torch' not in sys.modules; ohlora_lib.OhLora"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="OhLara"):
+        ohlora_lib.OhLara  # noqa: B018
