@@ -1,9 +1,11 @@
 """Figures: one look for all pages, contact sheets, and PNGs that stay small."""
 
 import io
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -49,6 +51,25 @@ def contact_sheet(images: np.ndarray, columns: int, gap: int = 4) -> np.ndarray:
         top, left = (at // columns) * (height + gap), (at % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+def labelled_sheet(
+    images: np.ndarray, columns: int, rows: Sequence[str] = (), heads: Sequence[str] = ()
+) -> Figure:
+    """A contact sheet of images (N, H, W, 3) with a label before each row and above each column."""
+    sheet, (_, height, width, _) = contact_sheet(images, columns), images.shape
+    size = min(0.95, 8.2 / columns)  # inches a face
+    figure, axes = pyplot.subplots(
+        figsize=(columns * size + 1.0 * bool(rows), len(images) // columns * size * 1.03 + 0.25)
+    )
+    axes.imshow(sheet, interpolation="lanczos")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.xaxis.tick_top()
+    axes.set_xticks([at * (width + 4) + width / 2 for at in range(len(heads))], heads)
+    axes.set_yticks([at * (height + 4) + height / 2 for at in range(len(rows))], rows)
+    return figure
 
 
 def png(picture: Figure | np.ndarray) -> tuple[bytes, int]:

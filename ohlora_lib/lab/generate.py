@@ -1,79 +1,157 @@
-"""What notebook 01 draws: its settings, its figures and its tables."""
+"""What notebook 01 does and draws: a generator's faces, and what can be asked of it itself."""
 
+import math
+import time
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import seaborn
+import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import SERIES
-from ohlora_lib.lab.settings import Between, OneOf, Settings
+from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
+from ohlora_lib.models import precision, weights
+from ohlora_lib.models.stylegan import Generator
+from ohlora_lib.store import inside_root
+from ohlora_lib.store.atomic import atomic_path
+from ohlora_lib.store.images import ImageSet
+from ohlora_lib.store.shards import Job, run
+from ohlora_lib.vectors.latents import BLOCK, Studio, latents
 
-SHOWN = {
-    "eyes": "eyes: opening of the lids",
-    "mouth": "mouth: opening",
-    "pose": "pose: turn of the head",
-    "gender": "gender (larger is female)",
-    "age": "age (larger is older)",
-    "quality": "quality (larger is better)",
-    "hair_color": "hair: lightness",
-    "hair_length": "hair: length",
-    "curl": "hair: curl",
-}
-"""The attributes that the page shows, with what their axis says."""
+LOOKED_AT = 2000
+"""Of more images than this, the page looks at the first."""
+FILES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
 class GenerateSettings(Settings):
-    """How many faces, how large, and how many columns the contact sheet has."""
+    """Which generator (a name of ohlora_lib.models.weights, or a file), and how many images.
 
+    `label` is what a conditional generator is told: numbers drawn from N(0, 1), as the published
+    code does, or zeros. `rendered` is the size of each set of rendered faces to compare with.
+    """
+
+    generator: str
     images: Annotated[int, Between(16, 1_000_000)]
-    size: Annotated[int, OneOf((128, 256))]
-    columns: Annotated[int, Between(2, 16)]
+    label: Annotated[str, OneOf(("random", "zeros"))]
+    rendered: Annotated[int, Between(8, 100_000)]
+    columns: Annotated[int, Between(4, 16)]
+
+    @property
+    def of_the_toy_world(self) -> bool:
+        """Whether it makes toy faces; published weights make real people, of unknown truth."""
+        published = self.generator in weights.CHECKPOINTS
+        return not published and not self.generator.endswith((".pth", ".pt"))
 
 
-def attribute_histograms(table: pd.DataFrame) -> Figure:
-    """How each shown attribute is spread over the faces, women and men apart."""
-    figure, grid = pyplot.subplots(3, 3, figsize=(8.6, 6))
-    colours = {"female": SERIES[0], "male": SERIES[1]}
-    for axes, (name, label) in zip(grid.flat, SHOWN.items(), strict=True):
-        for who, chosen in (("female", table.female), ("male", ~table.female)):
-            bins = np.linspace(table[name].min(), table[name].max(), 25)
-            values = table.loc[chosen, name]
-            seaborn.histplot(x=values, bins=bins, ax=axes, color=colours[who], label=who, lw=0)
-        axes.set(xlabel=label, ylabel="faces")
-    grid.flat[0].legend()
-    return figure
+@dataclass(frozen=True)
+class Made:
+    """The faces that a generator made and what they were made of, numbered alike.
+
+    Arrays: z (N, 512), w (N, 512), label (N, 7) or None; `pictures` the first LOOKED_AT images.
+    """
+
+    images: ImageSet
+    z: np.ndarray
+    w: np.ndarray
+    label: np.ndarray | None
+    pictures: np.ndarray
 
 
-def pixel_statistics(images: np.ndarray) -> pd.DataFrame:
-    """Mean, spread and extremes of each colour channel over all pixels of (N, H, W, 3) uint8."""
-    rows = {}
-    for name, at in (("red", 0), ("green", 1), ("blue", 2)):
-        # A histogram of 256 levels holds all of it, however many images there are.
-        counts = np.bincount(images[..., at].ravel(), minlength=256)
-        levels = np.arange(256)
-        mean = (counts * levels).sum() / counts.sum()
-        spread = np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum())
-        rows[name] = {
-            "mean": mean,
-            "standard deviation": spread,
-            "darkest": int(levels[counts > 0].min()),
-            "lightest": int(levels[counts > 0].max()),
-        }
-    return pd.DataFrame(rows).T.rename_axis("channel").astype({"darkest": int, "lightest": int})
+def open_generator(name: str) -> Studio:
+    """The generator of that name or file, on the GPU if there is one."""
+    network = weights.load(inside_root(name) if name.endswith(FILES) else name)
+    if not isinstance(network, Generator):
+        raise SettingsError(f"generator = {name!r}: it holds a {type(network).__name__}")
+    device = precision.fastest_device()
+    return Studio(precision.place(network, "auto", device))
 
 
-def mean_and_spread(images: np.ndarray) -> Figure:
+def draw(settings: GenerateSettings, studio: Studio) -> tuple[np.ndarray, np.ndarray | None]:
+    """z (N, 512) and label (N, 7) or None of the seed's first N faces."""
+    size, numbers = studio.generator.config.label_size, np.arange(settings.images)
+    z = latents(settings.seed, numbers, studio.generator.config.z_size)
+    if not size:
+        return z, None
+    if settings.label == "zeros":
+        return z, np.zeros((len(z), size), np.float32)
+    of_labels = np.random.SeedSequence([settings.seed, size]).generate_state(1)[0]
+    return z, latents(int(of_labels), numbers, size)
+
+
+def make(folder: Path, settings: GenerateSettings, studio: Studio) -> Made:
+    """Make the images and leave images/, z.npy, w.npy and label.npy; goes on where it was."""
+    z, label = draw(settings, studio)
+    w = studio.vectors(z, "w", label)
+    for name, values in (("z", z), ("w", w), ("label", label)):
+        if values is not None:
+            with atomic_path(folder / f"{name}.npy") as temporary:
+                np.save(temporary, values)
+    images = ImageSet(folder / "images")
+    blocks = [range(at, min(at + BLOCK, len(z))) for at in range(0, len(z), BLOCK)]
+    jobs = [Job(folder / "parts" / f"{block.start:06d}.txt", block) for block in blocks]
+    run(partial(_make_block, studio, images, w), jobs, "blocks of faces")
+    images.finish(pd.DataFrame({"index": np.arange(len(z))}))
+    return Made(images, z, w, label, images.read(range(min(len(z), LOOKED_AT))))
+
+
+def _make_block(studio: Studio, images: ImageSet, w: np.ndarray, rows: range, done: Path) -> None:
+    images.write(rows, studio.images(w[rows.start : rows.stop]))
+    done.write_text(f"faces {rows.start} to {rows.stop - 1}\n")
+
+
+TRUNCATIONS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
+
+
+def truncated(studio: Studio, w: np.ndarray) -> np.ndarray:
+    """w (N, 512) -> (N * 6, R, R, 3): each drawn toward the average w, by TRUNCATIONS."""
+    average = studio.generator.truncation.w_avg.cpu().numpy()
+    drawn = average + np.array(TRUNCATIONS, np.float32)[:, None] * (w - average)[:, None]
+    return studio.images(drawn.reshape(-1, w.shape[1]))
+
+
+def style_bands(studio: Studio) -> dict[str, tuple[int, int]]:
+    """The styled layers that set the coarse, the middle and the fine of a face, as in StyleGAN."""
+    layers = studio.generator.config.layers
+    return {"coarse": (0, 4), "middle": (4, 8), "fine": (8, layers)}
+
+
+def mixed(studio: Studio, sources: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """w of sources (N, 512), of one target (512,) -> rows of N faces: the sources, then the target
+    with the coarse, the middle and the fine styles of each."""
+    targets = np.broadcast_to(target, sources.shape).copy()
+    bands = style_bands(studio).values()
+    rows = [studio.images(sources, unedited=targets, styles=band) for band in bands]
+    return np.concatenate([studio.images(sources), *rows])
+
+
+def between(studio: Studio, made: Made, pairs: list[tuple[int, int]], steps: int) -> np.ndarray:
+    """Two rows of faces from the first to the second of each pair: through z, and through w."""
+    shares = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+    rows = []
+    for first, second in pairs:
+        z = (1 - shares) * made.z[first] + shares * made.z[second]
+        label = made.label
+        if label is not None:
+            label = (1 - shares) * label[first] + shares * label[second]
+        w = (1 - shares) * made.w[first] + shares * made.w[second]
+        # z's length says nothing (the mapping normalises it), so a straight line is an arc.
+        rows += [studio.images(studio.vectors(z, "w", label)), studio.images(w)]
+    return np.concatenate(rows)
+
+
+def framing(pictures: np.ndarray) -> Figure:
     """The average face, and where faces differ: shows how they are framed."""
-    values = images.astype(np.float32)
+    mean = pictures.mean(0, dtype=np.float64)
+    spread = np.sqrt(np.mean([(each - mean) ** 2 for each in pictures], 0)).mean(-1)
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(6.4, 3.2))
-    left.imshow(values.mean(0).round().astype(np.uint8))
-    left.set_title("mean of all faces")
-    shown = right.imshow(values.std(0).mean(-1), cmap="magma")
+    left.imshow(mean.round().astype(np.uint8))
+    left.set_title("mean of the faces")
+    shown = right.imshow(spread, cmap="magma")
     right.set_title("standard deviation")
     figure.colorbar(shown, ax=right, label="grey levels (of 255)", shrink=0.85)
     for axes in (left, right):
@@ -81,20 +159,37 @@ def mean_and_spread(images: np.ndarray) -> Figure:
     return figure
 
 
-def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """How many faces are female, of good quality, old, or wear glasses: the concept's four."""
-    rows = {
-        name: {"faces": int(table[column].sum()), "share": f"{table[column].mean():.1%}"}
-        for name, column in (
-            ("female", "female"),
-            ("good quality", "good"),
-            ("old", "old"),
-            ("with glasses", "glasses_worn"),
-        )
-    }
-    fits = table.female & table.good & ~table.old & ~table.glasses_worn
-    rows["**fits the concept**: all four right"] = {
-        "faces": int(fits.sum()),
-        "share": f"{fits.mean():.1%}",
-    }
-    return pd.DataFrame(rows).T.rename_axis("what").astype({"faces": int})
+def speed(studio: Studio, w: np.ndarray, seconds: float = 2.0) -> str:
+    """How many faces a second it makes here, said so roughly that a second run says the same."""
+    began, count = time.perf_counter(), 0
+    while (spent := time.perf_counter() - began) < seconds:
+        studio.images(w[:BLOCK])
+        count += len(w[:BLOCK])
+    rate = count / spent
+    step = 10 ** math.floor(math.log10(rate))
+    return f"{max(k * step for k in (1, 2, 5) if k * step <= rate):,.10g}"
+
+
+def size_told(studio: Studio, made: Made) -> str:
+    """What was made, and of what."""
+    config, (height, width) = studio.generator.config, made.pictures.shape[1:3]
+    values = sum(p.numel() for p in studio.generator.parameters())
+    label = f" and a label ({config.label_size})" if config.label_size else ""
+    return (
+        f"{len(made.z):,} pictures of {height} × {width} pixels, each from a z ({config.z_size})"
+        f"{label}; a generator of {values / 1e6:.1f} million values, {config.layers} styled layers."
+    )
+
+
+def speed_told(studio: Studio, made: Made) -> str:
+    """The sentence about speed."""
+    where = "a GPU" if studio.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    return f"More than {speed(studio, made.w)} faces a second on {where}, in blocks of {BLOCK}."
+
+
+def found(settings: GenerateSettings) -> str:
+    """What can be said of any generator."""
+    return (
+        f"{settings.images:,} faces of generator '{settings.generator}'; the truth about them is "
+        "not known."
+    )

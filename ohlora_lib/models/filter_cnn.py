@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ohlora_lib.models.conv_tower import ScoreTower, Tower, TowerSizes
+from ohlora_lib.models.conv_tower import SLOPE, ScoreTower, Tower, TowerSizes
 from ohlora_lib.models.pixels import channels_first
 
 FIVE = {"channels": (32, 64, 128, 128, 256), "pooled": (2, 3, 4)}
@@ -24,13 +24,23 @@ glass a band around the eyes."""
 
 @dataclass(frozen=True)
 class FilterCNNConfig(TowerSizes):
-    """The published sizes; `filter` is one of FILTERS."""
+    """The published sizes; `filter` is one of FILTERS.
+
+    `tower_of` names another one, if it shall see that one's part of the face and have its layers.
+    """
 
     filter: str = "gender"
+    tower_of: str | None = None
 
     def __post_init__(self):
-        if self.filter not in FILTERS:
-            raise ValueError(f"no filter CNN '{self.filter}': there are {', '.join(FILTERS)}")
+        for name in (self.filter, self.tower_of):
+            if name not in (*FILTERS, None):
+                raise ValueError(f"no filter CNN '{name}': there are {', '.join(FILTERS)}")
+
+    @property
+    def tower(self) -> Tower:
+        """What it sees and its layers."""
+        return FILTERS[self.tower_of or self.filter]
 
 
 class FilterCNN(ScoreTower):
@@ -38,7 +48,7 @@ class FilterCNN(ScoreTower):
 
     def __init__(self, config: FilterCNNConfig | None = None):
         config = config or FilterCNNConfig()
-        super().__init__(FILTERS[config.filter], config, hidden=512)
+        super().__init__(config.tower, config, hidden=512)
         self.config = config
         self.fc_final = nn.Sequential(self.fc_final)  # the published key is fc_final.0
 
@@ -53,3 +63,24 @@ class FilterCNN(ScoreTower):
 def filter_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 in 0..1 (not -1..1 as the property CNN)."""
     return channels_first(images) / 255
+
+
+PIXELS_MEAN, PIXELS_SPREAD = 0.45, 0.25  # of portraits, roughly
+
+
+@torch.no_grad()
+def fresh(config: FilterCNNConfig, seed: int) -> FilterCNN:
+    """A random network that carries the signal through: with torch's own start it fades over six
+    layers, and small networks learn nothing for many epochs."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = FilterCNN(config)
+        convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+        for convolution in convolutions:
+            nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
+            convolution.bias.zero_()
+    # Pixels come as 0..1, not around 0 with a spread of 1.
+    first = convolutions[0]
+    first.weight /= PIXELS_SPREAD
+    first.bias -= PIXELS_MEAN * first.weight.sum((1, 2, 3))
+    return network

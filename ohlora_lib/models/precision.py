@@ -18,6 +18,11 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 UNKNOWN_MEMORY = 4 << 30  # bytes to count on where the system does not say
 
 
+def fastest_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def chosen(precision: str = "auto", device: torch.device | str = "cpu") -> torch.dtype:
     """The format to compute in: torch.float32 or torch.bfloat16."""
     if precision not in PRECISIONS:

@@ -13,7 +13,7 @@ import torch
 
 from ohlora_lib.models import weights
 from ohlora_lib.store import ROOT
-from ohlora_lib.toyworld.train import annotator, parser
+from ohlora_lib.toyworld.train import annotator, parser, quality
 from ohlora_lib.toyworld.train.card import Card, write_card
 from ohlora_lib.toyworld.train.entangle import latents
 from ohlora_lib.toyworld.train.faces import (
@@ -76,6 +76,25 @@ def train_annotator(options) -> None:
     finish(options, "annotator", about, reached, annotator.evaluate(network, rest))
 
 
+def train_quality(options) -> None:
+    """Faces -> good or poor: what the quality filter's folds start from."""
+    real, test = training_and_test_faces(options)
+    poor = faces(options, POOR_SEED, options.faces // 3, poor=True)
+    plan = planned(quality.QualityPlan(), options)
+    training = quality.QualityTraining(real, poor, options.device, options.seed, plan)
+    reached = run(training, options, "quality-start")
+    network = ship(training.network, options, "quality-start")
+    about = Card(
+        "Start of the quality filter",
+        "A filter CNN that sees the whole face at 96 px: the probability that a picture is good. "
+        "Notebook 02's folds are trained on from it.",
+        f"{describe(real)} and {describe(poor)}; mirrored, shifted by up to 2 px",
+        command(options, "quality"),
+        describe(test),
+    )
+    finish(options, "quality-start", about, reached, quality.evaluate(network, test))
+
+
 def train_original(options) -> None:
     """z -> w, w -> faces by regression, then against a discriminator, which is kept too."""
     real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
@@ -110,7 +129,12 @@ def train_original(options) -> None:
     finish(options, "original", about, total, training.figures())
 
 
-TRAININGS = {"parser": train_parser, "annotator": train_annotator, "original": train_original}
+TRAININGS = {
+    "parser": train_parser,
+    "annotator": train_annotator,
+    "quality": train_quality,
+    "original": train_original,
+}
 
 
 def faces(options, seed: int, count: int, **which: bool) -> Faces:
