@@ -4,19 +4,17 @@ The property CNN found the directions; the parser with the computed scores never
 not change beside the properties is read off the annotator and off the parser's background.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
-from ohlora_lib.measure.scores import SECOND, score
+from ohlora_lib.measure.parse import Parsed, Parser, face_scores
+from ohlora_lib.measure.scores import SECOND
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models.annotator import Annotator
-from ohlora_lib.models.pixels import resize_linear
 from ohlora_lib.models.property_cnn import PROPERTIES, PropertyCNN, property_input
-from ohlora_lib.models.unet_parser import UNetParser
 from ohlora_lib.toyworld.canvas import BACKGROUND
 
 BATCH = 64
@@ -77,28 +75,14 @@ class AnnotatorMeter:
         return Reading(np.stack([said[STAND_IN[n]] for n in self.properties], 1).astype(float))
 
 
-Parse = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Pictures (N, R, R, 3) -> class maps (N, 224, 224), face images (N, 224, 224, 3), and where the
-background is in the pictures (N, R, R) bool."""
-
-
-def whole_picture(parser: UNetParser) -> Parse:
-    """The embedded parser on pictures that are framed as its own are: the crop is all of it."""
-
-    def parse(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        maps = parser.parse(images, SIZE)
-        rows = (np.arange(images.shape[1]) * 2 + 1) * SIZE // (2 * images.shape[1])
-        background = maps[:, rows[:, None], rows] == BACKGROUND
-        return maps, resize_linear(images, SIZE), background
-
-    return parse
-
-
 @dataclass(frozen=True, eq=False)
 class ParseMeter:
-    """A parser and the computed scores: independent of the CNN and all that was found with it."""
+    """A parser and the computed scores: independent of the CNN and all that was found with it.
 
-    parse: Parse
+    A picture without a face has NaN for scores, and no background.
+    """
+
+    parser: Parser
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -107,10 +91,24 @@ class ParseMeter:
     def __call__(self, images: np.ndarray) -> Reading:
         tables, masks = [], []
         for start in range(0, len(images), BATCH):
-            maps, faces, background = self.parse(images[start : start + BATCH])
-            tables.append(score(maps, faces, SECOND).to_numpy(float))
-            masks.append(background)
+            parsed = self.parser(images[start : start + BATCH])
+            tables.append(face_scores(parsed).to_numpy(float))
+            masks.append(background_of(parsed, *images.shape[1:3]))
         return Reading(np.concatenate(tables), np.concatenate(masks))
+
+
+def background_of(parsed: Parsed, height: int, width: int) -> np.ndarray:
+    """Which of the pictures' own pixels the maps show to be background, (N, height, width) bool."""
+    boxes = np.nan_to_num(parsed.boxes, nan=-1.0)
+    left, top, right, bottom = boxes.T[:, :, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = (np.arange(width) + 0.5 - left) / (right - left) * SIZE
+        y = (np.arange(height) + 0.5 - top) / (bottom - top) * SIZE
+    inside = [(at >= 0) & (at < SIZE) & parsed.found[:, None] for at in (x, y)]
+    column, row = (np.where(ok, at, 0).astype(int) for ok, at in zip(inside, (x, y), strict=True))
+    number = np.arange(len(boxes))[:, None, None]
+    seen = parsed.maps[number, row[:, :, None], column[:, None, :]] == BACKGROUND
+    return seen & inside[1][:, :, None] & inside[0][:, None, :]
 
 
 @dataclass(frozen=True, eq=False)
