@@ -8,13 +8,16 @@ takes the slopes through the generator and the property CNN themselves.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.numpy import load, save
 from torch import nn
 
 from ohlora_lib.models.stylegan import Generator
+from ohlora_lib.store.atomic import write_bytes
 from ohlora_lib.vectors.directions import EXPRESSION, checked_samples
 from ohlora_lib.vectors.groups import VectorError
 from ohlora_lib.vectors.ridge import moments, whitening
@@ -69,6 +72,33 @@ def slopes_of(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
     return torch.stack(rows, dim=1)
 
 
+@dataclass(frozen=True, eq=False)
+class Gradient(ByJacobian):
+    """By the slopes of an MLP."""
+
+    def __init__(self, network: "Regressor", unwhiten: np.ndarray | None = None):
+        super().__init__(lambda x: slopes_of(network, x), unwhiten)
+        object.__setattr__(self, "network", network)
+
+
+def write_gradient(directions: Gradient, path: str | Path) -> None:
+    """Write as .safetensors, atomically."""
+    tensors = {name: array.numpy() for name, array in directions.network.state_dict().items()}
+    if directions.unwhiten is not None:
+        tensors["unwhiten"] = np.ascontiguousarray(directions.unwhiten)
+    write_bytes(path, save(tensors))
+
+
+def read_gradient(path: str | Path) -> Gradient:
+    """Read what `write_gradient` wrote."""
+    tensors = load(Path(path).read_bytes())
+    unwhiten = tensors.pop("unwhiten", None)
+    hidden, white = tensors["hidden.weight"].shape
+    network = Regressor(hidden, len(tensors["mean"]), white, len(tensors["bent.bias"]))
+    network.load_state_dict({name: torch.tensor(array) for name, array in tensors.items()})
+    return Gradient(network.eval(), unwhiten)
+
+
 @dataclass(frozen=True)
 class GradientConfig:
     """A small MLP; `held` None holds nothing, as published."""
@@ -88,7 +118,7 @@ class GradientConfig:
 
 def gradient(
     vectors: np.ndarray, scores: pd.DataFrame, config: GradientConfig | None = None
-) -> tuple[ByJacobian, pd.DataFrame]:
+) -> tuple[Gradient, pd.DataFrame]:
     """Vectors (N, D), their images' scores -> directions, R² of the MLP on a fifth held out."""
     config = config or GradientConfig()
     columns = checked_samples(vectors, scores, config.held or ())
@@ -96,11 +126,11 @@ def gradient(
     train = np.random.default_rng(config.seed).random(len(targets)) < 0.8
     fit = moments(vectors, targets, np.flatnonzero(train))
     whiten, unwhiten = whitening(fit.covariance, 1e-6)
-    network = _Regressor(fit.vector, whiten, config.hidden, targets, config.seed)
+    network = Regressor(config.hidden, *whiten.shape, targets.shape[1], config.seed)
+    network.mean.copy_(torch.tensor(fit.vector))
+    network.whiten.copy_(torch.tensor(whiten))
     _train(network, vectors, targets, np.flatnonzero(train), config)
-    directions = ByJacobian(
-        lambda x: slopes_of(network, x), None if config.held is None else unwhiten
-    )
+    directions = Gradient(network, None if config.held is None else unwhiten)
     rest = np.flatnonzero(~train)
     with torch.inference_mode():
         said = network(torch.tensor(np.asarray(vectors[rest]))).numpy()
@@ -108,25 +138,25 @@ def gradient(
     return directions, pd.DataFrame({"property": columns.columns, "r2": r2})
 
 
-class _Regressor(nn.Module):
-    """Vectors (N, D) -> scores (N, P), by way of whitened vectors."""
+class Regressor(nn.Module):
+    """Vectors (N, D) -> scores (N, P), by way of whitened vectors (N, R)."""
 
-    def __init__(self, mean, whiten, hidden: int, targets: np.ndarray, seed: int):
+    def __init__(self, hidden: int, size: int, white: int, scores: int, seed: int = 0):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
-        self.register_buffer("whiten", torch.tensor(whiten, dtype=torch.float32))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("whiten", torch.zeros(size, white))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.hidden = nn.Linear(whiten.shape[1], hidden)
-            self.bent = nn.Linear(hidden, targets.shape[1])
-            self.straight = nn.Linear(whiten.shape[1], targets.shape[1])
+            self.hidden = nn.Linear(white, hidden)
+            self.bent = nn.Linear(hidden, scores)
+            self.straight = nn.Linear(white, scores)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         white = (vectors - self.mean) @ self.whiten
         return self.straight(white) + self.bent(torch.tanh(self.hidden(white)))
 
 
-def _train(network: _Regressor, vectors, targets, rows: np.ndarray, config: GradientConfig) -> None:
+def _train(network: Regressor, vectors, targets, rows: np.ndarray, config: GradientConfig) -> None:
     """Least squares, with a rate that falls to zero."""
     optimiser = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=config.decay)
     steps = config.epochs * max(1, len(rows) // config.batch)

@@ -9,7 +9,15 @@ import torch
 
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.vectors.directions import EXPRESSION, Arrows, ByProperty
-from ohlora_lib.vectors.jacobian import ByJacobian, GradientConfig, gradient, local, slopes_of
+from ohlora_lib.vectors.jacobian import (
+    ByJacobian,
+    GradientConfig,
+    gradient,
+    local,
+    read_gradient,
+    slopes_of,
+    write_gradient,
+)
 from tests.vectors.conftest import SIZE, cosines
 
 CONFIG = GradientConfig(hidden=128, epochs=20, rate=1e-2)
@@ -62,6 +70,16 @@ def test_held_gradients_leave_the_held_score(bent):
     moved = [d.step(vectors, np.tile(ONE[0], (200, 1)))[:, 7] for d in (free, held)]
     assert np.abs(moved[1]).mean() < 0.3 * np.abs(moved[0]).mean()
     assert cosines(held.step(vectors, np.tile(ONE[0], (200, 1))), truth(vectors, 0)).mean() > 0.75
+
+
+@pytest.mark.parametrize("held", [None, ("hair_length",)])
+def test_gradients_come_back_from_disk_as_they_were(bent, tmp_path, held):
+    vectors, scores = (part[:500] for part in bent)
+    directions, _ = gradient(vectors, scores, replace(CONFIG, epochs=1, held=held))
+    write_gradient(directions, tmp_path / "gradient.safetensors")
+    again = read_gradient(tmp_path / "gradient.safetensors")
+    request = np.tile(ONE[2], (9, 1))
+    assert np.array_equal(directions.step(vectors[:9], request), again.step(vectors[:9], request))
 
 
 def test_repeated_latents_are_computed_once(bent):

@@ -1,0 +1,91 @@
+"""What the image generation test of a latent costs: `python -m benchmarks.control_test`.
+
+The same 50 pictures of one latent, by a plain float32 loop that sends one picture after the other
+through generator, property CNN, parser and annotator, as a first implementation has it; by the same
+loop over our own networks; and by `control_test`, which also does the statistics. The weights of
+generator and property CNN are random (which costs the same), the others embedded. Exit status 1
+when the test costs more than an eighth of the plain loop.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.plain_stylegan import plain_synthesis
+from ohlora_lib.measure.parse import load_parser
+from ohlora_lib.models import precision, weights
+from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
+from ohlora_lib.vectors.control_test import TOGETHER, Latents, control_test
+from ohlora_lib.vectors.directions import Arrows
+from ohlora_lib.vectors.instruments import Instruments
+from ohlora_lib.vectors.latents import Studio, latents
+from ohlora_lib.vectors.meters import CnnMeter, ParseMeter
+from ohlora_lib.vectors.method import Method
+from ohlora_lib.vectors.responses import LEVELS
+
+SHARE = 1 / 8
+CONFIGS = {
+    128: (GeneratorConfig(128, fmaps_base=4096, fmaps_max=128), PropertyCNNConfig(128, 0.5, 1)),
+    256: (GeneratorConfig(), PropertyCNNConfig()),
+}
+
+
+def seconds(run: Callable[[], object], least: int) -> float:
+    """The best of some runs, after one to warm up."""
+    run()
+    times = []
+    for _ in range(least):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def loop(draw: Callable, generator, cnn, parse, annotator, steered: np.ndarray) -> None:
+    """50 pictures, one after the other, float32."""
+    with torch.inference_mode():
+        for w in torch.tensor(steered).split(1):
+            image = to_uint8(draw(generator, w))
+            cnn(property_input(image))
+            parse(image)
+            annotator.annotate(image)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--resolution", type=int, choices=CONFIGS, default=128)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    config, cnn_config = CONFIGS[options.resolution]
+    generator, cnn = Generator(config).eval(), PropertyCNN(cnn_config).eval()
+    annotator, parse = weights.load("annotator"), ParseMeter(load_parser())
+    studio = Studio(generator)
+    rng = np.random.default_rng(0)
+    method = Method("ours", Arrows(rng.normal(0, 0.05, (1, 3, 512)).astype(np.float32)))
+    z = latents(0, range(TOGETHER))
+    steered = studio.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), LEVELS)
+    population = studio.images(studio.vectors(latents(1, range(16))))
+    instruments = Instruments.over(CnnMeter(cnn), parse, annotator, population)
+    networks = (generator, cnn, parse, annotator, steered)
+    first = seconds(lambda: loop(plain_synthesis, *networks), options.runs)
+    own = seconds(lambda: loop(Generator.from_w, *networks), options.runs)
+    tested = Latents(z, np.arange(len(z)))
+    ours = seconds(lambda: control_test([method], studio, instruments, tested), options.runs)
+    ours /= len(z)
+    print(f"{torch.get_num_threads()} threads, computing in {precision.chosen()}, "
+          f"{options.resolution} px")  # fmt: skip
+    print(f"plain loop, picture by picture: {first:.2f} s a latent")
+    print(f"the same loop over our networks: {own:.2f} s, {own / first:.2f} of the plain loop")
+    print(
+        f"control_test, {TOGETHER} latents together: {ours:.2f} s, {ours / first:.3f} of the "
+        f"plain loop (wanted: at most {SHARE:.3f}), {ours / own:.2f} of the loop over ours"
+    )
+    return 0 if ours <= SHARE * first else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
