@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ohlora_lib.vectors.directions import EXPRESSION, Scaled
-from ohlora_lib.vectors.instruments import Instruments, expression
+from ohlora_lib.vectors.instruments import Instruments, expression, mean_of_finite
 from ohlora_lib.vectors.latents import Studio
 from ohlora_lib.vectors.method import Method
 from ohlora_lib.vectors.responses import LEVELS, MIDDLE
@@ -77,7 +77,7 @@ def _effects(instruments: Instruments, images: np.ndarray) -> tuple[np.ndarray, 
     pairs = images.reshape(len(images), len(EXPRESSION), 2, *images.shape[2:])
     reading = instruments.parse(images.reshape(-1, *images.shape[2:]))
     measured = expression(instruments.parse, reading).reshape(*pairs.shape[:3], -1)
-    rise = np.nanmean(measured[:, :, 1] - measured[:, :, 0], axis=0)
+    rise = np.nan_to_num(mean_of_finite(measured[:, :, 1] - measured[:, :, 0]))
     where = reading.background.reshape(pairs.shape[:5]).all(axis=2)
     change = instruments.background_change(pairs[:, :, 0], pairs[:, :, 1], where)
-    return np.diag(rise) / APART, np.nan_to_num(np.nanmean(change, axis=0))
+    return np.diag(rise) / APART, np.nan_to_num(mean_of_finite(change))

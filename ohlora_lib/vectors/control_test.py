@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.store.progress import progress
+from ohlora_lib.vectors.directions import EXPRESSION
 from ohlora_lib.vectors.groups import EVERYWHERE
-from ohlora_lib.vectors.instruments import Instruments
+from ohlora_lib.vectors.instruments import Instruments, expression, mean_of_finite
 from ohlora_lib.vectors.latents import Studio, latents
 from ohlora_lib.vectors.meters import Meter
 from ohlora_lib.vectors.method import Method
@@ -54,8 +55,9 @@ def control_test(
     """Methods, latents -> a row per method and latent.
 
     Columns: method, idx, group_name; `cnn_` and `parse_` with what `responses` says (and a prefix
-    for each of the `others` that shall read the same pictures); `side_effects`'; and in
-    `recentred_identity` how much another person recentring made of the latent's.
+    for each of the `others` that shall read the same pictures); `side_effects`'; what the
+    unedited latent shows, `drawn_eyes` and the like; and in `recentred_identity` how much another
+    person recentring made of it.
     """
     work = [(method, piece) for method in methods for piece in tested.pieces()]
     parts = [
@@ -83,7 +85,7 @@ def _rows(
         columns |= {f"{name}_{column}": values for column, values in followed.items()}
         if name == "parse":
             where = reading.background.reshape(images.shape[:4])
-    columns["recentred_identity"] = _moved(instruments, studio, method, start)
+    columns |= _drawn(instruments, studio, method, start)
     middle = method.every(studio, start, np.float32([MIDDLE]))[:, 0]
     return pd.DataFrame(columns | side_effects(instruments, images, where, middle))
 
@@ -109,7 +111,7 @@ def side_effects(
     filters, who = (array.reshape(*images.shape[:2], -1) for array in (filters, who))
     middle_filters, middle_who = instruments.witness(middle)
     columns = {
-        "background": np.nanmean(background, axis=1),
+        "background": mean_of_finite(background, axis=1),
         "outline": outline.mean(axis=1),
         "identity": np.linalg.norm(who - middle_who[:, None], axis=2).mean(axis=1),
     }
@@ -121,13 +123,17 @@ def side_effects(
     return columns
 
 
-def _moved(instruments: Instruments, studio: Studio, method: Method, start) -> np.ndarray:
-    """How much another person the recentred latent shows, (Z,); 0 where nothing was recentred."""
-    if not method.recentring:
-        return np.zeros(len(start.vectors))
-    pictures = [studio.images(vectors, method.layer) for vectors in start[:2]]
-    before, after = (instruments.witness(picture)[1] for picture in pictures)
-    return np.linalg.norm(after - before, axis=1)
+def _drawn(instruments: Instruments, studio: Studio, method: Method, start) -> dict:
+    """What the unedited latents show, `drawn_eyes` …, and how much another person the recentred
+    ones do (0 where nothing was recentred)."""
+    unedited = studio.images(start.unedited, method.layer)
+    seen = expression(instruments.cnn, instruments.cnn(unedited))
+    columns = {f"drawn_{name}": seen[:, place] for place, name in enumerate(EXPRESSION)}
+    moved = np.zeros(len(unedited))
+    if method.recentring:
+        after = instruments.witness(studio.images(start.vectors, method.layer))[1]
+        moved = np.linalg.norm(after - instruments.witness(unedited)[1], axis=1)
+    return columns | {"recentred_identity": moved}
 
 
 def of_meter(tested: pd.DataFrame, meter: str) -> pd.DataFrame:

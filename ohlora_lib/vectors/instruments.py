@@ -1,11 +1,15 @@
 """All that steering is measured with, in units of one population of the generator's pictures."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ohlora_lib.models.annotator import Annotator
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.atomic import write_json
 from ohlora_lib.vectors.directions import EXPRESSION
 from ohlora_lib.vectors.groups import VectorError
 from ohlora_lib.vectors.meters import Meter, Reading, Standardised, Witness
@@ -36,8 +40,34 @@ class Instruments:
             Standardised.over(cnn, cnn(images).scores),
             Standardised.over(parse, reading.scores),
             Witness.over(annotator, images),
-            float(np.nanmean(apart)) if np.isfinite(apart).any() else 1.0,
+            float(apart[np.isfinite(apart)].mean()) if np.isfinite(apart).any() else 1.0,
         )
+
+    def write(self, path: str | Path) -> None:
+        """Write the units, atomically."""
+        meters = {"cnn": self.cnn, "parse": self.parse}
+        units = {
+            name: {"properties": meter.properties, "centre": meter.centre.tolist(),
+                   "spread": meter.spread.tolist()}
+            for name, meter in meters.items()
+        }  # fmt: skip
+        typical = {"identity": self.witness.typical, "background": self.background}
+        write_json(path, units | typical)
+
+    @classmethod
+    def read(cls, path: str | Path, cnn: Meter, parse: Meter, annotator: Annotator):
+        """The same meters in the units that `write` wrote."""
+        if not Path(path).exists():
+            raise StoreError(f"{path} is not there: run the stage that finds directions first")
+        units = json.loads(Path(path).read_text())
+        for name, meter in (("cnn", cnn), ("parse", parse)):
+            if (known := tuple(units[name]["properties"])) != meter.properties:
+                raise StoreError(f"{path}: its {name} meter reads {known}, not {meter.properties}")
+        meters = [
+            Standardised(meter, np.array(units[name]["centre"]), np.array(units[name]["spread"]))
+            for name, meter in (("cnn", cnn), ("parse", parse))
+        ]
+        return cls(*meters, Witness(annotator, units["identity"]), units["background"])
 
     def background_change(self, images, others, where) -> np.ndarray:
         """Pictures (…, R, R, 3), where both are background (…, R, R) -> (…); 1 is another face."""
@@ -52,6 +82,14 @@ def expression(meter: Meter, reading: Reading) -> np.ndarray:
 def table(meter: Meter, reading: Reading) -> pd.DataFrame:
     """What was read, a column for each property."""
     return pd.DataFrame(reading.scores, columns=list(meter.properties))
+
+
+def mean_of_finite(values: np.ndarray, axis: int | tuple[int, ...] = 0) -> np.ndarray:
+    """The mean of what is finite along an axis; NaN where nothing is."""
+    finite = np.isfinite(values)
+    count = finite.sum(axis=axis)
+    total = np.where(finite, values, 0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def difference(images: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -122,8 +122,11 @@ class Standardised:
     @classmethod
     def over(cls, meter: Meter, scores: np.ndarray) -> "Standardised":
         """In units of these scores (N, P) of the meter's; one that never varies keeps its unit."""
-        spread = np.nanstd(scores, axis=0)
-        return cls(meter, np.nanmean(scores, axis=0), np.where(spread > 0, spread, 1.0))
+        finite = np.isfinite(scores)
+        count = np.maximum(finite.sum(axis=0), 1)
+        centre = np.where(finite, scores, 0).sum(axis=0) / count
+        spread = np.sqrt((np.where(finite, scores - centre, 0) ** 2).sum(axis=0) / count)
+        return cls(meter, centre, np.where(spread > 0, spread, 1.0))
 
     @property
     def properties(self) -> tuple[str, ...]:
