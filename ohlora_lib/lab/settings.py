@@ -1,8 +1,9 @@
 """Typed, checked parameters: the frozen dataclass that every notebook builds first."""
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
 
 class SettingsError(ValueError):
@@ -68,6 +69,14 @@ class Settings:
 
     out: str
     seed: Annotated[int, Between(0, 2**32 - 1)]
+
+    @classmethod
+    def of(cls, names: Mapping[str, object]) -> Self:
+        """The settings from a notebook's own names: `Settings.of(globals())`."""
+        missing = next((field.name for field in fields(cls) if field.name not in names), None)
+        if missing:
+            raise SettingsError(f"{missing}: the cell of parameters does not set it")
+        return cls(**{field.name: names[field.name] for field in fields(cls)})
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)

@@ -140,9 +140,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images, label=None, lod: float | None = None):
         """`lod` k reads the image averaged down to resolution / 2^k; see `Synthesis.forward`."""
-        if (label is not None) != bool(self.config.label_size):
-            wanted = f"needs a label of {self.config.label_size}" if label is None else "takes none"
-            raise ValueError(f"label: this discriminator {wanted}")
+        self._check(label)
         lod = float(self.lod) if lod is None else float(lod)
         if not 0 <= lod <= self.levels - 1:
             raise ValueError(f"lod {lod}: must lie within 0 … {self.levels - 1}")
@@ -151,6 +149,25 @@ class Discriminator(nn.Module):
         images = F.avg_pool2d(images, 1 << first) if first else images
         with torch.autocast(images.device.type, enabled=False):
             return self._score(self._features(self.levels - 1, first, fade, images), label)
+
+    def front(self, images, level: int):
+        """Images (N, 3, R, R) -> what the layers of `level` read: (N, C, R / 2^level, …)."""
+        images = images.to(compute_dtype(images), memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, enabled=False):
+            return self._features(level, 0, 0.0, images)
+
+    def head(self, x, level: int, label=None):
+        """The rest of the way: `head(front(images, k), k, label)` is `forward(images, label)`."""
+        self._check(label)
+        with torch.autocast(x.device.type, enabled=False):
+            for i in range(2 * level, 2 * (self.levels - 1)):
+                x = getattr(self, f"layer{i}")(x)
+            return self._score(x, label)
+
+    def _check(self, label) -> None:
+        if (label is not None) != bool(self.config.label_size):
+            wanted = f"needs a label of {self.config.label_size}" if label is None else "takes none"
+            raise ValueError(f"label: this discriminator {wanted}")
 
     def _features(self, level, first, fade, images):
         """Images at the size of level `first` -> what the layers of `level` read."""

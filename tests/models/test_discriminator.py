@@ -148,3 +148,14 @@ def test_bfloat16_scores_and_r1_gradients_follow_float32(few_at_once):
     for exact, ours in zip(results["float32"], results["bfloat16"], strict=True):
         assert ours.dtype == torch.float32
         assert torch.cosine_similarity(exact, ours, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_front_and_head_are_the_whole_way(level):
+    """What is frozen is computed apart: wherever it is cut, nothing may change."""
+    config = DiscriminatorConfig(resolution=32, fmaps_base=64, label_size=7)
+    critic = Discriminator(config, seed=1).requires_grad_(False)
+    images, label = torch.randn(4, 3, 32, 32), torch.randn(4, 7)
+    assert torch.equal(
+        critic.head(critic.front(images, level), level, label), critic(images, label)
+    )
