@@ -7,7 +7,7 @@ A method's name is a recipe: directions, then what is done with them, as in "svm
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,8 @@ class Search:
 
     directions: tuple[str, ...] = ("svm", "ridge")
     layer: str = "w"
-    svm: SvmConfig = SvmConfig()
-    gradient: GradientConfig = GradientConfig()
+    svm: SvmConfig = field(default_factory=SvmConfig)
+    gradient: GradientConfig = field(default_factory=GradientConfig)
 
     def __post_init__(self):
         for name in self.directions:

@@ -125,7 +125,7 @@ def gradient(
     targets = columns.to_numpy(dtype=float)
     train = np.random.default_rng(config.seed).random(len(targets)) < 0.8
     fit = moments(vectors, targets, np.flatnonzero(train))
-    whiten, unwhiten = whitening(fit.covariance, 1e-6)
+    whiten, unwhiten = whitening(fit)
     network = Regressor(config.hidden, *whiten.shape, targets.shape[1], config.seed)
     network.mean.copy_(torch.tensor(fit.vector))
     network.whiten.copy_(torch.tensor(whiten))
@@ -192,4 +192,4 @@ def local(
         scored = lambda w: network(generator.from_w(w))[:, places]  # noqa: E731
         return torch.cat([slopes_of(scored, part) for part in parts])
 
-    return ByJacobian(slopes, whitening(fit.covariance, 1e-6)[1])
+    return ByJacobian(slopes, whitening(fit)[1])

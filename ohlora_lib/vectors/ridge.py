@@ -35,6 +35,10 @@ class RidgeConfig:
             raise VectorError("pooling must be above 0, train between 0 and 1")
 
 
+IMAGES_PER_WAY = 4
+"""So many images, at least, for each way of varying that a regression uses."""
+
+
 class Moments(NamedTuple):
     """What the regression needs of a set of images."""
 
@@ -62,7 +66,7 @@ def ridge(
     targets = columns.to_numpy(dtype=float)
     train = np.random.default_rng(config.seed).random(len(targets)) < config.train
     everywhere = moments(vectors, targets, np.flatnonzero(train))
-    whiten, unwhiten = whitening(everywhere.covariance, config.floor)
+    whiten, unwhiten = whitening(everywhere, config.floor)
     shared = whiten.T @ everywhere.cross
     arrows, report = [], []
     for name, rows in rows_by_group(scores, grouping).items():
@@ -91,10 +95,15 @@ def moments(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> Momen
     )  # fmt: skip
 
 
-def whitening(covariance: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """(D, R) that makes vectors white, (D, R) that brings white steps back."""
-    variances, basis = np.linalg.eigh(covariance)
+def whitening(fit: Moments, floor: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
+    """(D, R) that makes vectors white, (D, R) that brings white steps back.
+
+    Of few images only the largest ways of varying are used: a regression on as many ways as there
+    are images would explain them all, and no other.
+    """
+    variances, basis = np.linalg.eigh(fit.covariance)
     used = variances > floor * variances[-1]
+    used[: max(0, len(used) - fit.count // IMAGES_PER_WAY)] = False
     if variances[-1] <= 0 or not used.any():
         raise VectorError("all vectors are the same: sample different latents")
     deviations = np.sqrt(variances[used])

@@ -52,7 +52,7 @@ def read_out(vectors: np.ndarray, scores: pd.DataFrame) -> tuple[np.ndarray, lis
     """The linear regression of every score on the vectors: (D, P), and whose columns they are."""
     columns = checked_samples(vectors, scores, scores.columns.drop("idx", errors="ignore"))
     fit = moments(vectors, columns.to_numpy(dtype=float), np.arange(len(vectors)))
-    whiten, _ = whitening(fit.covariance, 1e-6)
+    whiten, _ = whitening(fit)
     return whiten @ (whiten.T @ fit.cross), list(columns)
 
 
