@@ -66,7 +66,9 @@ def open_generator(name: str) -> Studio:
     """The generator of that name or file, on the GPU if there is one."""
     network = weights.load(inside_root(name) if name.endswith(FILES) else name)
     if not isinstance(network, Generator):
-        raise SettingsError(f"generator = {name!r}: it holds a {type(network).__name__}")
+        raise SettingsError(
+            f"generator = {name!r}: it holds a {type(network).__name__}, not a generator"
+        )
     device = precision.fastest_device()
     return Studio(precision.place(network, "auto", device))
 

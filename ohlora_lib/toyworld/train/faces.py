@@ -8,6 +8,7 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,10 +23,14 @@ from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, sample_attributes, t
 from ohlora_lib.toyworld.renderer import render
 
 PER_SHARD = 250
+MOST_FACES = 1_000_000  # of a set: from there on lie the people that rare faces are looked for in
+RARE = ("", "", "is_old", "has_glasses")  # every second one of those without a wish has defects
 DEFECTS_BELOW = 0.72  # the quality from which on the renderer shows none
 CACHE = ROOT / "data" / "toyworld" / "faces"
 PAIR_SEED, TRAIN_SEED, POOR_SEED, TEST_SEED = 20_030, 20_031, 20_032, 90_210
-"""Seeds of the generator's pairs, of what trains the others, and of what tests all."""
+LABEL_SEED = 20_033
+"""Seeds of the generator's pairs, of what trains the others, of what tests all, and of the rendered
+faces that are labelled with generated ones."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class FaceSet:
 
     With `shared_texture` all have the strands and bokeh of texture seed 0, so that attributes
     explain the picture entirely: what a generator can learn by regression. With `poor` all have
-    visible defects, of every strength: one face in twenty has, too few to learn them from.
+    visible defects, of every strength: one face in twenty has, too few to learn them from. With
+    `rare` one in four is old, one wears glasses, one has such defects, and one is as they come.
     """
 
     seed: int
@@ -42,6 +48,7 @@ class FaceSet:
     size: int = 128
     shared_texture: bool = False
     poor: bool = False
+    rare: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,8 @@ def renderer_digest() -> str:
 
 def _name(wanted: FaceSet) -> str:
     texture = "shared" if wanted.shared_texture else "own"
-    poor = "-poor" if wanted.poor else ""
-    return f"{wanted.seed}-{wanted.count}-{wanted.size}-{texture}{poor}"
+    kind = "-poor" * wanted.poor + "-rare" * wanted.rare
+    return f"{wanted.seed}-{wanted.count}-{wanted.size}-{texture}{kind}"
 
 
 def _render_all(wanted: FaceSet, folder: Path, workers: int) -> None:
@@ -133,8 +140,10 @@ def _render_shard(task, path: Path) -> None:
 
 def _render_one(wanted: FaceSet, index: int):
     texture = 0 if wanted.shared_texture else texture_seed(wanted.seed, index)
-    face = sample_attributes(wanted.seed, index)
-    if wanted.poor:
+    kind = RARE[index % len(RARE)] if wanted.rare else ""
+    people = (sample_attributes(wanted.seed, index + draw * MOST_FACES) for draw in count())
+    face = next(one for one in people if not kind or getattr(one, kind))
+    if wanted.poor or (wanted.rare and not kind and index % 2):
         drawn = np.random.default_rng([wanted.seed, index, 2]).random()
         face = replace(face, quality=float(DEFECTS_BELOW * drawn))
     return render(face, texture, wanted.size)

@@ -1,0 +1,274 @@
+"""What notebook 02 does: labels, filter CNNs, scores of all images, and which of them are kept."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+
+from ohlora_lib.lab import generate
+from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
+from ohlora_lib.measure.annotate import INDEX, PROPERTIES, Labels, SimulatedAnnotator, read_labels
+from ohlora_lib.measure.cutoffs import ALL, AT_LEAST, Cutoffs, passes
+from ohlora_lib.models import precision, weights
+from ohlora_lib.models.filter_cnn import FilterCNNConfig
+from ohlora_lib.store import inside_root
+from ohlora_lib.store.atomic import atomic_path
+from ohlora_lib.store.images import ImageSet
+from ohlora_lib.store.tables import write_table
+from ohlora_lib.toyworld.train import quality
+from ohlora_lib.toyworld.train.annotator import auroc, truth
+from ohlora_lib.toyworld.train.faces import LABEL_SEED, TEST_SEED, FaceSet, load_faces
+from ohlora_lib.train.classifier import PUBLISHED, FoldPlan, Recipe, train_folds, vote
+
+_SMALL = {"width": 1 / 8, "padding": 1, "conv_dropout": 0.0, "dense_dropout": 0.2}
+_PLAN = FoldPlan(1e-3, 0.5, half_period=8, most_epochs=8, tries=2, mirror=True)
+_BALANCED = replace(_PLAN, accept=0.6, balance=True)
+
+SMALL = {
+    "quality": Recipe(
+        quality.CONFIG,
+        replace(_BALANCED, learning_rate=2e-4, half_period=3, most_epochs=3, start="quality-start"),
+    ),
+    "gender": Recipe(FilterCNNConfig(resolution=48, filter="gender", **_SMALL), _PLAN),
+    "age": Recipe(FilterCNNConfig(resolution=64, filter="age", **_SMALL), _BALANCED),
+    "glass": Recipe(FilterCNNConfig(resolution=128, filter="glass", **_SMALL), _BALANCED),
+}
+"""For 128 px faces on two CPU cores: all twenty networks in less than a minute."""
+NETWORKS = {"small": SMALL, "published": PUBLISHED}
+CHUNK = 1000  # images that are held in memory at once
+TRUTH, ANNOTATOR = "the truth of rendered faces", "the annotator network"  # who judges
+DECIMALS = 4
+"""Of a score, as published: rounded after averaging."""
+
+
+@dataclass(frozen=True)
+class LabelSettings(Settings):
+    """Which images are labelled and by whom, which networks learn it, and where the cutoffs lie.
+
+    `images` is the folder of notebook 01's images; empty, a few are made first. `labels` is a CSV
+    (idx,gender,quality,age,glass) by `labelled_by`; empty, the simulated annotator labels the first
+    `labelled` images, and `extra` rendered faces among which rare things are frequent. `rendered`
+    faces of known truth test the result (0: the images are no toy faces, nothing can test it).
+    `epochs` cuts trainings short (0: not). An image is kept if gender and quality are at least, age
+    and glass at most their `cutoffs`; if fewer than `least` are, the best-ranked.
+    """
+
+    images: str
+    labels: str
+    labelled_by: str
+    labelled: Annotated[int, Between(20, 1_000_000)]
+    extra: Annotated[int, Between(0, 100_000)]
+    rendered: Annotated[int, Between(0, 100_000)]
+    networks: Annotated[str, OneOf(tuple(NETWORKS))]
+    folds: Annotated[int, Between(2, 20)]
+    epochs: Annotated[int, Between(0, 100_000)]
+    cutoffs: list[float]
+    least: Annotated[int, Between(1, 1_000_000)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.cutoffs) != len(PROPERTIES) or not all(0 <= cut <= 1 for cut in self.cutoffs):
+            raise SettingsError(
+                f"cutoffs = {self.cutoffs}: must be four numbers from 0 to 1, of "
+                f"{', '.join(PROPERTIES)}"
+            )
+
+    @property
+    def limits(self) -> Cutoffs:
+        """The cutoffs by name."""
+        return Cutoffs(*self.cutoffs)
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """By property; shorter trainings if so wished."""
+        recipes = NETWORKS[self.networks]
+        if not self.epochs:
+            return recipes
+        most = {"most_epochs": self.epochs, "half_period": self.epochs, "tries": 1}
+        return {k: replace(r, plan=replace(r.plan, **most)) for k, r in recipes.items()}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labels of generated images and, if any, of extra rendered faces.
+
+    `faces` (.npy) holds all of their pictures, the generated ones first.
+    """
+
+    labels: Labels
+    extra: Labels | None
+    faces: Path
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each of the faces, in their order."""
+        parts = [self.labels.table] + ([self.extra.table] if self.extra else [])
+        return pd.concat(parts, ignore_index=True)
+
+
+def open_images(settings: LabelSettings, folder: Path) -> ImageSet:
+    """Notebook 01's images, or a few of the embedded generator's where none are named."""
+    if settings.images:
+        return ImageSet(inside_root(settings.images))
+    few = generate.GenerateSettings(
+        settings.out, settings.seed, "original", 2 * settings.labelled, "random", 8, 8
+    )
+    return generate.make(folder / "generated", few, generate.open_generator("original")).images
+
+
+def label(settings: LabelSettings, folder: Path, images: ImageSet) -> Labelled:
+    """Have the images labelled, and the extra faces with them; leaves labels.csv, labelled.npy."""
+    annotator, extra = SimulatedAnnotator(seed=settings.seed), None
+    if settings.labels:
+        labels = read_labels(inside_root(settings.labels), settings.labelled_by)
+        _expect_images(settings, labels, images)
+        pictures = images.read(labels.table[INDEX])
+    else:
+        numbers = images.table["index"].to_numpy()[: settings.labelled]
+        pictures = images.read(numbers)
+        labels = annotator.label(numbers, _read(pictures))
+    labels.write(folder / "labels.csv")
+    if settings.extra:
+        faces = load_faces(FaceSet(LABEL_SEED, settings.extra, rare=True)).images
+        extra = annotator.label(np.arange(settings.extra), _read(faces))
+        extra.write(folder / "extra_labels.csv")
+        pictures = np.concatenate([pictures, faces])
+    with atomic_path(folder / "labelled.npy") as temporary:
+        np.save(temporary, pictures)
+    return Labelled(labels, extra, folder / "labelled.npy")
+
+
+def _read(faces: np.ndarray) -> dict[str, np.ndarray]:
+    return weights.load("annotator").annotate(faces).probabilities
+
+
+def _expect_images(settings: LabelSettings, labels: Labels, images: ImageSet) -> None:
+    unknown = set(labels.table[INDEX]) - set(images.table["index"])
+    if unknown:
+        raise SettingsError(
+            f"labels = {settings.labels!r}: it labels image {min(unknown)}, which {images.folder} "
+            "does not have"
+        )
+
+
+def train(settings: LabelSettings, folder: Path, labelled: Labelled) -> pd.DataFrame:
+    """Train the folds that are not there yet; a row for each (see `classifier.train_folds`)."""
+    return train_folds(
+        folder / "cnns",
+        labelled.faces,
+        labelled.table,
+        settings.recipes,
+        settings.folds,
+        settings.seed,
+        precision.fastest_device().type,
+    )
+
+
+def votes(settings: LabelSettings, folder: Path, pictures: np.ndarray) -> pd.DataFrame:
+    """Pictures (N, H, W, 3) -> a column for each property: the mean of the folds' probabilities."""
+    device = precision.fastest_device().type
+    return pd.DataFrame(
+        {
+            name: vote(folder / "cnns", name, pictures, settings.folds, device).mean(1)
+            for name in PROPERTIES
+        }
+    ).round(DECIMALS)
+
+
+def score(
+    settings: LabelSettings, folder: Path, images: ImageSet, labelled: Labelled
+) -> pd.DataFrame:
+    """Score all images; leaves scores.parquet (idx, the four scores, labelled)."""
+    numbers = images.table["index"].to_numpy()
+    parts = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
+    scores = pd.concat(
+        [votes(settings, folder, images.read(part)) for part in parts], ignore_index=True
+    )
+    scores.insert(0, INDEX, numbers)
+    scores["labelled"] = scores[INDEX].isin(labelled.labels.table[INDEX])
+    write_table(scores, folder / "scores.parquet")
+    return scores
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which images pass which cutoff (a row for each image), and the numbers of those kept."""
+
+    passed: pd.DataFrame
+    numbers: np.ndarray
+    by_rank: bool
+    """Whether too few passed, so that the best-ranked were taken instead."""
+
+
+def keep(settings: LabelSettings, folder: Path, scores: pd.DataFrame) -> Kept:
+    """The images that pass all cutoffs, or the best-ranked; leaves kept.parquet (idx).
+
+    As published only images that nobody labelled: the CNNs have learnt the others by heart.
+    """
+    fresh = scores[~scores["labelled"]].reset_index(drop=True)
+    if fresh.empty:
+        raise SettingsError(
+            f"labelled = {settings.labelled}: all {len(scores)} images are labelled, none is left "
+            "to filter; label fewer, or make more images in notebook 01"
+        )
+    passed = passes(fresh, settings.limits)
+    numbers = fresh.loc[passed[ALL], INDEX].to_numpy()
+    by_rank = len(numbers) < min(settings.least, len(fresh))
+    if by_rank:
+        best = fitness(fresh).sort_values(ascending=False, kind="stable").index[: settings.least]
+        numbers = np.sort(fresh.loc[best, INDEX].to_numpy())
+    write_table(pd.DataFrame({INDEX: numbers}), folder / "kept.parquet")
+    return Kept(passed.assign(**{INDEX: fresh[INDEX]}), numbers, by_rank)
+
+
+def fitness(scores: pd.DataFrame) -> pd.Series:
+    """How likely each face fits the concept in all four, as if they were independent."""
+    fits = [scores[n] if n in AT_LEAST else 1 - scores[n] for n in asdict(Cutoffs())]
+    return pd.concat(fits, axis=1).prod(axis=1)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scores of faces and what is right about them, (N,) of 0 and 1 by property."""
+
+    scores: pd.DataFrame
+    answers: pd.DataFrame
+
+    def aurocs(self) -> dict[str, float]:
+        """By property; NaN where all answers are the same."""
+        return {n: auroc(self.scores[n].to_numpy(), self.answers[n].to_numpy()) for n in PROPERTIES}
+
+    @property
+    def fits(self) -> pd.Series:
+        """Which faces fit the concept."""
+        a = self.answers
+        return (a["gender"] == 1) & (a["quality"] == 1) & (a["age"] == 0) & (a["glass"] == 0)
+
+
+def judges(
+    settings: LabelSettings, folder: Path, images: ImageSet, scores: pd.DataFrame
+) -> dict[str, Judged]:
+    """Who can say whether the scores are right, by name; nobody if they are no toy faces."""
+    if not settings.rendered:
+        return {}
+    return {
+        TRUTH: _rendered(settings, folder),
+        ANNOTATOR: _generated(images, scores),
+    }
+
+
+def _rendered(settings: LabelSettings, folder: Path) -> Judged:
+    """Rendered faces that trained nothing, with the exact truth."""
+    faces = load_faces(FaceSet(TEST_SEED, settings.rendered))
+    answers = pd.DataFrame(truth(faces.attributes), columns=list(PROPERTIES)).astype(int)
+    return Judged(votes(settings, folder, faces.images), answers)
+
+
+def _generated(images: ImageSet, scores: pd.DataFrame) -> Judged:
+    """Generated images that nobody labelled, and what the annotator network says of them."""
+    fresh = scores[~scores["labelled"]].reset_index(drop=True)
+    said = [_read(images.read(part)) for _, part in fresh[INDEX].groupby(fresh.index // CHUNK)]
+    answers = {n: np.concatenate([one[n] for one in said]) >= 0.5 for n in PROPERTIES}
+    return Judged(fresh, pd.DataFrame(answers).astype(int))

@@ -1,0 +1,102 @@
+"""Notebook 01's work: a face belongs to its seed and number, and what is left is what was shown."""
+
+import numpy as np
+import pytest
+import torch
+
+from ohlora_lib.lab import generate
+from ohlora_lib.lab.generate import GenerateSettings
+from ohlora_lib.lab.settings import SettingsError
+from ohlora_lib.models import weights
+from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
+from ohlora_lib.vectors.latents import Studio
+
+SMALL = {"resolution": 32, "fmaps_base": 128, "mapping_width": 64, "w_size": 64, "z_size": 64}
+
+
+def studio(**more):
+    generator = Generator(GeneratorConfig(**SMALL, **more), seed=3).eval()
+    generator.truncation.w_avg += 0.5
+    return Studio(generator)
+
+
+def settings(**change):
+    given = {"out": "data/x", "seed": 4, "generator": "original", "images": 70, "label": "random"}
+    return GenerateSettings(**given | {"rendered": 8, "columns": 8} | change)
+
+
+def test_face_of_a_seed_is_the_same_however_many_are_made(tmp_path):
+    many = generate.make(tmp_path / "many", settings(), studio())
+    few = generate.make(tmp_path / "few", settings(images=16), studio())
+    assert np.array_equal(many.pictures[:16], few.pictures)
+    assert np.array_equal(np.load(tmp_path / "many/w.npy")[:16], few.w)
+    assert not (tmp_path / "many/label.npy").exists()
+    other = generate.make(tmp_path / "other", settings(images=16, seed=5), studio())
+    assert not np.array_equal(other.z, few.z)
+
+
+def test_run_that_was_cut_off_goes_on_to_the_same_images(tmp_path):
+    made = generate.make(tmp_path, settings(), studio())
+    (tmp_path / "images/table.parquet").unlink()
+    (tmp_path / "parts/000064.txt").unlink()
+    made.images.path(66).unlink()
+    assert np.array_equal(generate.make(tmp_path, settings(), studio()).pictures, made.pictures)
+
+
+def test_conditional_generator_is_told_random_numbers_or_zeros_as_asked(tmp_path):
+    conditional = studio(label_size=7, embedding_size=4)
+    random = generate.make(tmp_path / "random", settings(images=16), conditional)
+    zeros = generate.make(tmp_path / "zeros", settings(images=16, label="zeros"), conditional)
+    assert np.load(tmp_path / "random/label.npy").shape == (16, 7)
+    assert 0.6 < random.label.std() < 1.4 and not zeros.label.any()
+    assert np.array_equal(random.z, zeros.z) and not np.array_equal(random.w, zeros.w)
+
+
+def test_truncation_leaves_the_first_and_ends_in_the_average_face():
+    drawing, w = studio(), np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
+    rows = generate.truncated(drawing, w).reshape(3, len(generate.TRUNCATIONS), 32, 32, 3)
+    assert np.array_equal(rows[:, 0], drawing.images(w))
+    with torch.no_grad():
+        psi = drawing.generator.from_w(torch.from_numpy(w), 0.4, 8)
+    assert np.abs(rows[:, 3].astype(int) - to_uint8(psi)).max() <= 1
+    assert np.array_equal(rows[0, -1], rows[1, -1]) and np.array_equal(rows[0, -1], rows[2, -1])
+
+
+def test_all_styles_of_a_source_together_make_the_source(monkeypatch):
+    drawing, w = studio(), np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
+    monkeypatch.setattr(generate, "style_bands", lambda _: {"all": (0, 8), "none": (8, 8)})
+    rows = generate.mixed(drawing, w[1:], w[0]).reshape(3, 2, 32, 32, 3)
+    assert np.array_equal(rows[1], rows[0])
+    target = drawing.images(w[:1])[0].astype(int)
+    assert np.abs(rows[2, 0] - target).max() <= 1  # another batch rounds otherwise
+
+
+def test_ways_between_two_faces_begin_and_end_at_them(tmp_path):
+    drawing = studio()
+    made = generate.make(tmp_path, settings(images=16), drawing)
+    z_way, w_way = generate.between(drawing, made, [(3, 5)], 4).reshape(2, 4, 32, 32, 3)
+    for way in (z_way, w_way):
+        assert np.array_equal(way[[0, -1]], made.pictures[[3, 5]])
+    assert not np.array_equal(z_way[1], w_way[1])
+
+
+@pytest.mark.parametrize(
+    "name, toy",
+    [
+        ("original", True),
+        ("data/x/generator.safetensors", True),
+        ("genforce", False),
+        ("data/weights/gen.pth", False),
+    ],
+)
+def test_published_weights_have_no_toy_truth(name, toy):
+    assert settings(generator=name).of_the_toy_world is toy
+
+
+def test_another_network_than_a_generator_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "inside_root", lambda name: tmp_path / name)
+    annotator = Annotator(AnnotatorConfig(("eyes",), resolution=32, widths=(4,), close_widths=(4,)))
+    weights.save(annotator, tmp_path / "a.safetensors")
+    with pytest.raises(SettingsError, match="it holds a Annotator, not a generator"):
+        generate.open_generator("a.safetensors")
