@@ -44,8 +44,8 @@ PARSERS = ("embedded", "published")
 BATCH = 8
 """Images at a time: more leave the cores' caches, and each takes a third longer."""
 FEATURES = ((LEFT_EYE, RIGHT_EYE), (NOSE,), (UPPER_LIP, INNER_MOUTH, LOWER_LIP))
-LEAST_SKIN, LEAST_FEATURES = 0.08, 2
-"""A map shows a face if that share of it is skin, and so many of eyes, nose and mouth are there."""
+LEAST_SKIN, LEAST_FEATURE = 0.03, 0.001
+"""A map shows a face if so much of it is skin, and so much each of two of eyes, nose and mouth."""
 
 
 class Parsed(NamedTuple):
@@ -152,9 +152,9 @@ def face_scores(parsed: Parsed, which: Mapping[str, str] = SECOND) -> pd.DataFra
 
 def shows_face(maps: np.ndarray) -> np.ndarray:
     """(N, H, W) class maps -> (N,) whether there is skin, and most of eyes, nose and mouth."""
-    pixels = class_pixels(maps)
-    there = sum(pixels[:, list(classes)].any(1).astype(int) for classes in FEATURES)
-    return (pixels[:, SKIN] >= LEAST_SKIN * maps[0].size) & (there >= LEAST_FEATURES)
+    shares = class_pixels(maps) / maps[0].size
+    features = np.stack([shares[:, list(classes)].sum(1) for classes in FEATURES])
+    return (shares[:, SKIN] >= LEAST_SKIN) & ((features >= LEAST_FEATURE).sum(0) >= 2)
 
 
 def class_pixels(maps: np.ndarray) -> np.ndarray:

@@ -55,6 +55,8 @@ class Segmentation:
 
 def segment(images: ImageSet, idx: np.ndarray, folder: Path, parser: Parser) -> Segmentation:
     """Parse these of the set's images into `folder`; what a killed run finished is kept."""
+    if not len(idx):
+        raise ValueError(f"none of the images of {images.folder} is to be parsed: choose some")
     made = Segmentation(folder)
     parts = [idx[at : at + AT_ONCE] for at in range(0, len(idx), AT_ONCE)]
     jobs = [Job(folder / "parts" / f"{part[0]:06d}-{part[-1]:06d}.parquet", part) for part in parts]

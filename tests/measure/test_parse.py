@@ -127,14 +127,15 @@ def test_published_face_image_is_the_reference_one():
 
 
 def test_a_face_is_skin_with_most_of_eyes_nose_and_mouth():
-    maps = np.zeros((4, 50, 50), np.uint8)
+    maps = np.zeros((5, 50, 50), np.uint8)
     maps[:, 10:40, 10:40] = 1
-    maps[0, 20, 20], maps[0, 30, 20] = 4, 6
-    maps[1, 20, 20] = 5  # an eye alone
-    maps[2, 20, 20], maps[2, 35, 20], maps[2, 12:39] = 4, 8, 0  # hardly any skin
-    maps[3, 25, 20], maps[3, 35, 20] = 6, 9
-    assert shows_face(maps).tolist() == [True, False, False, True]
-    assert class_pixels(maps)[1, [0, 1, 5]].tolist() == [1600, 899, 1]
+    maps[0, 20, 15:25], maps[0, 30, 15:25] = 4, 6
+    maps[1, 20, 15:25] = 5  # an eye alone
+    maps[2, 20, 15:25], maps[2, 35, 15:25], maps[2, 12:39] = 4, 8, 0  # hardly any skin
+    maps[3, 25, 15:25], maps[3, 35, 15:25] = 6, 9
+    maps[4, 25, 20], maps[4, 35, 20] = 6, 9  # specks
+    assert shows_face(maps).tolist() == [True, False, False, True, False]
+    assert class_pixels(maps)[1, [0, 1, 5]].tolist() == [1600, 890, 10]
 
 
 def test_segmentation_on_disk_goes_on_where_it_was_cut_off(tmp_path, images, embedded, monkeypatch):
