@@ -45,13 +45,16 @@ def check(stages: tuple[Stage, ...]) -> None:
     """Refuse, before anything runs, what cannot work: parameters, notebooks, missing inputs."""
     index.check()
     made: list[str] = []
+    folders: list[str] = []
     for one in stages:
         if stage.why_run(one):
             notebook.check(one)
         for path in one.reads.values():
-            if not f"{path}/".startswith(tuple(made)) and not (ROOT / path).exists():
+            comes = path in folders or f"{path}/".startswith(tuple(made))
+            if not comes and not (ROOT / path).exists():
                 raise PipelineError(stage.missing_input(one, path))
         made += [f"{one.out}/{name}/" for name in one.leaves]
+        folders.append(one.out)
 
 
 def run_stage(one: Stage, line: StageLine, told: argparse.Namespace) -> None:

@@ -129,7 +129,7 @@ def test_damaged_output_is_made_anew_from_nothing(finished):
     assert "999" not in table.read_text() and (folder / "shards/1.txt").read_text() == "3"
 
 
-def test_stage_may_read_a_file_inside_what_an_earlier_one_leaves(repository, demo_cells):
+def test_stage_may_read_a_file_of_an_earlier_one_or_its_whole_folder(repository, demo_cells):
     make, read = demo_cells.PIPELINE["stages"]
     stages = [
         {**make, "leaves": ["numbers.csv", "shards"]},
@@ -142,7 +142,8 @@ def test_stage_may_read_a_file_inside_what_an_earlier_one_leaves(repository, dem
     cells = [cell for cell in demo_cells.READ if "total = " not in cell and "finding(" not in cell]
     repository.write_notebook("read", cells)
     stages[1] = {**read, "leaves": [], "reads": {"numbers": "{01_make}/shards/1.txt"}}
-    repository.write_pipeline({**demo_cells.PIPELINE, "stages": stages})
+    whole = {**stages[1], "name": "03_read", "reads": {"numbers": "{01_make}"}}
+    repository.write_pipeline({**demo_cells.PIPELINE, "stages": [*stages, whole]})
     code, output = repository.run("demo", "--scale", "smoke")
     assert code == 0, output
 
