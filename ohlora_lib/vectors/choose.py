@@ -80,13 +80,15 @@ class GradeRule:
 @dataclass(frozen=True)
 class ChoiceRule:
     """Which tested latents are chosen: all that pass on both meters, meet the conditions and have
-    no 하; of these the `most` with the highest sum of correlations."""
+    no 하; of these the `most` with the highest sum of correlations. Where fewer than `least` fit,
+    the next best fill up: they are chosen, but do not `fit`."""
 
     cutoffs: CorrelationCutoffs = V8
     parse_cutoffs: CorrelationCutoffs = V8
     conditions: Conditions = field(default_factory=Conditions)
     grades: GradeRule = field(default_factory=GradeRule)
     most: int = 20
+    least: int = 0
 
 
 def judged(tested: pd.DataFrame, rule: ChoiceRule) -> pd.DataFrame:
@@ -99,10 +101,13 @@ def judged(tested: pd.DataFrame, rule: ChoiceRule) -> pd.DataFrame:
         of_meter(tested, "parse"), rule.parse_cutoffs
     )
     table["consistent"] = table["passes on both"] & conditions.all(axis=1)
-    fit = table["consistent"] & (grades != GRADES[-1]).all(axis=1)
+    table["fits"] = table["consistent"] & (grades != GRADES[-1]).all(axis=1)
     table[SUM] = sum(tested[f"{m}_{name}"] for m in ("cnn", "parse") for name in CORRELATIONS)
-    best = table.loc[fit, SUM].nlargest(rule.most).index
-    table["chosen"] = table.index.isin(best)
+    order = table.assign(rank=table[SUM].fillna(-np.inf)).sort_values(
+        ["fits", "rank"], ascending=False
+    )
+    count = max(min(int(table["fits"].sum()), rule.most), rule.least)
+    table["chosen"] = table.index.isin(order.index[:count])
     return table
 
 

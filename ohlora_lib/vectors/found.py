@@ -92,6 +92,15 @@ def find(
     return reports
 
 
+def read_grouping(folder: Path) -> Grouping:
+    """The groups that `find` was given."""
+    path = folder / "groups.json"
+    if not path.exists():
+        raise StoreError(f"{path} is not there: run the stage that finds directions first")
+    medians = json.loads(path.read_text())
+    return Grouping(tuple(medians), tuple(medians.values()))
+
+
 def _parts(names: Sequence[str]) -> list[str]:
     """`mixed` is made of two others."""
     wanted = [part for name in names for part in

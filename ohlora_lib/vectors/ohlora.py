@@ -15,7 +15,7 @@ from ohlora_lib.store import ROOT, StoreError
 from ohlora_lib.store.atomic import write_bytes
 from ohlora_lib.vectors.directions import EXPRESSION
 from ohlora_lib.vectors.groups import VectorError
-from ohlora_lib.vectors.responses import EYES, MOUTH, POSE
+from ohlora_lib.vectors.responses import EYES, MIDDLE, MOUTH, POSE
 
 FILE = "oh_lora.safetensors"
 EMBEDDED = Path(weights.EMBEDDED) / FILE
@@ -24,7 +24,12 @@ MADE = tuple(
     for scale in ("paper", "quick")
 )
 """Where notebook 09 leaves the file, the larger scale first."""
-LEVELS = {"eyes": np.linspace(*EYES, 5), "mouth": np.array(MOUTH), "pose": np.array(POSE)}
+LEVELS = {
+    "eyes": np.linspace(*EYES, 5),
+    "mouth": np.array(MOUTH),
+    "pose": np.array(POSE) - MIDDLE[2],
+}
+"""The levels of the test, around the population's mean."""
 DRAWING = "synthesis."
 """The half of the generator that a chosen w still needs."""
 
@@ -66,7 +71,8 @@ class OhLora:
     ) -> Image.Image:
         """One picture; larger is wider open eyes and mouth, and a head turned to its right.
 
-        The test's levels are -1.2…1.2, -1.8…1.8 and -1.8…0.6; far beyond them faces break.
+        0 is the mean of all faces. Tested are -1.2…1.2, -1.8…1.8 and -1.2…1.2: far beyond, faces
+        break.
         """
         return Image.fromarray(self._draw([(eyes, mouth, pose)], face)[0])
 

@@ -66,6 +66,14 @@ def test_the_best_are_chosen_where_more_fit_than_wanted(tested):
     assert judged(tested, ChoiceRule(most=2)).query("chosen")["idx"].tolist() == [5, 13]
 
 
+def test_the_next_best_fill_up_where_too_few_fit_and_are_told_apart(tested):
+    tested["gender_worst"] = 0.1
+    tested.loc[4, "gender_worst"] = 0.99
+    tested["parse_pose_corr"] = [0.9, np.nan, 0.97, 0.96, 0.95, 0.91]
+    table = judged(tested, ChoiceRule(least=3)).query("chosen")
+    assert table["idx"].tolist() == [8, 13, 21] and table["fits"].tolist() == [False, False, True]
+
+
 def test_a_grade_is_the_worse_meters_and_needs_both_slope_and_monotonicity(tested):
     tested.loc[1, "parse_eyes_slope"] = 0.65
     tested.loc[2, "cnn_eyes_rises"] = 0.75

@@ -1,0 +1,151 @@
+"""What notebook 08 does and draws: the image generation test of every method."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+
+from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
+from ohlora_lib.lab.settings import Between, SettingsError
+from ohlora_lib.store import inside_root
+from ohlora_lib.store.atomic import write_json
+from ohlora_lib.store.tables import write_table
+from ohlora_lib.vectors import comparison
+from ohlora_lib.vectors.calibrate import StepRule, calibrated
+from ohlora_lib.vectors.control_test import Latents, control_test
+from ohlora_lib.vectors.directions import EXPRESSION, Scaled
+from ohlora_lib.vectors.found import Recipe
+from ohlora_lib.vectors.instruments import Instruments
+from ohlora_lib.vectors.latents import latents
+from ohlora_lib.vectors.method import Method
+from ohlora_lib.vectors.responses import LEVELS, MIDDLE
+from ohlora_lib.vectors.select import V8
+
+
+@dataclass(frozen=True)
+class SteeringSettings(ToolSettings):
+    """Which methods to test, on how many latents; `confirmed` are tested on `confirmation` more.
+
+    `found` is the folder that notebook 07 left; without one, a small search is made first.
+    `calibration` latents set the steps. The latents are the seed's first numbers in this order:
+    calibration, test, confirmation; none is of the search's seed.
+    """
+
+    found: str | None
+    methods: list[str]
+    latents: Annotated[int, Between(2, 100_000)]
+    calibration: Annotated[int, Between(2, 10_000)]
+    confirmed: list[str]
+    confirmation: Annotated[int, Between(0, 100_000)]
+    background: Annotated[float, Between(0.01, 1)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (*self.methods, *self.confirmed):
+            Recipe.read(name)
+        if strange := set(self.confirmed) - set(self.methods):
+            raise SettingsError(f"confirmed = {sorted(strange)}: only what is among the methods")
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """Methods with their steps set, and what measures them."""
+
+    tools: Tools
+    instruments: Instruments
+    methods: dict[str, Method]
+
+
+def found_folder(folder: Path, settings: ToolSettings, found: str | None, tools: Tools) -> Path:
+    """What notebook 07 left, or the result of a small search of our own."""
+    if found:
+        return inside_root(found)
+    small = FindSettings(
+        out=settings.out, seed=7, generator=settings.generator, parser=settings.parser,
+        property_cnn=settings.property_cnn, layer="w", images=512, population=64, letters=3,
+        share=0.2, directions=["svm", "ridge"],
+    )  # fmt: skip
+    search(folder / "found", small, tools)
+    return folder / "found"
+
+
+def open_instruments(found: Path, tools: Tools) -> Instruments:
+    """The meters in the units of the search's population."""
+    path = found / "instruments.json"
+    return Instruments.read(path, tools.cnn, tools.parse, tools.annotator)
+
+
+def set_steps(folder: Path, settings: SteeringSettings, tools: Tools) -> Ready:
+    """Every method, those with 'steps' calibrated by the one rule; leaves methods.json."""
+    found = found_folder(folder, settings, settings.found, tools)
+    instruments = open_instruments(found, tools)
+    rule = StepRule(background=settings.background)
+    z = latents(settings.seed, range(settings.calibration), tools.studio.generator.config.z_size)
+    methods = {}
+    for name in settings.methods:
+        recipe = Recipe.read(name)
+        method = recipe.method(found / "directions")
+        if recipe.steps:
+            vectors = tools.studio.vectors(z, method.layer)
+            method = calibrated(method, tools.studio, instruments, vectors, rule)
+        methods[name] = method
+    steps = {name: list(factors(method)) for name, method in methods.items()}
+    write_json(folder / "methods.json", {"rule": asdict(rule), "steps": steps})
+    return Ready(tools, instruments, methods)
+
+
+def factors(method: Method) -> tuple[float, float, float]:
+    """What a method's requests are multiplied by."""
+    return method.directions.factors if isinstance(method.directions, Scaled) else (1.0, 1.0, 1.0)
+
+
+def measure_all(folder: Path, settings: SteeringSettings, ready: Ready) -> pd.DataFrame:
+    """All methods on the same latents, and those to confirm on others; leaves passes.parquet."""
+    first = settings.calibration
+    middle = first + settings.latents
+    parts = [_tested(settings, ready, settings.methods, range(first, middle)).assign(part="test")]
+    if settings.confirmed and settings.confirmation:
+        fresh = range(middle, middle + settings.confirmation)
+        parts.append(
+            _tested(settings, ready, settings.confirmed, fresh).assign(part="confirmation")
+        )
+    tested = pd.concat(parts, ignore_index=True)
+    write_table(tested, folder / "passes.parquet")
+    return tested
+
+
+def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numbers: range):
+    studio = ready.tools.studio
+    asked = Latents.of_seed(settings.seed, numbers, studio.generator.config.z_size)
+    methods = [ready.methods[name] for name in names]
+    return control_test(methods, studio, ready.instruments, asked, ready.tools.dropout())
+
+
+def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:
+    """One latent along eyes, mouth and pose, the others in the middle: (15, R, R, 3)."""
+    requests = np.tile(np.float32(MIDDLE), (15, 1))
+    for place in range(3):
+        low, high = LEVELS[0, place], LEVELS[-1, place]
+        requests[5 * place : 5 * place + 5, place] = np.linspace(low, high, 5)
+    return pictures(ready, name, idx, seed, requests)
+
+
+def pictures(ready: Ready, name: str, idx: int, seed: int, requests: np.ndarray) -> np.ndarray:
+    """A latent's pictures for these requests (R, 3)."""
+    method, studio = ready.methods[name], ready.tools.studio
+    z = latents(seed, [idx], studio.generator.config.z_size)
+    start = method.start(studio, ready.instruments, studio.vectors(z, method.layer))
+    return method.every(studio, start, requests)[0]
+
+
+def best_of(tested: pd.DataFrame) -> str:
+    """The method that passes most latents on the independent meter; on a draw, on the CNN; then
+    the one that changes other scores least."""
+    rates = pd.DataFrame(
+        {meter: comparison.pass_rates(tested, meter, V8).rate for meter in ("parse", "cnn")}
+    )
+    rates["still"] = -comparison.side_effects(tested)[list(EXPRESSION)].mean(axis=1)
+    return rates.sort_values(["parse", "cnn", "still"], ascending=False).index[0]
