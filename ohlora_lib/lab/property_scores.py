@@ -250,7 +250,7 @@ def against_truth(rendered: Rendered) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows[name]["wanted"] = WANTED.get(name, np.nan)
     columns = ["true attribute", "second", "first", "true maps", "wanted"]
     table = pd.DataFrame(rows).T[columns].rename_axis("property")
-    return scores.join(attributes, rsuffix=" (true)"), table.astype(
+    return scores.join(attributes.add_suffix(" (true)")), table.astype(
         dict.fromkeys(columns[1:], float)
     )
 
@@ -263,8 +263,7 @@ def truth_scatter(faces: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Computed score over true attribute, property by property."""
     figure, grid = pyplot.subplots(2, 4, figsize=(8.6, 4.6))
     for axes, (name, attribute) in zip(grid.flat, TRUTH.items(), strict=True):
-        true = f"{attribute} (true)" if f"{attribute} (true)" in faces else attribute
-        axes.plot(faces[true], faces[name], ".", ms=3, color=SERIES[3], alpha=0.5)
+        axes.plot(faces[f"{attribute} (true)"], faces[name], ".", ms=3, color=SERIES[3], alpha=0.5)
         axes.set_title(name)
         told = f"r = {table.at[name, 'second']:.2f}"
         axes.text(0.04, 0.9, told, transform=axes.transAxes, color=INK)

@@ -146,6 +146,7 @@ def overlay(faces: np.ndarray, maps: np.ndarray) -> np.ndarray:
 
 def overlays(parsed: Parsed, columns: int) -> Figure:
     """Rows of faces, each row above the same faces with their segments; the colours' legend."""
+    columns = min(columns, len(parsed.faces))
     rows = len(parsed.faces) // columns
     drawn = overlay(parsed.faces, parsed.maps)
     pairs = [
@@ -216,7 +217,7 @@ def windows_told(areas: Areas) -> str:
 def lacking(areas: Areas, most: int) -> tuple[list[int], list[str]]:
     """Up to `most` faces that lack a class, those that lack most first: numbers, what they lack."""
     missing = areas.pixels == 0
-    order = missing.sum(1).sort_values(ascending=False, kind="stable")
+    order = missing.sum(axis=1).sort_values(ascending=False, kind="stable")
     idx = order[order > 0].index[:most].tolist()
     names = [[name for name in CLASS_NAMES if missing.at[number, name]] for number in idx]
     return idx, ["no " + "\nno ".join(name[:3]) for name in names]

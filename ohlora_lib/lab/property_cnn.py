@@ -1,0 +1,197 @@
+"""What notebook 06 does: faces to learn from, the trained meter, faces to test it on."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ohlora_lib.lab.property_scores import read_statistics, write_statistics
+from ohlora_lib.lab.segment import Rendered
+from ohlora_lib.lab.settings import Between, OneOf, Settings
+from ohlora_lib.measure.normalise import Normalisation, z_scores
+from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, property_scores
+from ohlora_lib.measure.scores import SECOND, score
+from ohlora_lib.models import weights
+from ohlora_lib.store import inside_root, shards
+from ohlora_lib.store.atomic import atomic_path
+from ohlora_lib.store.shards import Job
+from ohlora_lib.store.tables import read_table, write_table
+from ohlora_lib.train.regressor import (
+    PUBLISHED,
+    SMALL,
+    RegressorPlan,
+    Trained,
+    predict,
+    train_property_cnn,
+)
+from ohlora_lib.vectors.latents import BLOCK, Studio, latents
+
+PLANS = {"small": SMALL, "published": PUBLISHED}
+PROPERTIES = tuple(SECOND)
+PER_PART = 4 * BLOCK
+
+
+@dataclass(frozen=True)
+class CnnSettings(Settings):
+    """Which generator's faces to learn from, how many, and how many more to test on.
+
+    `statistics` is 04's statistics.json, which says how scores are normalised; without it these
+    faces' own mean and deviation do. `rendered` faces, of known truth, check the result.
+    """
+
+    generator: str
+    statistics: str
+    parser: Annotated[str, OneOf(PARSERS)]
+    network: Annotated[str, OneOf(tuple(PLANS))]
+    images: Annotated[int, Between(40, 1_000_000)]
+    test_images: Annotated[int, Between(10, 100_000)]
+    epochs: Annotated[int, Between(1, 10_000)]
+    rendered: Annotated[int, Between(0, 100_000)]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Generated faces and their scores by way of the parser; the last `test` teach nothing."""
+
+    file: Path  # .npy, (N, R, R, 3) uint8
+    raw: pd.DataFrame  # idx and the eight raw scores; NaN where no face was found
+    normalisation: Normalisation
+    test: int
+
+    @property
+    def images(self) -> np.ndarray:
+        return np.load(self.file, mmap_mode="r")
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The eight normalised scores of all, (N, 8)."""
+        return self.normalisation(self.raw, decimals=None)
+
+    @property
+    def test_images(self) -> np.ndarray:
+        return np.array(self.images[-self.test :])
+
+
+def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Parser) -> Faces:
+    """Generate, parse and score; what a killed run finished is kept."""
+    count, file = settings.images + settings.test_images, folder / "images.npy"
+    if not (folder / "raw.parquet").exists():
+        starts = range(0, count, PER_PART)
+        jobs = [
+            Job(folder / "parts" / f"{at:06d}.npz", range(at, min(at + PER_PART, count)))
+            for at in starts
+        ]
+        work = partial(_make_part, studio, parser, settings.seed)
+        with _workers(studio) as pool:
+            parts = shards.run(work, jobs, "parts: generated, parsed, scored", pool)
+        write_table(_joined(parts, file), folder / "raw.parquet")
+        for part in parts:
+            part.unlink()
+    raw = read_table(folder / "raw.parquet", ["idx", *PROPERTIES])
+    if settings.statistics:
+        normalisation = read_statistics(inside_root(settings.statistics))
+    else:
+        normalisation = z_scores(raw.loc[: settings.images - 1, list(PROPERTIES)])
+    write_statistics(normalisation, folder / "statistics.json")
+    return Faces(file, raw, normalisation, settings.test_images)
+
+
+def _workers(studio: Studio):
+    """Processes on a CPU; on a GPU everything happens here."""
+    return shards.processes() if studio.device.type == "cpu" else nullcontext()
+
+
+def _make_part(studio: Studio, parser: Parser, seed: int, rows: range, path: Path) -> None:
+    """Images and raw scores of these latents of the seed."""
+    if studio.device.type == "cpu":
+        torch.set_num_threads(1)  # one process a core
+    z = latents(seed, np.array(rows), studio.generator.config.z_size)
+    images = studio.images(studio.vectors(z))
+    np.savez(path, images=images, idx=rows, scores=property_scores(images, parser).to_numpy())
+
+
+def _joined(parts: list[Path], file: Path) -> pd.DataFrame:
+    """All images into one file, part by part; the table of their scores."""
+    tables = []
+    for part in parts:
+        with np.load(part) as arrays:
+            table = pd.DataFrame(arrays["scores"], columns=list(PROPERTIES))
+            table.insert(0, "idx", arrays["idx"])
+            shape = arrays["images"].shape[1:]
+        tables.append(table)
+    raw = pd.concat(tables, ignore_index=True)
+    with atomic_path(file) as temporary:
+        whole = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(raw), *shape))
+        for part in parts:
+            with np.load(part) as arrays:
+                whole[arrays["idx"]] = arrays["images"]
+        whole.flush()
+    return raw
+
+
+def plan(settings: CnnSettings, faces: Faces) -> RegressorPlan:
+    """The chosen plan; the small network at the resolution of the faces."""
+    chosen = PLANS[settings.network]
+    if settings.network == "small":
+        network = replace(chosen.network, resolution=faces.images.shape[1])
+        chosen = replace(chosen, network=network)
+    return replace(chosen, epochs=settings.epochs)
+
+
+def train(folder: Path, settings: CnnSettings, faces: Faces, studio: Studio) -> Trained:
+    """Train on all but the test faces; leaves property_cnn.safetensors."""
+    known, normal = faces.scores, faces.normalisation
+    known.iloc[-faces.test :] = np.nan  # learnt from nowhere
+    with _workers(studio) as pool:
+        trained = train_property_cnn(
+            faces.file,
+            known,
+            folder / "branches",
+            plan(settings, faces),
+            seed=settings.seed,
+            front=-normal.centre["pose"] / normal.spread["pose"],
+            device=str(studio.device),
+            executor=pool,
+        )
+    weights.save(trained.network, folder / "property_cnn.safetensors")
+    return trained
+
+
+def test(folder: Path, faces: Faces, trained: Trained) -> pd.DataFrame:
+    """Predicted and computed scores of the faces that taught nothing; leaves test.parquet."""
+    said = predict(trained.network, faces.test_images)
+    computed = faces.scores.tail(faces.test).reset_index(drop=True)
+    table = said.add_prefix("predicted_").join(computed.add_prefix("computed_"))
+    table.insert(0, "idx", faces.raw["idx"].tail(faces.test).to_numpy())
+    write_table(table, folder / "test.parquet")
+    return table
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Rendered faces, normalised: what the CNN says, what is computed, and what true maps give."""
+
+    said: pd.DataFrame
+    computed: pd.DataFrame
+    exact: pd.DataFrame
+    attributes: pd.DataFrame
+
+
+def check(rendered: Rendered | None, faces: Faces, trained: Trained) -> Checked | None:
+    """Read the rendered faces in all three ways; None where there are none."""
+    if rendered is None or rendered.parsed.found.sum() < 10:
+        return None
+    known, normal = rendered.parsed.found, faces.normalisation
+    computed = face_scores(rendered.parsed)[known].reset_index(drop=True)
+    exact = score(rendered.maps[known], rendered.parsed.faces[known])
+    return Checked(
+        predict(trained.network, rendered.pictures[known]),
+        normal(computed, decimals=None),
+        normal(exact, decimals=None),
+        rendered.attributes[known].reset_index(drop=True),
+    )
