@@ -1,6 +1,6 @@
 """Where eyes, mouth and hair are: images -> face crop -> class map, by either of two parsers.
 
-    parser = load_parser("embedded")                 # or "published"
+    parser = load_parser("embedded")                 # or "facexformer"
     parsed = parse(images, parser)                   # maps, face images, boxes, found
     scores = property_scores(images, parser)         # the eight raw scores, a row for each image
 
@@ -40,7 +40,7 @@ from ohlora_lib.toyworld.canvas import (
     UPPER_LIP,
 )
 
-PARSERS = ("embedded", "published")
+PARSERS = ("embedded", "facexformer")
 BATCH = 8
 """Images at a time: more leave the cores' caches, and each takes a third longer."""
 FEATURES = ((LEFT_EYE, RIGHT_EYE), (NOSE,), (UPPER_LIP, INNER_MOUTH, LOWER_LIP))
@@ -112,11 +112,11 @@ class PublishedParser:
         return maps.cpu().numpy(), face_images(inputs).numpy()
 
 
-def load_parser(name: str = "embedded", device: str = "cpu") -> Parser:
-    """One of PARSERS with its weights; the published ones are fetched or put by hand first."""
+def load_parser(name: str = "embedded", device: str | torch.device = "cpu") -> Parser:
+    """One of PARSERS with its weights; FaceXFormer's and MTCNN's are the published ones."""
     if name == "embedded":
         return EmbeddedParser(_placed("parser", device))
-    if name == "published":
+    if name == "facexformer":
         return PublishedParser(weights.load("mtcnn").to(device), _placed("facexformer", device))
     raise ValueError(f"no parser is called {name!r}: choose from {', '.join(PARSERS)}")
 
@@ -170,5 +170,5 @@ def _resized(images: np.ndarray) -> np.ndarray:
     return np.stack([Image.fromarray(image).resize((SIZE, SIZE), how) for image in images])
 
 
-def _placed(name: str, device: str) -> torch.nn.Module:
+def _placed(name: str, device: str | torch.device) -> torch.nn.Module:
     return precision.place(weights.load(name), "auto", device)

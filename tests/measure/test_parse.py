@@ -97,7 +97,7 @@ def test_no_image_at_all_gives_no_score_and_an_error_where_maps_are_wanted(embed
 
 
 def test_an_unknown_parser_is_named_with_those_that_there_are():
-    with pytest.raises(ValueError, match="'unet': choose from embedded, published"):
+    with pytest.raises(ValueError, match="'unet': choose from embedded, facexformer"):
         load_parser("unet")
 
 
