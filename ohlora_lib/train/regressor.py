@@ -115,8 +115,8 @@ def train_property_cnn(
 ) -> Trained:
     """Images (.npy, (N, H, W, 3) uint8) and their normalised scores -> the property CNN.
 
-    `front` is the normalised pose of a head that is not turned. `folder` takes the branches; what
-    the same training left there is gone on with.
+    `front` is the normalised pose of a head that is not turned. `folder`, this training's own, takes
+    the branches; what a killed run left there is gone on with.
     """
     branches = {name: told for name, told in BRANCHES.items() if _wanted(told, plan)}
     for name in plan.network.properties:
@@ -157,7 +157,7 @@ def train_branch(task: BranchTask, path: Path) -> None:
     torch.set_num_threads(1)  # so small a network gains nothing from two, and stays the same
     try:
         training = _BranchTraining(task)
-        training.run(task.images.with_name(f"{task.images.stem}-{task.branch}.checkpoint"))
+        training.run(path.with_name(f"{task.branch}.checkpoint.pt"))
     finally:
         torch.set_num_threads(threads)
     torch.save({"branch": training.best, "curve": training.curve}, path)
