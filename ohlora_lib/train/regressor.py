@@ -115,10 +115,22 @@ def train_property_cnn(
 ) -> Trained:
     """Images (.npy, (N, H, W, 3) uint8) and their normalised scores -> the property CNN.
 
-    `front` is the normalised pose of a head that is not turned. `folder`, this training's own, takes
-    the branches; what a killed run left there is gone on with.
+    `front` is the normalised pose of a head that is not turned. `folder`, this training's own,
+    takes the branches; what a killed run left there is gone on with.
     """
-    branches = {name: told for name, told in BRANCHES.items() if _wanted(told, plan)}
+    _check(scores, plan)
+    jobs = []
+    for name, told in BRANCHES.items():
+        if set(told) <= set(plan.network.properties):
+            wanted = scores[list(told)].to_numpy(np.float32)
+            task = BranchTask(name, plan, images, wanted, front, seed, device)
+            jobs.append(Job(folder / f"{name}.pt", task))
+    shards.run(train_branch, jobs, "branches of the property CNN", executor)
+    return _joined(plan.network, {job.task.branch: job.output for job in jobs})
+
+
+def _check(scores: pd.DataFrame, plan: RegressorPlan) -> None:
+    """Every property needs some scores."""
     for name in plan.network.properties:
         known = int(np.isfinite(scores[name]).sum())
         if known < LEAST_IMAGES:
@@ -126,17 +138,6 @@ def train_property_cnn(
                 f"{known} of {len(scores)} images have a score of {name}: at least {LEAST_IMAGES} "
                 "are needed; generate more, or see in notebook 03 why no faces are found"
             )
-    jobs = []
-    for name, told in branches.items():
-        wanted = scores[list(told)].to_numpy(np.float32)
-        task = BranchTask(name, plan, images, wanted, front, seed, device)
-        jobs.append(Job(folder / f"{name}.pt", task))
-    files = shards.run(train_branch, jobs, "branches of the property CNN", executor)
-    return _joined(plan.network, dict(zip(branches, files, strict=True)))
-
-
-def _wanted(told: tuple[str, ...], plan: RegressorPlan) -> bool:
-    return set(told) <= set(plan.network.properties)
 
 
 def _joined(config: PropertyCNNConfig, files: dict[str, Path]) -> Trained:
