@@ -1,11 +1,13 @@
 """The weights in the repository do what their cards say, on faces that nothing was trained on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ohlora_lib.models import weights
-from ohlora_lib.toyworld import ATTRIBUTE_NAMES, face
-from ohlora_lib.toyworld.train import annotator, parser
+from ohlora_lib.toyworld import ATTRIBUTE_NAMES, face, render, sample_attributes
+from ohlora_lib.toyworld.train import annotator, parser, quality
 from ohlora_lib.toyworld.train.faces import Faces
 
 FOLDER = weights.EMBEDDED
@@ -49,3 +51,12 @@ def test_embedded_annotator_reads_faces_it_never_saw(unseen):
     for name in ("eyes", "mouth", "pose", "hair_color", "hair_length", "background_mean"):
         assert figures[f"R² {name}"] > 0.85, name
     assert figures["AUROC gender"] > 0.97
+
+
+def test_start_of_the_quality_filter_sees_defects_on_faces_it_never_saw(unseen):
+    people = [replace(sample_attributes(777, index), quality=0.2) for index in range(30)]
+    images = np.stack([render(one, index, 128).image for index, one in enumerate(people)])
+    spoilt = np.array([list(one.to_dict().values()) for one in people], np.float32)
+    network = weights.load("quality-start", FOLDER)
+    both = unseen.with_others(Faces(images, unseen.maps[:30], spoilt))
+    assert quality.evaluate(network, both)["AUROC quality"] > 0.95
