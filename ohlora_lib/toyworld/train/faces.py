@@ -8,7 +8,7 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count as numbers
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -86,11 +86,21 @@ PARTS = ("images", "maps", "attributes")
 
 def load_faces(wanted: FaceSet, cache: Path = CACHE, workers: int | None = None) -> Faces:
     """The faces, rendered first where they are not there yet; a cut-off run goes on."""
-    folder = cache / f"{renderer_digest()}-{_name(wanted)}"
-    if not all((folder / f"{part}.npy").exists() for part in PARTS):
+    folder = _there(wanted, cache)
+    if folder is None:
+        folder = cache / f"{renderer_digest()}-{_name(wanted)}"
         _render_all(wanted, folder, workers or os.cpu_count())
-    arrays = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS)
-    return Faces(*arrays, name=folder.name)
+    arrays = (np.load(folder / f"{part}.npy", mmap_mode="r")[: wanted.count] for part in PARTS)
+    return Faces(*arrays, name=f"{renderer_digest()}-{_name(wanted)}")
+
+
+def _there(wanted: FaceSet, cache: Path) -> Path | None:
+    """The folder that has them whole: a larger set of the same kind begins with the same faces."""
+    sets = cache.glob(f"{renderer_digest()}-{_name(wanted, '*')}")
+    whole = [one for one in sets if all((one / f"{part}.npy").exists() for part in PARTS)]
+    sizes = {int(one.name.split("-")[2]): one for one in whole}
+    enough = [size for size in sizes if size >= wanted.count]
+    return sizes[min(enough)] if enough else None
 
 
 def as_images(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -107,10 +117,10 @@ def renderer_digest() -> str:
     return code.hexdigest()[:8]
 
 
-def _name(wanted: FaceSet) -> str:
+def _name(wanted: FaceSet, count: str = "") -> str:
     texture = "shared" if wanted.shared_texture else "own"
     kind = "-poor" * wanted.poor + "-rare" * wanted.rare
-    return f"{wanted.seed}-{wanted.count}-{wanted.size}-{texture}{kind}"
+    return f"{wanted.seed}-{count or wanted.count}-{wanted.size}-{texture}{kind}"
 
 
 def _render_all(wanted: FaceSet, folder: Path, workers: int) -> None:
@@ -141,7 +151,7 @@ def _render_shard(task, path: Path) -> None:
 def _render_one(wanted: FaceSet, index: int):
     texture = 0 if wanted.shared_texture else texture_seed(wanted.seed, index)
     kind = RARE[index % len(RARE)] if wanted.rare else ""
-    people = (sample_attributes(wanted.seed, index + draw * MOST_FACES) for draw in count())
+    people = (sample_attributes(wanted.seed, index + draw * MOST_FACES) for draw in numbers())
     face = next(one for one in people if not kind or getattr(one, kind))
     if wanted.poor or (wanted.rare and not kind and index % 2):
         drawn = np.random.default_rng([wanted.seed, index, 2]).random()

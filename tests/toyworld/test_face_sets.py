@@ -1,0 +1,38 @@
+"""Sets of rendered faces: rare kinds in turn, and no face is rendered twice."""
+
+import numpy as np
+import pytest
+
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
+from ohlora_lib.toyworld.train import faces as training_faces
+from ohlora_lib.toyworld.train.annotator import truth
+from ohlora_lib.toyworld.train.faces import FaceSet, load_faces
+
+
+@pytest.fixture
+def rare(monkeypatch):
+    """(12, A) attributes of a rare set's faces; nothing is drawn."""
+    monkeypatch.setattr(training_faces, "render", lambda face, texture, size: face)
+    wanted = FaceSet(5, 12, rare=True)
+    drawn = [training_faces._render_one(wanted, index) for index in range(12)]
+    return np.array([list(face.to_dict().values()) for face in drawn], np.float32)
+
+
+def test_rare_set_has_old_people_glasses_and_defects_in_turn(rare):
+    _, _, old, glass = truth(rare).T
+    assert old[2::4].all() and glass[3::4].all()
+    assert (rare[1::4, ATTRIBUTE_NAMES.index("quality")] < training_faces.DEFECTS_BELOW).all()
+    assert len(np.unique(rare[:, 0])) == 12, "all are different people"
+
+
+def test_fewer_faces_come_from_a_larger_set_of_the_same_kind(tmp_path, monkeypatch):
+    larger = load_faces(FaceSet(5, 6, size=128), tmp_path, workers=1)
+    rendered = []
+    monkeypatch.setattr(training_faces, "_render_all", lambda wanted, *_: rendered.append(wanted))
+    fewer = load_faces(FaceSet(5, 4, size=128), tmp_path)
+    assert np.array_equal(fewer.images, larger.images[:4]) and not rendered
+    assert fewer.name != larger.name, "a training knows which faces it had"
+    for other in (FaceSet(5, 7), FaceSet(5, 4, poor=True), FaceSet(5, 4, rare=True), FaceSet(6, 4)):
+        with pytest.raises(FileNotFoundError):
+            load_faces(other, tmp_path)
+    assert len(rendered) == 4
