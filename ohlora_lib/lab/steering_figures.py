@@ -91,7 +91,7 @@ def steps_table(ready: Ready) -> pd.DataFrame:
 def pass_figure(tested: pd.DataFrame) -> Figure:
     """Pass rates on both meters with their intervals, a line per method."""
     names = list(tested["method"].unique())
-    figure, axes = pyplot.subplots(figsize=(8.6, 0.8 + 0.42 * len(names)))
+    figure, axes = pyplot.subplots(figsize=(8.6, 1.1 + 0.42 * len(names)))
     for offset, (meter, label, colour) in enumerate(
         (("cnn", "property CNN", SERIES[1]), ("parse", "parser and computed scores", SERIES[0]))
     ):
@@ -103,8 +103,9 @@ def pass_figure(tested: pd.DataFrame) -> Figure:
         xlim=(-0.03, 1.03), xlabel="share of latents that pass .92/.88/.88, with 95 % interval"
     )
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.legend(loc="best")
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper right", ncol=2)
     return figure
 
 

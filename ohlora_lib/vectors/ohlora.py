@@ -102,7 +102,7 @@ def write_faces(
 ) -> None:
     """Write chosen faces: w (K, 512), arrows (K, 3, 512), and of the generator's drawing half what
     differs from `base` (a checkpoint's name or file), which is loaded with them."""
-    theirs = weights.load(base).state_dict()
+    theirs = _load_base(base).state_dict()
     own = {k: v for k, v in generator.state_dict().items() if k.startswith(DRAWING)}
     missing = [name for name in own if name not in theirs or theirs[name].shape != own[name].shape]
     if missing:
@@ -111,6 +111,11 @@ def write_faces(
     tensors = changed | {"w": np.float32(w), "arrows": np.float32(arrows)}
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     write_bytes(path, save(tensors, {"base": base}))
+
+
+def _load_base(base: str) -> Generator:
+    """A checkpoint by name, or by its file's place in the repository."""
+    return weights.load(ROOT / base if base.endswith(".safetensors") else base)
 
 
 def _read(path: Path) -> OhLora:
@@ -122,7 +127,7 @@ def _read(path: Path) -> OhLora:
         w, arrows = (tensors.pop(name).numpy() for name in ("w", "arrows"))
     except (SafetensorError, KeyError, OSError) as error:
         raise StoreError(f"{path} holds no chosen faces: {error}") from error
-    generator = weights.load(base)
+    generator = _load_base(base)
     if wrong := generator.load_state_dict(tensors, strict=False).unexpected_keys:
         raise StoreError(f"{path}: {base} has no {wrong[0]}: was it made with another generator?")
     return OhLora(generator.eval(), w, arrows)
