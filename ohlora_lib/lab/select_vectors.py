@@ -271,7 +271,7 @@ def neutral(chosen: Chosen, most: int = 24) -> Figure:
     images, labels = [], []
     for at in range(0, len(rows), columns):
         piece = slice(at, at + columns)
-        for part, label in ((unedited[piece], "as drawn"), (middle[piece], "steered to\nthe mean")):
+        for part, label in ((unedited[piece], "as drawn"), (middle[piece], "at the mean")):
             blank = np.full((columns - len(part), *part.shape[1:]), 255, np.uint8)
             images.append(np.concatenate([part, blank]))
             labels.append(label)
