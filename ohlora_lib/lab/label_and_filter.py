@@ -29,7 +29,7 @@ _BALANCED = replace(_PLAN, accept=0.6, balance=True)
 SMALL = {
     "quality": Recipe(
         quality.CONFIG,
-        replace(_BALANCED, learning_rate=2e-4, half_period=2, most_epochs=2, start="quality-start"),
+        replace(_BALANCED, learning_rate=1e-4, half_period=2, most_epochs=2, start="quality-start"),
     ),
     "gender": Recipe(FilterCNNConfig(resolution=48, filter="gender", **_SMALL), _PLAN),
     "age": Recipe(FilterCNNConfig(resolution=64, filter="age", **_SMALL), _BALANCED),
