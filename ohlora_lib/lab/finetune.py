@@ -42,11 +42,20 @@ class Recipe:
 RECIPES = {
     "published": Recipe(Plan(), keep=False),
     "quick": Recipe(
-        Plan(mapping_factor=5.0, penalty_every=8, weight_decay=0.0, fade=0.7), keep=True
+        Plan(
+            mapping_factor=2.0,
+            betas=(0.5, 0.99),
+            weight_decay=0.0,
+            penalty_every=16,
+            critic_alone=10,
+            fade=0.5,
+        ),
+        keep=True,
     ),
 }
-"""The published training takes a day on a GPU. The quick one begins where the old generator stood
-and lets the mapping, whose rate is a hundredth of the others', learn faster."""
+"""The published training takes a day on a GPU. The quick one, a minute on two cores, begins where
+the old generator stood. The discriminator must lead: it begins alone and learns fast. At the end
+the rates fall to zero, for a generator that moves on until the last step leaves variety behind."""
 
 
 @dataclass(frozen=True)
@@ -195,9 +204,11 @@ def _labels(scores: pd.DataFrame) -> np.ndarray:
 def open_training(settings: FinetuneSettings, networks: Networks, target: Target) -> FineTuning:
     """The training as it stands before its first step."""
     recipe = RECIPES[settings.recipe]
+    steps = settings.steps or -(-settings.epochs * len(target.images) // settings.batch)
     plan = replace(
         recipe.plan,
-        steps=settings.steps or -(-settings.epochs * len(target.images) // settings.batch),
+        steps=steps,
+        critic_alone=min(recipe.plan.critic_alone, steps // 4),
         batch=settings.batch,
         learning_rate=settings.learning_rate,
     )

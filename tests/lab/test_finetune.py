@@ -76,6 +76,7 @@ def test_steps_are_those_of_the_epochs_unless_given(given, steps, monkeypatch):
     finetune.open_training(settings, None, SimpleNamespace(images=range(10)))
     plan = seen[0][3]
     assert plan.steps == steps and plan.batch == 4
+    assert plan.critic_alone < steps / 2  # a short training, too, trains the generator
 
 
 def test_published_recipe_is_the_published_plan():
