@@ -289,7 +289,9 @@ def expressions(chosen: Chosen, row: int) -> Figure:
 
 def retested_told(chosen: Chosen) -> str:
     """The pass rates of a saved selection, tested again."""
-    on = {m: int(passes(of_meter(chosen.table, m), V8).sum()) for m in ("cnn", "parse")}
+    on = {
+        m: int(passes(of_meter(chosen.table, m), V8, upwards=True).sum()) for m in ("cnn", "parse")
+    }
     return (
         f"Of the {len(chosen.table)} saved latents {on['cnn']} pass on the CNN and {on['parse']} "
         "on the independent meter."

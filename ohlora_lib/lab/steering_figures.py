@@ -154,7 +154,7 @@ def failing_figure(tested: pd.DataFrame, names: Sequence[str]) -> Figure:
 def failing_told(tested: pd.DataFrame, name: str) -> str:
     """Why this method's failing latents fail, from the rows."""
     mine = of_meter(tested[tested["method"] == name], "cnn")
-    passed = passes(mine, V8)
+    passed = passes(mine, V8, upwards=True)
     if passed.all():
         return f"With '{name}' all {len(mine)} latents pass the cutoffs: none is left to explain."
     cutoffs = pd.Series(asdict(V8))

@@ -96,9 +96,9 @@ def judged(tested: pd.DataFrame, rule: ChoiceRule) -> pd.DataFrame:
     grades = rule.grades.grade(tested).add_suffix("_grade")
     conditions = rule.conditions.met(tested)
     table = pd.concat([tested, grades, conditions], axis=1)
-    table["passes"] = passes(of_meter(tested, "cnn"), rule.cutoffs)
+    table["passes"] = passes(of_meter(tested, "cnn"), rule.cutoffs, upwards=True)
     table["passes on both"] = table["passes"] & passes(
-        of_meter(tested, "parse"), rule.parse_cutoffs
+        of_meter(tested, "parse"), rule.parse_cutoffs, upwards=True
     )
     table["consistent"] = table["passes on both"] & conditions.all(axis=1)
     table["fits"] = table["consistent"] & (grades != GRADES[-1]).all(axis=1)

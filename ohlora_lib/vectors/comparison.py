@@ -15,7 +15,9 @@ STILL = ("background", "outline", "identity", "gender_change", "quality_change",
 
 def pass_rates(tested: pd.DataFrame, meter: str, cutoffs: CorrelationCutoffs) -> pd.DataFrame:
     """Per method: tested, passed, rate, and the 95 % interval low to high."""
-    passed = passes(of_meter(tested, meter), cutoffs).groupby(tested["method"], sort=False)
+    passed = passes(of_meter(tested, meter), cutoffs, upwards=True).groupby(
+        tested["method"], sort=False
+    )
     table = pd.DataFrame({"tested": passed.size(), "passed": passed.sum()})
     ends = [wilson(row.passed, row.tested) for row in table.itertuples()]
     return table.assign(
@@ -59,6 +61,6 @@ def tightened(tested: pd.DataFrame, method: str, meter: str, most: float = 0.1) 
     mine = of_meter(tested[tested["method"] == method], meter)
     for added in np.arange(0, 0.12, 0.005):
         cutoffs = CorrelationCutoffs(*(min(c + added, 1.0) for c in (0.92, 0.88, 0.88)))
-        if passes(mine, cutoffs).mean() <= most:
+        if passes(mine, cutoffs, upwards=True).mean() <= most:
             break
     return cutoffs, float(added)

@@ -75,10 +75,17 @@ def _correlations(cells: pd.Series, name: str, path: str | Path) -> pd.Series:
     return numbers
 
 
-def passes(table: pd.DataFrame, cutoffs: CorrelationCutoffs = V8) -> pd.Series:
-    """Which rows reach all three cutoffs, whatever the sign; one without a correlation does not."""
+def passes(
+    table: pd.DataFrame, cutoffs: CorrelationCutoffs = V8, upwards: bool = False
+) -> pd.Series:
+    """Which rows reach all three cutoffs; one without a correlation does not.
+
+    Whatever the sign, as the published directions point downwards; `upwards` counts those alone
+    that follow what was asked for, not its opposite.
+    """
     least = np.array([getattr(cutoffs, name) for name in EXPRESSION])
-    return (table[list(CORRELATIONS)].abs() >= least).all(axis=1)
+    correlations = table[list(CORRELATIONS)]
+    return ((correlations if upwards else correlations.abs()) >= least).all(axis=1)
 
 
 def mean_correlations(table: pd.DataFrame) -> pd.Series:

@@ -39,6 +39,7 @@ def tested():
     [
         ("cnn_eyes_corr", 0.91, "passes"),
         ("parse_pose_corr", 0.5, "passes on both"),
+        ("cnn_pose_corr", -0.97, "passes"),  # the opposite of what was asked for
         ("gender_worst", 0.3, "consistent"),
         ("age_worst", 0.9, "consistent"),
         ("quality_worst", 0.1, "consistent"),
