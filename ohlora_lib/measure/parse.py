@@ -44,7 +44,7 @@ PARSERS = ("embedded", "facexformer")
 BATCH = 8
 """Images at a time: more leave the cores' caches, and each takes a third longer."""
 FEATURES = ((LEFT_EYE, RIGHT_EYE), (NOSE,), (UPPER_LIP, INNER_MOUTH, LOWER_LIP))
-LEAST_SKIN, LEAST_FEATURE = 0.03, 0.001
+LEAST_SKIN, LEAST_FEATURE = 0.08, 0.001
 """A map shows a face if so much of it is skin, and so much each of two of eyes, nose and mouth."""
 
 
