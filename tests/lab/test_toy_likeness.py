@@ -25,7 +25,7 @@ def features(seed, count=COUNT):
 def likeness(generated):
     faces = np.arange(COUNT, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
     fresh = read(features(1, 2 * COUNT))
-    return Likeness(read(generated), fresh, read(features(2)), faces, COUNT)
+    return Likeness(read(generated), fresh, read(features(2)), read(features(5)), faces, COUNT)
 
 
 def test_copies_of_training_faces_are_found_out_and_others_are_not():
