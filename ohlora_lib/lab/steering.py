@@ -65,7 +65,7 @@ def found_folder(folder: Path, settings: ToolSettings, found: str | None, tools:
         return inside_root(found)
     small = FindSettings(
         out=settings.out, seed=7, generator=settings.generator, parser=settings.parser,
-        property_cnn=settings.property_cnn, layer="w", images=512, population=64, letters=3,
+        property_cnn=settings.property_cnn, layer="w", images=256, population=32, letters=3,
         share=0.2, directions=["svm", "ridge"],
     )  # fmt: skip
     search(folder / "found", small, tools)
