@@ -84,8 +84,12 @@ class Tools:
     stands_in: bool  # the annotator for the property CNN
 
     def dropout(self) -> dict[str, Meter]:
-        """The property CNN as the original measured with it, if there is one."""
-        return {} if self.stands_in else {"dropout": CnnMeter(self.cnn.network, dropout_seed=1)}
+        """The property CNN as the original measured with it, if it has dropout at all."""
+        if self.stands_in:
+            return {}
+        config = self.cnn.network.config
+        rates = config.conv_dropout, config.dense_dropout, config.hairstyle_dropout
+        return {"dropout": CnnMeter(self.cnn.network, dropout_seed=1)} if any(rates) else {}
 
 
 def open_tools(settings: ToolSettings) -> Tools:

@@ -200,7 +200,9 @@ def confirmed_table(tested: pd.DataFrame) -> pd.DataFrame:
 def dropout_told(tested: pd.DataFrame) -> str:
     """What the original's dropout noise takes from the correlations."""
     if "dropout_eyes_corr" not in tested:
-        return "The annotator reads in the CNN's place, so there is no dropout to leave on."
+        return (
+            "The CNN meter of this run has no dropout that could be left on, as the original's was."
+        )
     with_noise = comparison.mean_correlations(tested, "dropout").mean()
     without = comparison.mean_correlations(tested, "cnn").mean()
     lost = ", ".join(f"{one} {without[one]:.3f} → {with_noise[one]:.3f}" for one in EXPRESSION)
