@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ohlora_lib.lab.figures import MUTED, SERIES, labelled_sheet
 from ohlora_lib.lab.finetune import CONCEPT, Effect
@@ -87,6 +88,8 @@ def course(log: pd.DataFrame) -> Figure:
     right.annotate(
         "chance", (told.step.iloc[0], 0.5), (2, 3), textcoords="offset points", color=MUTED
     )
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set(xlabel="step", ylabel="AUROC", title="Real from made faces", ylim=(-0.02, 1.02))
     return figure
 
@@ -113,6 +116,7 @@ def properties(log: pd.DataFrame, fresh: int) -> Figure:
     labels = ("gender (female)", "quality (good)", "age (old)", "glass (wears glasses)")
     for name, label, colour in zip(FILTERS, labels, SERIES, strict=False):
         axes.plot(log.step, log[name], "o-", ms=3, color=colour, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="step", ylabel=f"mean of {fresh} fresh faces", ylim=(-0.03, 1.03))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

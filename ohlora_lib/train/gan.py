@@ -43,6 +43,8 @@ class Plan:
     ratio: float = 2.0
     generator_steps: int = 4
     critic_alone: int = 0  # steps that the discriminator takes before the generator's first
+    recalls: int = 0  # further steps of the discriminator's after each, on faces drawn lately
+    memory: int = 16  # how many batches of them there are
     fade: float = 0.0  # the share of the steps, at the end, in which the rates fall to zero
     w_decay: float = 0.995  # of the average w that truncation pulls to
 
@@ -70,6 +72,33 @@ class Target:
             )
 
 
+class Memory:
+    """The front features and labels of the latest batches, which the discriminator may see again.
+
+    To learn from them costs it next to nothing: nothing needs to be drawn.
+    """
+
+    def __init__(self, batches: int, device: torch.device):
+        self.batches, self.device = batches, device
+        self.kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def add(self, fronts: torch.Tensor, labels: torch.Tensor) -> None:
+        """Keep a batch; the oldest makes room."""
+        self.kept = [*self.kept, (fronts.detach(), labels)][-self.batches :]
+
+    def pick(self, n: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """n of them at random."""
+        fronts, labels = (torch.cat(part) for part in zip(*self.kept, strict=True))
+        rows = torch.from_numpy(rng.integers(len(labels), size=n))
+        return fronts[rows], labels[rows]
+
+    def state_dict(self) -> dict:
+        return {"kept": self.kept}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.kept = [tuple(part.to(self.device) for part in batch) for batch in state["kept"]]
+
+
 class FineTuning:
     """`generator` and `discriminator` after some steps; `parts` is all that a checkpoint holds."""
 
@@ -94,11 +123,13 @@ class FineTuning:
         self.identity = repr((self.form, self.plan, seed, keep, self.generator.config))
         self.generator_optimiser = self._optimiser(self._generator_groups())
         self.discriminator_optimiser = self._optimiser([{"params": trained(self.discriminator)}])
+        self.memory = Memory(self.plan.memory, self.device)
         self.parts = {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "generator_optimiser": self.generator_optimiser,
             "discriminator_optimiser": self.discriminator_optimiser,
+            "memory": self.memory,
         }
         self._fronts = self._read_target()
 
@@ -109,13 +140,22 @@ class FineTuning:
         """
         rng = stream(self.seed, step)
         self._set_rates(step)
-        if step < self.plan.critic_alone:
-            with torch.no_grad():
-                drawn = self._draw(rng)
-            return self._teach_critic(drawn, rng, step)
-        drawn = self._draw(rng)
-        told = self._teach_critic(drawn, rng, step) | self._teach_generator(*drawn)
-        return told | self._catch_up(told, rng, step)
+        alone = step < self.plan.critic_alone
+        with torch.set_grad_enabled(not alone):
+            drawn = self._draw(rng)
+        told = self._teach_critic(drawn, rng, step)
+        self._recall(drawn, rng)
+        if alone:
+            return told
+        told |= self._teach_generator(*drawn)
+        return told | self._catch_up(told, rng)
+
+    def _recall(self, drawn, rng):
+        """The discriminator's further steps, on what the generator drew lately."""
+        if self.plan.recalls:
+            self.memory.add(*drawn)
+        for _ in range(self.plan.recalls):
+            self._teach_critic(self.memory.pick(self.plan.batch, rng), rng)
 
     def _set_rates(self, step):
         left, fading = self.plan.steps - step, self.plan.fade * self.plan.steps
@@ -124,7 +164,7 @@ class FineTuning:
             for group in optimiser.param_groups:
                 group["lr"] = factor * group["full_rate"]
 
-    def _catch_up(self, told, rng, step):
+    def _catch_up(self, told, rng):
         """More steps of the network that is far behind."""
         taken, most, ratio = 1, self.plan.generator_steps, self.plan.ratio
         generator, critic = told["generator"], told["discriminator"]
@@ -135,7 +175,7 @@ class FineTuning:
         while critic >= ratio * generator and critic_taken < self.form.critic_steps:
             with torch.no_grad():
                 drawn = self._draw(rng)
-            critic = self._teach_critic(drawn, rng, step=None)["discriminator"]
+            critic = self._teach_critic(drawn, rng)["discriminator"]
             critic_taken += 1
         return {"generator": generator, "generator steps": taken}
 
@@ -158,7 +198,7 @@ class FineTuning:
             images = self.generator.from_wp(wp, noise=noise)
             return self.discriminator.front(images, self.level), labels
 
-    def _teach_critic(self, drawn, rng, step):
+    def _teach_critic(self, drawn, rng, step=None):
         fronts, labels = drawn
         count, n = len(self.labels), self.plan.batch
         rows = np.sort(rng.choice(count, n, replace=count < n))

@@ -18,7 +18,9 @@ SMALL = GeneratorConfig(
     resolution=16, z_size=16, w_size=16, mapping_width=16, fmaps_base=64, fmaps_max=8
 )
 CRITIC = DiscriminatorConfig(resolution=16, fmaps_base=64, fmaps_max=8)
-PLAN = Plan(steps=5, batch=4, learning_rate=1e-2, mapping_factor=10.0, penalty_every=2)
+PLAN = Plan(
+    steps=5, batch=4, learning_rate=1e-2, mapping_factor=10.0, penalty_every=2, recalls=1, memory=2
+)
 WATCH = Watch(every=2, fresh=4, same=2)
 
 
@@ -163,7 +165,7 @@ def test_network_that_is_far_behind_takes_up_to_four_steps(
     form, critic, networks, target, monkeypatch
 ):
     def steps(ratio):
-        training = FineTuning(form, networks, target, replace(PLAN, ratio=ratio))
+        training = FineTuning(form, networks, target, replace(PLAN, ratio=ratio, recalls=0))
         taken = {"critic": 0, "generator": 0}
         for name in taken:
             teach = getattr(training, f"_teach_{name}")
@@ -184,11 +186,46 @@ def test_labels_are_the_scores_in_v1_and_zeros_after(form, networks, target):
     assert np.array_equal(labels, target.labels if form == "v1" else np.zeros((10, len(LABEL))))
 
 
-def test_training_moves_the_faces_toward_the_filtered_ones(networks, target, tmp_path):
-    white = Target(np.full_like(target.images, 255), target.labels)
-    plan = replace(PLAN, steps=60, gamma=0.0)
-    log = fit(FineTuning("v8", networks, white, plan), tmp_path, brightness, Watch(20, 64, 2))
-    assert log.gender.iloc[-1] > log.gender.iloc[0] + 0.04
+def test_training_moves_the_faces_toward_the_filtered_ones(networks, tmp_path):
+    """As in the pipeline: the brightest third of what the generator makes is what it shall make."""
+    z = torch.randn(300, 16, generator=torch.Generator().manual_seed(1))
+    made = faces(networks.generator, z)
+    bright = made[np.argsort(-made.mean((1, 2, 3)))[:100]]
+    plan = replace(PLAN, steps=80, batch=16, gamma=0.0, recalls=2, memory=4)
+    training = FineTuning("v1", networks, Target(bright, np.zeros((100, 7), np.float32)), plan)
+    log = fit(training, tmp_path, brightness, Watch(40, 200, 2))
+    before, after, wanted = log.gender.iloc[0], log.gender.iloc[-1], bright.mean() / 255
+    assert after - before > 0.4 * (wanted - before)
+
+
+def test_discriminator_recalls_the_latest_faces_alone(networks, target):
+    memory = gan.Memory(batches=2, device=torch.device("cpu"))
+    for k in range(4):
+        memory.add(torch.full((3, 1), float(k), requires_grad=True), torch.full((3, 7), float(k)))
+    fronts, labels = memory.pick(50, np.random.default_rng(0))
+    assert set(fronts.flatten().tolist()) == {2.0, 3.0}
+    assert torch.equal(labels[:, :1], fronts) and not fronts.requires_grad
+
+
+def test_discriminator_learns_alone_first(networks, target):
+    training = FineTuning("v1", networks, target, replace(PLAN, critic_alone=1))
+    before = states(training)
+    assert "generator" not in training.step(0)
+    after = states(training)
+    assert torch.equal(before[0]["mapping.dense0.weight"], after[0]["mapping.dense0.weight"])
+    assert not torch.equal(before[1]["layer6.weight"], after[1]["layer6.weight"])
+    assert "generator" in training.step(1)
+
+
+def test_rates_fade_to_zero_at_the_end(networks, target):
+    training = FineTuning("v8", networks, target, replace(PLAN, fade=0.5, steps=8))
+    rates = []
+    for step in range(8):
+        training.step(step)
+        groups = training.generator_optimiser.param_groups
+        rates.append([group["lr"] for group in groups])
+    assert rates[0] == rates[4] == pytest.approx([0.1, 0.01])
+    assert rates[6] == pytest.approx([0.05, 0.005]) and rates[7] == pytest.approx([0.025, 0.0025])
 
 
 def test_average_w_is_that_of_the_mapping_at_the_end(networks, target, tmp_path):
