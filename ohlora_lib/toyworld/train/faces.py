@@ -3,6 +3,7 @@
 The folder's name holds a digest of the renderer's code: faces of two looks never mix.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -128,8 +129,9 @@ def _render_all(wanted: FaceSet, folder: Path, workers: int) -> None:
     for start in range(0, wanted.count, PER_SHARD):
         task = (wanted, start, min(start + PER_SHARD, wanted.count))
         jobs.append(Job(folder / "shards" / f"{start:06d}.npz", task))
-    # A fork would copy torch's threads in whatever state they are.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as executor:
+    # A fork would copy torch's threads in whatever state they are. One job starts no process.
+    pool = ProcessPoolExecutor(workers, get_context("spawn")) if len(jobs) > 1 else None
+    with pool or contextlib.nullcontext() as executor:
         shards = run(_render_shard, jobs, f"faces {_name(wanted)}", executor)
     for part in PARTS:
         _join(shards, part, wanted.count, folder / f"{part}.npy")
