@@ -4,7 +4,7 @@ The regression loss stays, so that every z keeps its face; hair, where the blur 
 entirely to the discriminator. The generator's noise inputs stay off: they turn hair into grain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,7 +36,8 @@ class AdversarialPlan:
     batch: int = 12
     learning_rate: float = 2e-3
     mapping_rate: float = 2.0  # times the learning rate, as in `RegressionPlan`
-    adversarial: float = 0.15
+    adversarial: float = 0.3
+    perceptual: float = 0.04  # more of it holds against the discriminator what nobody can foresee
     gamma: float = 1.0
     penalty_every: int = 8
     hair_share: float = 0.15  # how much of the pixel loss stays inside hair
@@ -96,11 +97,11 @@ class AdversarialTraining:
         return {"discriminator": loss.item(), "fooled": fooled.item()}, wish
 
     def _teach_generator(self, fake, wish, rows):
-        weight_of_regions = self.start.plan.region_weight
-        images, weight = wanted(self.start.faces, rows, 0, weight_of_regions, self.device)
+        plan = replace(self.start.plan, perceptual=self.plan.perceptual)
+        images, weight = wanted(self.start.faces, rows, 0, plan.region_weight, self.device)
         hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
         weight = torch.where(hair, weight * self.plan.hair_share, weight)
-        kept = regression_loss(fake, images, weight, self.start.plan, self.start.perceptual)
+        kept = regression_loss(fake, images, weight, plan, self.start.perceptual)
         _update(self.generator_optimiser, kept + self.plan.adversarial * (wish * fake).sum())
         return {"kept": kept.item()}
 
