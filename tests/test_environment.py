@@ -1,5 +1,6 @@
 """requirements.txt and environment.yml describe the same environment, and it is the one in use."""
 
+import ast
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -54,10 +55,10 @@ def test_library_imports_only_what_is_declared():
     """A package that comes along by chance today is gone tomorrow."""
     imported = set()
     for path in (ROOT / "ohlora_lib").rglob("*.py"):
-        for line in path.read_text().splitlines():
-            match = re.match(r"\s*(?:from|import) ([A-Za-z0-9_]+)", line)
-            if match:
-                imported.add(match[1].lower())
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.split(".")[0].lower() for name in names}
     names = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "pil": "pillow"}
     names |= {"sklearn": "scikit-learn", "ipython": "ipykernel", "traitlets": "nbclient"}
     _, chosen = pins()

@@ -18,7 +18,7 @@ SMALL = {"resolution": 32, "fmaps_base": 128, "mapping_width": 64, "w_size": 64,
 def studio(**more):
     generator = Generator(GeneratorConfig(**SMALL, **more), seed=3).eval()
     generator.truncation.w_avg += 0.5
-    return Studio(generator)
+    return Studio(generator, number_format="float32")
 
 
 def settings(**change):
@@ -56,7 +56,8 @@ def test_conditional_generator_is_told_random_numbers_or_zeros_as_asked(tmp_path
 def test_truncation_leaves_the_first_and_ends_in_the_average_face():
     drawing, w = studio(), np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
     rows = generate.truncated(drawing, w).reshape(3, len(generate.TRUNCATIONS), 32, 32, 3)
-    assert np.array_equal(rows[:, 0], drawing.images(w))
+    untouched = drawing.images(w).astype(int)
+    assert np.abs(rows[:, 0] - untouched).max() <= 1  # another batch rounds otherwise
     with torch.no_grad():
         psi = drawing.generator.from_w(torch.from_numpy(w), 0.4, 8)
     assert np.abs(rows[:, 3].astype(int) - to_uint8(psi)).max() <= 1

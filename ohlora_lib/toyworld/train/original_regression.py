@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.stylegan import Generator
+from ohlora_lib.toyworld.attributes import GLASSES
 from ohlora_lib.toyworld.canvas import (
     INNER_MOUTH,
     LEFT_BROW,
@@ -21,7 +22,7 @@ from ohlora_lib.toyworld.canvas import (
     RIGHT_EYE,
     UPPER_LIP,
 )
-from ohlora_lib.toyworld.train.faces import Faces, as_images
+from ohlora_lib.toyworld.train.faces import DEFECTS_BELOW, Faces, as_images
 from ohlora_lib.toyworld.train.loop import identity, stream
 
 SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
@@ -34,7 +35,8 @@ class RegressionPlan:
     batch: int = 16
     learning_rate: float = 8e-3
     mapping_rate: float = 4.0  # times the learning rate: its layers learn 100 times slower
-    stages: tuple[tuple[float, int], ...] = ((0.0, 3), (0.05, 2), (0.18, 1), (0.45, 0))
+    stages: tuple[tuple[float, int], ...] = ((0.0, 3), (0.03, 2), (0.1, 1), (0.25, 0))
+    rare: float = 5.0  # how many times as often as others faces with glasses or defects come up
     region_weight: float = 5.0
     perceptual: float = 0.2
     perceptual_up_to: int = 1  # lod; smaller pictures are no faces to the annotator
@@ -50,6 +52,7 @@ class RegressionTraining:
     def __init__(self, start: Generator, faces, z, device, seed=0, plan=None, perceptual=None):
         self.faces, self.z, self.device, self.seed = faces, torch.from_numpy(z), device, seed
         self.plan, self.perceptual = plan or RegressionPlan(), perceptual
+        self.shares = shares(faces, self.plan.rare)
         self.generator = start.to(device)
         self.average = Generator(start.config).to(device).requires_grad_(False)
         self.average.load_state_dict(self.generator.state_dict())
@@ -63,7 +66,7 @@ class RegressionTraining:
 
     def step(self, step, progress):
         rng, lod = stream(self.seed, step), self.plan.lod(progress)
-        rows = np.sort(rng.choice(len(self.faces), self.plan.batch, replace=False))
+        rows = np.sort(rng.choice(len(self.faces), self.plan.batch, replace=False, p=self.shares))
         drawn = draw(self.generator, self.z[rows].to(self.device), lod)
         seen_by = self.perceptual if lod <= self.plan.perceptual_up_to else None
         loss = regression_loss(drawn, *self._wanted(rows, lod), self.plan, seen_by)
@@ -76,6 +79,16 @@ class RegressionTraining:
 
     def _wanted(self, rows, lod):
         return wanted(self.faces, rows, lod, self.plan.region_weight, self.device)
+
+
+def shares(faces: Faces, rare: float) -> np.ndarray:
+    """(N,) how often each face comes up, in all 1: those with glasses or defects `rare` times.
+
+    Which z has which face stays as it is, so the generator's own rates do too.
+    """
+    chosen = (faces.column("glasses") > GLASSES) | (faces.column("quality") < DEFECTS_BELOW)
+    share = np.where(chosen, rare, 1.0)
+    return share / share.sum()
 
 
 def set_rates(optimiser, plan, factor: float) -> None:
