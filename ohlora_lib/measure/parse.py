@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -72,7 +73,7 @@ class EmbeddedParser:
     network: UNetParser
 
     def __call__(self, images: np.ndarray) -> Parsed:
-        maps = self.network.parse(images, SIZE)
+        maps = without_specks(self.network.parse(images, SIZE))
         found = shows_face(maps)
         maps[~found] = BACKGROUND
         height, width = images.shape[1:3]
@@ -148,6 +149,21 @@ def face_scores(parsed: Parsed, which: Mapping[str, str] = SECOND) -> pd.DataFra
     table = score(parsed.maps, parsed.faces, which)
     table[~parsed.found] = np.nan
     return table
+
+
+def without_specks(maps: np.ndarray) -> np.ndarray:
+    """Maps whose every eye is one piece, its largest; the others become skin, in place.
+
+    The rim of a pair of glasses looks like an eye to a small network here and there. One such pixel
+    below an eye would more than double its height: on one face in a hundred it did.
+    """
+    for one in maps:
+        for eye in (LEFT_EYE, RIGHT_EYE):
+            count, pieces, sizes, _ = cv2.connectedComponentsWithStats((one == eye).view(np.uint8))
+            if count > 2:  # 0 is what is not eye
+                largest = 1 + sizes[1:, cv2.CC_STAT_AREA].argmax()
+                one[(pieces > 0) & (pieces != largest)] = SKIN
+    return maps
 
 
 def shows_face(maps: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from ohlora_lib.measure.parse import (
     parse,
     property_scores,
     shows_face,
+    without_specks,
 )
 from ohlora_lib.measure.scores import SECOND, score
 from ohlora_lib.measure.segmentation import Segmentation, segment
@@ -21,6 +22,7 @@ from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig, crop_f
 from ohlora_lib.models.mtcnn import Detection
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.toyworld import face
+from ohlora_lib.toyworld.canvas import LEFT_EYE, RIGHT_EYE, SKIN
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden"
 TINY = FaceXFormerConfig(embed=8, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), width=16, decoder_mlp=8)
@@ -136,6 +138,16 @@ def test_a_face_is_skin_with_most_of_eyes_nose_and_mouth():
     maps[4, 25, 20], maps[4, 35, 20] = 6, 9  # specks
     assert shows_face(maps).tolist() == [True, False, False, True, False]
     assert class_pixels(maps)[1, [0, 1, 5]].tolist() == [1600, 890, 10]
+
+
+def test_an_eye_is_one_piece_and_its_specks_are_skin():
+    one = np.full((1, 224, 224), SKIN, np.uint8)
+    one[0, 80:90, 60:90], one[0, 80:90, 130:160] = LEFT_EYE, RIGHT_EYE
+    specked = one.copy()
+    specked[0, 110, 60:70], specked[0, 60:62, 140] = LEFT_EYE, RIGHT_EYE
+    assert np.array_equal(without_specks(specked), one)
+    none = np.zeros((1, 224, 224), np.uint8)
+    assert np.array_equal(without_specks(none.copy()), none)
 
 
 def test_segmentation_on_disk_goes_on_where_it_was_cut_off(tmp_path, images, embedded, monkeypatch):
