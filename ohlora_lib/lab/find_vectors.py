@@ -129,7 +129,7 @@ def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
     grouping = median_grouping(scores, V8[: settings.letters])
     asked = Search(tuple(settings.directions), settings.layer, SvmConfig(share=settings.share))
     vectors = found.vectors[settings.layer]
-    reports = find(asked, vectors, scores, grouping, folder / "directions")
+    reports = find(asked, vectors, scores, grouping, folder / "directions", found.scene)
     return Searched(vectors, scores, grouping, reports, folder)
 
 

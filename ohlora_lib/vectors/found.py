@@ -31,7 +31,8 @@ from ohlora_lib.vectors.jacobian import (
     write_gradient,
 )
 from ohlora_lib.vectors.method import Method
-from ohlora_lib.vectors.ridge import ridge
+from ohlora_lib.vectors.ridge import RidgeConfig, ridge
+from ohlora_lib.vectors.scene import scene_scores
 from ohlora_lib.vectors.svm import SvmConfig, svm
 
 DIRECTIONS = {
@@ -39,6 +40,7 @@ DIRECTIONS = {
     "svm all": "one SVM per property over all images",
     "svm held": "as svm, with all other properties projected out",
     "ridge": "one regression of all scores on whitened vectors, its pseudo-inverse",
+    "ridge scene": "as ridge, which also leaves the colours around the face alone",
     "ridge groups": "a ridge per group, drawn towards that of all images",
     "gradient": "as v9: unit gradients of a small MLP at each latent",
     "gradient held": "the MLP's slopes at each latent, other properties held",
@@ -65,9 +67,17 @@ class Search:
 
 
 def find(
-    search: Search, vectors: np.ndarray, scores: pd.DataFrame, grouping: Grouping, folder: Path
+    search: Search,
+    vectors: np.ndarray,
+    scores: pd.DataFrame,
+    grouping: Grouping,
+    folder: Path,
+    scene: np.ndarray | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Vectors (N, D), scores -> directions as files in `folder`, and name -> report."""
+    """Vectors (N, D), scores -> directions as files in `folder`, and name -> report.
+
+    `scene` (N, C), the colours around each face, is only for directions that hold them.
+    """
     reports = {}
     write_json(folder / "search.json", {"layer": search.layer, "directions": search.directions})
     write_json(folder / "groups.json", dict(zip(grouping.properties, grouping.medians)))  # noqa: B905
@@ -86,10 +96,19 @@ def find(
             "svm all": lambda c=config: svm(vectors, scores, None, c),
             "svm held": lambda c=config: svm(vectors, scores, grouping, c),
             "ridge": lambda: ridge(vectors, scores),
+            "ridge scene": lambda: ridge(vectors, *_with_scene(scores, scene)),
             "ridge groups": lambda: ridge(vectors, scores, grouping),
         }[name]()
         write_arrows(found, path)
     return reports
+
+
+def _with_scene(scores: pd.DataFrame, scene: np.ndarray | None):
+    """The scores and the scene's, no grouping, and that all are held."""
+    if scene is None:
+        raise VectorError("'ridge scene' needs the colours around each face: sample them")
+    both = scores.join(scene_scores(scene))
+    return both, None, RidgeConfig(held=tuple(both))
 
 
 def read_grouping(folder: Path) -> Grouping:

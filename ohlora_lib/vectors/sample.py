@@ -1,7 +1,8 @@
 """Samples: latents of a seed, their vectors and the scores of their images, kept on disk.
 
 A sample folder holds w.npy (or another layer's name), to be memory-mapped, a file for each layer
-asked for, and scores.parquet, which is written last: a folder without it is not finished. Latents
+asked for, scene.npy with the colours around the face, and scores.parquet, which is written last: a
+folder without it is not finished. Latents
 go through the networks in blocks of their own (`latents.BLOCK`), so neither the number of shards
 nor a kill in between changes a bit of it. Images are never kept.
 """
@@ -26,8 +27,9 @@ from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.vectors.groups import VectorError
 from ohlora_lib.vectors.latents import BLOCK, LAYERS, Studio, latents
 from ohlora_lib.vectors.meters import Meter
+from ohlora_lib.vectors.scene import border_colours
 
-SCORES, PLAN = "scores.parquet", "plan.json"
+SCORES, PLAN, SCENE = "scores.parquet", "plan.json", "scene"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Sample(NamedTuple):
 
     vectors: dict[str, np.ndarray]
     scores: pd.DataFrame  # idx, then the meter's properties
+    scene: np.ndarray  # (N, 120) colours around the face, memory-mapped
 
 
 def sample(
@@ -86,10 +89,13 @@ def read_sample(folder: str | Path) -> Sample:
     scores = read_table(folder / SCORES, ["idx"])
     layers = [name for name in LAYERS if (folder / f"{name}.npy").exists()]
     vectors = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in layers}
-    for name, array in vectors.items():
+    if not (folder / f"{SCENE}.npy").exists():
+        raise StoreError(f"{folder} has no {SCENE}.npy: remove the folder and sample again")
+    scene = np.load(folder / f"{SCENE}.npy", mmap_mode="r")
+    for name, array in (vectors | {SCENE: scene}).items():
         if len(array) != len(scores):
             raise StoreError(f"{folder}: {len(array)} of {name} for {len(scores)} scores")
-    return Sample(vectors, scores)
+    return Sample(vectors, scores, scene)
 
 
 def _claim(folder: Path, studio: Studio, meter: Meter, config: SampleConfig) -> None:
@@ -132,12 +138,12 @@ def _block(studio: Studio, meter: Meter, config: SampleConfig, block: int) -> di
     z = latents(config.seed, np.arange(block * BLOCK, (block + 1) * BLOCK))
     kept = {name: studio.vectors(z, name) for name in config.layers}
     images = studio.images(kept["w"] if "w" in kept else studio.vectors(z))
-    return kept | {"scores": meter(images).scores}
+    return kept | {SCENE: border_colours(images), "scores": meter(images).scores}
 
 
 def _join(folder: Path, shards: Sequence[Path], config: SampleConfig, meter: Meter) -> None:
     """Shards, in order -> an array a layer, and the table that says that all are there."""
-    for name in config.layers:
+    for name in (*config.layers, SCENE):
         with np.load(shards[0]) as first:
             shape, dtype = (config.count, *first[name].shape[1:]), first[name].dtype
         with atomic_path(folder / f"{name}.npy") as temporary:

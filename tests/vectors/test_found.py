@@ -19,7 +19,8 @@ def folder(sampled, tmp_path_factory):
     folder = tmp_path_factory.mktemp("found")
     grouping = median_grouping(scores, V7)
     search = Search(tuple(DIRECTIONS), gradient=GradientConfig(hidden=32, epochs=6))
-    reports = find(search, vectors, scores, grouping, folder)
+    scene = np.random.default_rng(0).random((len(vectors), 120), np.float32)
+    reports = find(search, vectors, scores, grouping, folder, scene)
     assert reports.keys() == DIRECTIONS.keys() - {"mixed"}
     return folder
 
@@ -52,6 +53,8 @@ def test_directions_that_were_not_looked_for_are_named(tmp_path, sampled):
         Recipe.read("svm").method(tmp_path)
     with pytest.raises(VectorError, match="'smv'"):
         Search(("smv",))
+    with pytest.raises(VectorError, match="colours around each face"):
+        find(Search(("ridge scene",)), vectors, scores, median_grouping(scores, V7), tmp_path)
 
 
 def test_instruments_come_back_in_the_same_units(studio, tmp_path):

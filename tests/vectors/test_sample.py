@@ -42,6 +42,7 @@ def whole(studio, tmp_path_factory):
 def same(one, other):
     pd.testing.assert_frame_equal(one.scores, other.scores, check_exact=True)
     assert one.vectors.keys() == other.vectors.keys()
+    assert np.array_equal(one.scene, other.scene)
     return all(np.array_equal(one.vectors[name], other.vectors[name]) for name in one.vectors)
 
 
