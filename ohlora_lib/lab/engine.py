@@ -1,5 +1,6 @@
 """papermill, with its traps closed: what it is given, and what its errors mean to a person."""
 
+import logging
 import re
 import tempfile
 import warnings
@@ -16,6 +17,8 @@ from ohlora_lib.lab.options import ROOT
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LAST_LINES = 8
+# It calls parameters unknown whose annotations it cannot read; `notebook.check` has checked them.
+logging.getLogger("papermill").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Pipelines: pipelines/SYSTEM.yaml read into frozen dataclasses, and every mistake in it named.
 
 A stage's `reads` and `parameters` are handed to its notebook; `{01_generate}` in a read path stands
-for the folder that the stage of that name fills. `leaves` are what it must leave in its own folder.
+for the folder that the stage of that name fills, `{ohlora_v3/01_generate}` for that of another
+system's. `leaves` are what it must leave in its own folder.
 """
 
 import re
@@ -147,16 +148,20 @@ def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str
         name=name,
         notebook=notebook,
         out=f"data/{system}/{scale}/{name}",
-        reads={key: _fill(value, folders, where) for key, value in reads.items()},
+        reads={key: _fill(value, folders, scale, where) for key, value in reads.items()},
         leaves=tuple(leaves),
         parameters=parameters,
     )
 
 
-def _fill(path: str, folders: dict[str, str], where: str) -> str:
-    """Put the folders of earlier stages in the place of their names in braces."""
+def _fill(path: str, folders: dict[str, str], scale: str, where: str) -> str:
+    """Put the folders of earlier stages in the place of their names in braces; SYSTEM/NAME is a
+    stage of another system, which is run before."""
 
     def folder(match: re.Match) -> str:
+        if re.fullmatch(r"\w+/\w[\w.-]*", match[1]):
+            system, name = match[1].split("/")
+            return f"data/{system}/{scale}/{name}"
         if match[1] not in folders:
             raise PipelineError(f"{where} reads from {match[1]!r}, which no earlier stage is named")
         return folders[match[1]]
