@@ -216,6 +216,7 @@ def found(kept: Kept, judged: dict[str, Judged]) -> tuple[str, dict[str, str]]:
     told = f" {share} of these fit the concept, as the annotator network sees it." if share else ""
     headline = {"images kept": f"{number:,} of {every:,} ({number / every:.1%})"}
     for who, one in judged.items():
-        values = " / ".join(f"{value:.3f}" for value in one.aurocs().values())
+        aurocs = one.aurocs().values()
+        values = " / ".join("–" if np.isnan(value) else f"{value:.3f}" for value in aurocs)
         headline[f"AUROC of {' / '.join(PROPERTIES)}, by {who}"] = values
     return f"{number:,} of {every:,} images {how}.{told}", headline
