@@ -39,7 +39,7 @@ from ohlora_lib.vectors.groups import Grouping, VectorError
 from ohlora_lib.vectors.instruments import Instruments
 from ohlora_lib.vectors.instruments import table as scores_table
 from ohlora_lib.vectors.method import Method, Start
-from ohlora_lib.vectors.ohlora import FILE, write_faces
+from ohlora_lib.vectors.ohlora import FILE, OhLora, write_faces
 from ohlora_lib.vectors.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
 from ohlora_lib.vectors.select import V8, passes, wilson
 from ohlora_lib.vectors.selection import LABEL_SIZE, Selection, read_selection, write_selection
@@ -285,6 +285,19 @@ def expressions(chosen: Chosen, row: int) -> Figure:
     images = grid.swapaxes(0, 1).reshape(-1, *images.shape[1:])  # a row per opening of the mouth
     heads = [f"{pose:g}" for _ in EYES for pose in POSE]
     return labelled_sheet(images, len(EYES) * len(POSE), [f"mouth {m:g}" for m in MOUTH], heads)
+
+
+def in_use(folder: Path, faces: int = 2) -> Figure:
+    """The first chosen faces as `OhLora` draws them; each property rises from left to right."""
+    lora = OhLora.load(folder / FILE)
+    strips = [
+        np.asarray(lora.strip(name, face=face))
+        for face in range(min(faces, len(lora)))
+        for name in EXPRESSION
+    ]
+    across = strips[0].shape[1] // strips[0].shape[0]
+    images = np.concatenate([np.split(strip, across, axis=1) for strip in strips])
+    return labelled_sheet(images, across, list(EXPRESSION) * (len(strips) // len(EXPRESSION)))
 
 
 def retested_told(chosen: Chosen) -> str:
