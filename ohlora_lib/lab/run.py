@@ -78,6 +78,12 @@ def run_pipeline(pipeline: Pipeline, told: argparse.Namespace) -> None:
     stages = pipeline.chosen(told.start, told.only)
     check(stages)
     print(f"{pipeline.title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
+    if pipeline.scale == "paper":
+        from ohlora_lib.lab import needs  # it knows all networks: too slow to import for the others
+
+        print(*needs.told(pipeline, stages), sep="\n", flush=True)
+        if not told.dry_run:
+            needs.refuse_without_weights(stages)
     width = max(len(one.name) for one in stages)
     numbers = {one.name: number for number, one in enumerate(pipeline.stages, 1)}
     for one in stages:

@@ -221,6 +221,14 @@ def _absent(checkpoint: Checkpoint, folder: Path) -> str:
     return f"{message} (from {checkpoint.origin})"
 
 
+def absent(name: str, folder: Path | None = None) -> str:
+    """Why a published checkpoint cannot be loaded and what to do about it; empty if it can."""
+    checkpoint, folder = _checkpoint(name), folder or FOLDER
+    ours = any((place / f"{name}.safetensors").is_file() for place in (folder, EMBEDDED))
+    whole = all(_find(part, folder) for part in checkpoint.parts)
+    return "" if ours or whole else _absent(checkpoint, folder)
+
+
 def _checkpoint(name: str) -> Checkpoint:
     if name not in CHECKPOINTS:
         near = difflib.get_close_matches(name, CHECKPOINTS, n=3) or list(CHECKPOINTS)
@@ -268,11 +276,9 @@ def _listing() -> str:
     """One line for each checkpoint: its name, whether it is here, files, origin, licence."""
     lines = []
     for name, checkpoint in CHECKPOINTS.items():
-        ours = [(place / f"{name}.safetensors").is_file() for place in (FOLDER, EMBEDDED)]
-        here = any(ours) or all(_find(part, FOLDER) for part in checkpoint.parts)
         files = ", ".join(part.files[0] for part in checkpoint.parts)
         origin = f"{checkpoint.origin}; licence {checkpoint.licence}"
-        lines.append(f"{name:27} {'here' if here else 'absent':7} {files}  ({origin})")
+        lines.append(f"{name:27} {'absent' if absent(name) else 'here':7} {files}  ({origin})")
     return "\n".join(lines)
 
 

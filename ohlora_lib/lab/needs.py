@@ -1,0 +1,116 @@
+"""What a run at paper scale needs, told before it starts: weights, labels, disk, memory, hours.
+
+The hours are those of the networks alone, from their times on two CPU cores; a GPU needs far fewer.
+"""
+
+from dataclasses import dataclass
+
+from ohlora_lib.lab.options import ROOT
+from ohlora_lib.lab.pipeline import Pipeline, PipelineError, Stage
+from ohlora_lib.models import weights
+
+SECONDS = {"generator": 0.14, "discriminator": 0.11, "facexformer": 0.60, "cnn": 0.02}
+"""An image of 256 px through the published networks (`python -m benchmarks.models`, two cores of a
+Xeon without AMX, float32); a face through FaceXFormer with MTCNN before it; a filter or property
+CNN."""
+TRAINING = 3  # times a forward pass
+KEPT = 4930 / 13000  # of the images, by the published cutoffs
+TRIES = 20  # epochs until a filter CNN stops gaining
+IMAGE, FACE = 110e3, 130e3  # bytes on disk: a picture of 256 px; a face and its map
+LEAST_MEMORY = 4e9
+CHECKPOINTS = {"facexformer": ("facexformer", "mtcnn")}
+"""A parameter's word that stands for other checkpoints than its own."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of one stage."""
+
+    hours: float
+    disk: float  # bytes
+    memory: float = LEAST_MEMORY
+
+
+def told(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
+    """Lines that say what these stages need, and what of it is not there."""
+    images, lines, whole = 0, [], Needs(0, 0)
+    for stage in pipeline.stages:
+        if stage.name.startswith("01_"):
+            images = stage.parameters["images"]
+        if stage not in stages:
+            continue
+        one = needs(stage, images)
+        whole = Needs(whole.hours + one.hours, whole.disk + one.disk, max(whole.memory, one.memory))
+        lines.append(f"  {stage.name:32} {_amounts(one)}")
+    lines = [f"needs, without a GPU:             {_amounts(whole)}", *lines]
+    lines += [f"  labels by a person: {path} ({state})" for path, state in _labels(stages)]
+    here = {name: weights.absent(name) for name in checkpoints(stages)}
+    lines += [f"  {why or f'weights {name!r} are here'}" for name, why in here.items()]
+    return lines
+
+
+def refuse_without_weights(stages: tuple[Stage, ...]) -> None:
+    """A clear end before the start, rather than hours after it."""
+    absent = [why for name in checkpoints(stages) if (why := weights.absent(name))]
+    if absent:
+        raise PipelineError("; ".join(absent))
+
+
+def checkpoints(stages: tuple[Stage, ...]) -> list[str]:
+    """The published weights that the stages' parameters name, each once."""
+    words = [str(value) for stage in stages for value in stage.parameters.values()]
+    names = [name for word in words for name in CHECKPOINTS.get(word, (word,))]
+    return [name for name in dict.fromkeys(names) if name in weights.CHECKPOINTS]
+
+
+def needs(stage: Stage, images: int) -> Needs:
+    """What a stage needs by its parameters; `images` are those of the last 01 before it."""
+    given, kept = stage.parameters, images * KEPT
+    number = stage.notebook.name[:2]
+    drawn = SECONDS["generator"]
+    seen = drawn + SECONDS["cnn"]
+    judged = seen + SECONDS["facexformer"]
+    if number == "01":
+        return _needs(images * drawn, images * IMAGE)
+    if number == "02":
+        networks = 4 * given["folds"]
+        return _needs(networks * SECONDS["cnn"] * (images + TRAINING * TRIES * 2000), 1e8)
+    if number == "03":
+        return _needs(kept * SECONDS["facexformer"], kept * FACE)
+    if number == "05":
+        both = drawn + 2 * SECONDS["discriminator"]
+        return _needs(given["epochs"] * kept * TRAINING * both, 5e8)
+    if number == "06":
+        every = given["images"] + given["test_images"]
+        learning = TRAINING * given["epochs"] * given["images"] * SECONDS["cnn"]
+        return _needs(every * judged + learning, every * 256 * 256 * 3)
+    if number == "07":
+        size = given["images"] * 640 * 4.0
+        seconds = given["images"] * seen + given["population"] * judged
+        return _needs(seconds, size, LEAST_MEMORY + 2 * size)
+    if number == "08":
+        tested = given["latents"] * len(given["methods"])
+        tested += given["confirmation"] * len(given["confirmed"])
+        return _needs(50 * tested * judged, 1e7)
+    if number == "09":
+        return _needs(50 * given["latents"] * judged, 1e7)
+    return _needs(0, 1e7)
+
+
+def _needs(seconds: float, disk: float, memory: float = LEAST_MEMORY) -> Needs:
+    return Needs(seconds / 3600, disk, memory)
+
+
+def _amounts(one: Needs) -> str:
+    return (
+        f"{one.hours:7.1f} hours {one.disk / 1e9:6.1f} GB of disk {one.memory / 1e9:5.1f} GB of "
+        "memory"
+    )
+
+
+def _labels(stages: tuple[Stage, ...]):
+    """CSV files that a person writes, and whether they are there."""
+    for stage in stages:
+        if path := stage.parameters.get("labels"):
+            there = (ROOT / str(path)).exists()
+            yield path, "here" if there else f"not here yet: {stage.name} asks for it"
