@@ -1,0 +1,86 @@
+"""Whether a straight step in w that opens the eyes leaves the rest alone (notebook 01)."""
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from ohlora_lib.lab.figures import INK
+from ohlora_lib.models.annotator import Annotations, Annotator
+from ohlora_lib.vectors.directions import EXPRESSION
+from ohlora_lib.vectors.latents import Studio
+
+ALONG = (*EXPRESSION, "smile", "gaze", "hair_length", "hair_color", "gender", "age")
+"""What is watched while eyes, mouth and pose are moved."""
+ENDS = 0.2  # of the faces: those with the most and with the least of a property
+
+
+def steps_up(w: np.ndarray, read: Annotations) -> np.ndarray:
+    """For each property the way from the faces with the least of it to those with the most, (3, D).
+
+    The plainest direction that one can fit; nothing is held.
+    """
+    most = max(1, round(ENDS * len(w)))
+    order = [np.argsort(read.attributes[name]) for name in EXPRESSION]
+    return np.stack([w[one[-most:]].mean(0) - w[one[:most]].mean(0) for one in order])
+
+
+def disturbance(
+    studio: Studio, annotator: Annotator, w: np.ndarray, read: Annotations, faces: int = 64
+) -> pd.DataFrame:
+    """A row for each property that is raised, a column for each attribute: the mean change, in its
+    standard deviations, while the property itself rises by one of its own."""
+    start, rows = w[:faces], {}
+    spread = np.array([read.attributes[name].std() for name in ALONG])
+    for place, step in enumerate(steps_up(w, read)):
+        seen = [annotator.annotate(studio.images(start + sign * step / 4)) for sign in (-1, 1)]
+        low, high = (np.stack([one.attributes[name] for name in ALONG], 1) for one in seen)
+        change = (high - low).mean(0) / spread
+        rows[EXPRESSION[place]] = change / change[place]
+    return pd.DataFrame(rows, index=list(ALONG)).T.rename_axis("raised")
+
+
+def disturbance_figure(matrix: pd.DataFrame) -> Figure:
+    """The matrix as a heat map."""
+    figure, axes = pyplot.subplots(figsize=(8.6, 2.3))
+    shown = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(matrix.to_numpy()):
+        colour = "white" if abs(value) > 0.6 else INK
+        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(matrix.columns)), matrix.columns, rotation=25, ha="right")
+    axes.set_yticks(range(len(matrix)), matrix.index)
+    axes.grid(visible=False)
+    figure.colorbar(shown, ax=axes, label="deviations", pad=0.02)
+    return figure
+
+
+def straightness(vectors: np.ndarray, read: Annotations) -> dict[str, float]:
+    """How much of each property a straight direction explains, R² on a fifth of the faces that the
+    fit has not seen; empty where there are too few faces to fit so many values."""
+    train = round(0.8 * len(vectors))
+    if train < 2 * vectors.shape[1]:
+        return {}
+    wanted = np.stack([read.attributes[name] for name in EXPRESSION], 1)
+    centre, mean = vectors[:train].mean(0), wanted[:train].mean(0)
+    x = vectors[:train] - centre
+    square = x.T @ x
+    square[np.diag_indices_from(square)] += 0.01 * np.trace(square) / len(square)
+    fit = np.linalg.solve(square, x.T @ (wanted[:train] - mean))
+    missed = wanted[train:] - mean - (vectors[train:] - centre) @ fit
+    explained = 1 - np.square(missed).mean(0) / wanted[train:].var(0)
+    return dict(zip(EXPRESSION, explained.tolist(), strict=True))
+
+
+def told(matrix: pd.DataFrame, in_z: dict[str, float], in_w: dict[str, float]) -> str:
+    """The largest disturbance among the three, and how straight they lie in z and in w."""
+    among = matrix[list(EXPRESSION)].abs().to_numpy(copy=True)
+    np.fill_diagonal(among, 0)
+    row, column = np.unravel_index(among.argmax(), among.shape)
+    sentence = (
+        f"Raising {EXPRESSION[row]} by one deviation moves {EXPRESSION[column]} by "
+        f"{matrix.iloc[row, column]:+.2f}, the most among the three."
+    )
+    if in_z:
+        explained = "; ".join(f"{name} {in_z[name]:.2f} and {in_w[name]:.2f}" for name in in_z)
+        sentence += f" A straight direction explains so much of each in z and in w: {explained}."
+    return sentence
