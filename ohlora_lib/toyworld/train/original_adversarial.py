@@ -1,7 +1,7 @@
 """The original generator's last step: a discriminator sharpens what regression left blurred.
 
-The regression loss stays, so that every z keeps its face; hair, where the blur sits, is left almost
-entirely to the discriminator. The generator's noise inputs stay off: they turn hair into grain.
+The regression loss stays, so that every z keeps its face; half of it in hair, where the blur sits.
+The generator's noise inputs stay off: they turn hair into grain.
 """
 
 from dataclasses import dataclass, replace
@@ -37,10 +37,10 @@ class AdversarialPlan:
     learning_rate: float = 2e-3
     mapping_rate: float = 2.0  # times the learning rate, as in `RegressionPlan`
     adversarial: float = 0.3
-    perceptual: float = 0.04  # more of it holds against the discriminator what nobody can foresee
+    perceptual: float = 0.1  # more of it holds against the discriminator what nobody can foresee
     gamma: float = 1.0
     penalty_every: int = 8
-    hair_share: float = 0.15  # how much of the pixel loss stays inside hair
+    hair_share: float = 0.5  # how much of the pixel loss stays inside hair
     alone: float = 0.03  # progress until which the discriminator learns alone
     average: float = 0.998
 
