@@ -27,6 +27,7 @@ from ohlora_lib.vectors.meters import AnnotatorMeter, CnnMeter, Meter, ParseMete
 from ohlora_lib.vectors.sample import SampleConfig, sample
 from ohlora_lib.vectors.sample_count import sample_count_curve
 from ohlora_lib.vectors.svm import SvmConfig, overall_accuracy
+from ohlora_lib.vectors.workers import workers
 
 COLOURS = dict(zip(EXPRESSION, SERIES, strict=False))
 PUBLISHED_ACCURACY = {"eyes": 0.9634, "mouth": 0.9932, "pose": 0.9896}
@@ -119,7 +120,8 @@ class Searched:
 def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
     """Sample, group, find; leaves samples/, instruments.json and directions/ in `folder`."""
     config = SampleConfig(settings.images, settings.seed, (settings.layer,))
-    found = sample(tools.studio, tools.cnn, config, folder / "samples")
+    with workers(tools.studio) as pool:
+        found = sample(tools.studio, tools.cnn, config, folder / "samples", pool)
     first = latents(settings.seed, range(settings.population))
     population = tools.studio.images(tools.studio.vectors(first))
     instruments = Instruments.over(tools.cnn, tools.parse, tools.annotator, population)

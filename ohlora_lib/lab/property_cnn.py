@@ -1,6 +1,5 @@
 """What notebook 06 does: faces to learn from, the trained meter, faces to test it on."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from ohlora_lib.train.regressor import (
     train_property_cnn,
 )
 from ohlora_lib.vectors.latents import BLOCK, Studio, latents
+from ohlora_lib.vectors.workers import workers
 
 PLANS = {"small": SMALL, "published": PUBLISHED}
 PROPERTIES = tuple(SECOND)
@@ -87,7 +87,7 @@ def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Pars
             for at in starts
         ]
         work = partial(_make_part, studio, parser, settings.seed)
-        with _workers(studio) as pool:
+        with workers(studio) as pool:
             parts = shards.run(work, jobs, "parts: generated, parsed, scored", pool)
         write_table(_joined(parts, file), folder / "raw.parquet")
         for part in parts:
@@ -99,11 +99,6 @@ def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Pars
         normalisation = z_scores(raw.loc[: settings.images - 1, list(PROPERTIES)])
     write_statistics(normalisation, folder / "statistics.json")
     return Faces(file, raw, normalisation, settings.test_images)
-
-
-def _workers(studio: Studio):
-    """Processes on a CPU; on a GPU everything happens here."""
-    return shards.processes() if studio.device.type == "cpu" else nullcontext()
 
 
 def _make_part(studio: Studio, parser: Parser, seed: int, rows: range, path: Path) -> None:
@@ -147,7 +142,7 @@ def train(folder: Path, settings: CnnSettings, faces: Faces, studio: Studio) -> 
     """Train on all but the test faces; leaves property_cnn.safetensors."""
     known, normal = faces.scores, faces.normalisation
     known.iloc[-faces.test :] = np.nan  # learnt from nowhere
-    with _workers(studio) as pool:
+    with workers(studio) as pool:
         trained = train_property_cnn(
             faces.file,
             known,

@@ -43,6 +43,7 @@ from ohlora_lib.vectors.ohlora import FILE, OhLora, write_faces
 from ohlora_lib.vectors.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
 from ohlora_lib.vectors.select import V8, passes, wilson
 from ohlora_lib.vectors.selection import LABEL_SIZE, Selection, read_selection, write_selection
+from ohlora_lib.vectors.workers import workers
 
 BEST = "best"
 
@@ -116,7 +117,8 @@ def choose(folder: Path, settings: SelectSettings, tools: Tools) -> Chosen:
     instruments = open_instruments(found, tools)
     method = _method(folder, settings, tools, found)
     asked = _latents(settings, tools, method)
-    tested = control_test([method], tools.studio, instruments, asked)
+    with workers(tools.studio) as pool:
+        tested = control_test([method], tools.studio, instruments, asked, executor=pool)
     table = judged(tested, settings.rule)
     if settings.picks:
         table = with_picks(table, read_picks(inside_root(settings.picks)))
@@ -141,7 +143,7 @@ def _method(folder: Path, settings: SelectSettings, tools: Tools, found: Path) -
     name = settings.method
     if name == BEST:
         rows = read_table(tested / "passes.parquet", ["method", "part"])
-        name = best_of(rows[rows["part"] == "test"])
+        name = best_of(rows)
     steps = json.loads((tested / "methods.json").read_text())["steps"]
     if name not in steps:
         raise VectorError(f"method = {name!r}: notebook 08 tested {', '.join(steps)}")

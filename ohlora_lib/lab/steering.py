@@ -23,6 +23,7 @@ from ohlora_lib.vectors.latents import latents
 from ohlora_lib.vectors.method import Method
 from ohlora_lib.vectors.responses import LEVELS, MIDDLE
 from ohlora_lib.vectors.select import V8
+from ohlora_lib.vectors.workers import workers
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numb
     studio = ready.tools.studio
     asked = Latents.of_seed(settings.seed, numbers, studio.generator.config.z_size)
     methods = [ready.methods[name] for name in names]
-    return control_test(methods, studio, ready.instruments, asked, ready.tools.dropout())
+    with workers(studio) as pool:
+        return control_test(methods, studio, ready.instruments, asked, ready.tools.dropout(), pool)
 
 
 def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:
@@ -143,9 +145,14 @@ def pictures(ready: Ready, name: str, idx: int, seed: int, requests: np.ndarray)
 
 def best_of(tested: pd.DataFrame) -> str:
     """The method that passes most latents on the independent meter; on a draw, on the CNN; then
-    the one that changes other scores least."""
+    the one that changes other scores and the background least. Only one that was tested on further
+    latents too, if any was: the best of many may have been lucky."""
+    confirmed = tested.loc[tested["part"] == "confirmation", "method"].unique()
+    tested = tested[tested["part"] == "test"]
+    if len(confirmed):
+        tested = tested[tested["method"].isin(confirmed)]
     rates = pd.DataFrame(
         {meter: comparison.pass_rates(tested, meter, V8).rate for meter in ("parse", "cnn")}
     )
-    rates["still"] = -comparison.side_effects(tested)[list(EXPRESSION)].mean(axis=1)
+    rates["still"] = -comparison.side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1)
     return rates.sort_values(["parse", "cnn", "still"], ascending=False).index[0]

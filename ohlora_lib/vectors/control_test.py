@@ -5,7 +5,9 @@ independent one, and what should not move is measured beside it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from ohlora_lib.vectors.latents import Studio, latents
 from ohlora_lib.vectors.meters import Meter
 from ohlora_lib.vectors.method import Method
 from ohlora_lib.vectors.responses import LEVELS, MIDDLE, responses
+from ohlora_lib.vectors.workers import on_one_thread
 
 TOGETHER = 8
 """Latents tested at once: 400 pictures, which fit into memory at any resolution."""
@@ -51,8 +54,9 @@ def control_test(
     instruments: Instruments,
     tested: Latents,
     others: Mapping[str, Meter] | None = None,
+    executor: Executor | None = None,
 ) -> pd.DataFrame:
-    """Methods, latents -> a row per method and latent.
+    """Methods, latents -> a row per method and latent, tested here or on an executor's processes.
 
     Columns: method, idx, group_name; `cnn_` and `parse_` with what `responses` says (and a prefix
     for each of the `others` that shall read the same pictures); `side_effects`'; what the
@@ -60,15 +64,17 @@ def control_test(
     person recentring made of it.
     """
     work = [(method, piece) for method in methods for piece in tested.pieces()]
-    parts = [
-        _rows(method, studio, instruments, piece, dict(others or {}))
-        for method, piece in progress(work, "control test")
-    ]
+    rows = partial(_rows, studio, instruments, dict(others or {}))
+    if executor is None:
+        parts = [rows(*one) for one in progress(work, "control test")]
+    else:
+        waiting = [executor.submit(on_one_thread, rows, *one) for one in work]
+        parts = [one.result() for one in progress(waiting, "control test")]
     return pd.concat(parts, ignore_index=True)
 
 
 def _rows(
-    method: Method, studio: Studio, instruments: Instruments, tested: Latents, others: dict
+    studio: Studio, instruments: Instruments, others: dict, method: Method, tested: Latents
 ) -> pd.DataFrame:
     """A few latents -> a row for each."""
     z = tested.z

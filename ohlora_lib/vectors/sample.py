@@ -28,6 +28,7 @@ from ohlora_lib.vectors.groups import VectorError
 from ohlora_lib.vectors.latents import BLOCK, LAYERS, Studio, latents
 from ohlora_lib.vectors.meters import Meter
 from ohlora_lib.vectors.scene import border_colours
+from ohlora_lib.vectors.workers import on_one_thread
 
 SCORES, PLAN, SCENE = "scores.parquet", "plan.json", "scene"
 
@@ -76,7 +77,9 @@ def sample(
             for blocks in np.array_split(np.arange(-(-config.count // BLOCK)), config.shards)
             if len(blocks)
         ]
-        shards = run(partial(_do_shard, studio, meter, config), jobs, "sampling", executor)
+        work = partial(_do_shard, studio, meter, config)
+        work = partial(on_one_thread, work) if executor else work
+        shards = run(work, jobs, "sampling", executor)
         _join(folder, shards, config, meter)
     for shard in folder.glob("shard_*.npz"):
         shard.unlink()

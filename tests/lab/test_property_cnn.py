@@ -28,7 +28,7 @@ def studio():
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(lab, "_workers", lambda studio: nullcontext())
+    monkeypatch.setattr(lab, "workers", lambda studio: nullcontext())
     monkeypatch.setattr(lab, "PER_PART", 64)
 
 
