@@ -30,7 +30,8 @@ def test_repository_stays_light_and_every_file_has_a_card():
     assert files and sum(file.stat().st_size for file in files) <= 40e6
     for file in files:
         card = FOLDER / f"{file.stem.removesuffix('-discriminator')}.md"
-        assert "python -m ohlora_lib.toyworld.train" in card.read_text()
+        commands = ("python -m ohlora_lib.toyworld.train", "./run_all.sh ohlora_v3")
+        assert any(command in card.read_text() for command in commands)
 
 
 def test_embedded_parser_reads_faces_it_never_saw(unseen):

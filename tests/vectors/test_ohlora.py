@@ -14,7 +14,7 @@ from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.store import StoreError
 from ohlora_lib.vectors import ohlora
 from ohlora_lib.vectors.groups import VectorError
-from ohlora_lib.vectors.ohlora import OhLora, write_faces
+from ohlora_lib.vectors.ohlora import EMBEDDED, OhLora, write_faces
 
 
 @pytest.fixture
@@ -87,3 +87,12 @@ def test_the_name_is_loaded_only_when_asked_for():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="OhLara"):
         ohlora_lib.OhLara  # noqa: B018
+
+
+def test_embedded_faces_open_their_mouths_and_eyes_when_asked():
+    lora = OhLora.load(EMBEDDED)
+    annotator = weights.load("annotator")
+    for name in ("eyes", "mouth", "pose"):
+        strip = np.asarray(lora.strip(name))
+        seen = annotator.annotate(np.stack(np.split(strip, 5, axis=1))).attributes[name]
+        assert (np.diff(seen) > 0).all(), name
