@@ -69,8 +69,8 @@ class Report:
 
 
 def reports(pipeline: Pipeline) -> list[Report]:
-    """The pages that a system has, in its stages' order."""
-    paths = [REPORTS / pipeline.system / f"{stage.name}.json" for stage in pipeline.stages]
+    """The pages that a system has, in its own stages' order."""
+    paths = [REPORTS / pipeline.system / f"{stage.name}.json" for stage in pipeline.own]
     return [Report.read(pipeline.system, path) for path in paths if path.exists()]
 
 

@@ -1,8 +1,9 @@
 """Pipelines: pipelines/SYSTEM.yaml read into frozen dataclasses, and every mistake in it named.
 
 A stage's `reads` and `parameters` are handed to its notebook; `{01_generate}` in a read path stands
-for the folder that the stage of that name fills, `{ohlora_v3/01_generate}` for that of another
-system's. `leaves` are what it must leave in its own folder.
+for the folder that the stage of that name fills. `leaves` are what it must leave in its own folder.
+`begins: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its own: they
+stay that system's, with its folders and pages, and run once for both.
 """
 
 import re
@@ -14,7 +15,7 @@ import yaml
 
 from ohlora_lib.lab.options import ROOT, SCALES
 
-PIPELINE_KEYS = {"title": str, "summary": str, "stages": list}
+PIPELINE_KEYS = {"title": str, "summary": str, "begins": str, "stages": list}
 STAGE_KEYS = {
     "name": str,
     "notebook": str,
@@ -65,7 +66,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A system's stages, in order, at one scale."""
+    """A system's stages at one scale, in order; the first may be those of another system."""
 
     system: str
     scale: str
@@ -74,21 +75,28 @@ class Pipeline:
     stages: tuple[Stage, ...]
 
     @classmethod
-    def load(cls, system: str, scale: str) -> "Pipeline":
-        """Read pipelines/SYSTEM.yaml at one scale."""
+    def load(cls, system: str, scale: str, led_here: tuple[str, ...] = ()) -> "Pipeline":
+        """Read pipelines/SYSTEM.yaml at one scale; `led_here`: the systems that begin with it."""
         path = ROOT / "pipelines" / f"{system}.yaml"
         name = path.relative_to(ROOT)
         try:
             raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PipelineError(f"{name}: not YAML: {error}") from error
-        _expect(str(name), raw, PIPELINE_KEYS, set(PIPELINE_KEYS))
+        _expect(str(name), raw, PIPELINE_KEYS, set(PIPELINE_KEYS) - {"begins"})
         if not raw["stages"]:
             raise PipelineError(f"{name}: it has no stages")
         stages: list[Stage] = []
+        if "begins" in raw:
+            stages += _first_stages(raw["begins"], scale, (*led_here, system), f"{name}: begins")
         for entry in raw["stages"]:
             stages.append(_stage(system, scale, entry, stages, str(name)))
         return cls(system, scale, raw["title"], raw["summary"], tuple(stages))
+
+    @property
+    def own(self) -> tuple[Stage, ...]:
+        """The stages without another system's."""
+        return tuple(stage for stage in self.stages if stage.system == self.system)
 
     def chosen(self, start: str | None, only: str | None) -> tuple[Stage, ...]:
         """The stages from `start` on, or `only` that one, or all."""
@@ -123,6 +131,20 @@ def _expect_paths(where: str, paths: Iterable[object]) -> None:
             raise PipelineError(f"{where}: {path!r} must be a path inside the repository")
 
 
+def _first_stages(
+    last: str, scale: str, led_here: tuple[str, ...], where: str
+) -> tuple[Stage, ...]:
+    """The stages of `last`, SYSTEM/STAGE, up to that one."""
+    system, _, name = last.partition("/")
+    if not (ROOT / "pipelines" / f"{system}.yaml").is_file():
+        raise PipelineError(f"{where} with {last!r}: there is no pipelines/{system}.yaml")
+    if system in led_here:
+        raise PipelineError(f"{where} with {last!r}, which begins with {led_here[-1]} itself")
+    pipeline = Pipeline.load(system, scale, led_here)
+    stages = pipeline.stages
+    return stages[: stages.index(pipeline.chosen(None, name)[0]) + 1]
+
+
 def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str) -> Stage:
     """Check one entry against the stages before it and fill in the folders."""
     _expect(f"{where}: a stage", entry, STAGE_KEYS, {"name", "notebook"})
@@ -148,20 +170,16 @@ def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str
         name=name,
         notebook=notebook,
         out=f"data/{system}/{scale}/{name}",
-        reads={key: _fill(value, folders, scale, where) for key, value in reads.items()},
+        reads={key: _fill(value, folders, where) for key, value in reads.items()},
         leaves=tuple(leaves),
         parameters=parameters,
     )
 
 
-def _fill(path: str, folders: dict[str, str], scale: str, where: str) -> str:
-    """Put the folders of earlier stages in the place of their names in braces; SYSTEM/NAME is a
-    stage of another system, which is run before."""
+def _fill(path: str, folders: dict[str, str], where: str) -> str:
+    """Put the folders of earlier stages in the place of their names in braces."""
 
     def folder(match: re.Match) -> str:
-        if re.fullmatch(r"\w+/\w[\w.-]*", match[1]):
-            system, name = match[1].split("/")
-            return f"data/{system}/{scale}/{name}"
         if match[1] not in folders:
             raise PipelineError(f"{where} reads from {match[1]!r}, which no earlier stage is named")
         return folders[match[1]]

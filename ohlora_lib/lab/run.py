@@ -104,7 +104,8 @@ def list_systems() -> None:
         pipeline = Pipeline.load(name, "quick")
         print(f"{name}: {pipeline.title}. {pipeline.summary}")
         for one in pipeline.stages:
-            print(f"  {one.name}  ({one.notebook.relative_to(ROOT)})")
+            whose = "" if one in pipeline.own else f" of {one.system}"
+            print(f"  {one.name}{whose}  ({one.notebook.relative_to(ROOT)})")
 
 
 def main(arguments: list[str]) -> int:

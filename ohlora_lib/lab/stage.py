@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import time
 from dataclasses import dataclass, replace
 from functools import cache
@@ -56,11 +55,9 @@ class Basis:
 
 def missing_input(stage: Stage, path: str) -> str:
     """What to say when something that a stage reads is not there."""
-    of_a_stage = re.match(r"data/(\w+)/(\w+)/", path)
-    system, scale = of_a_stage.groups() if of_a_stage else (stage.system, stage.scale)
     return (
         f"stage {stage.name!r} reads {path}, which is not there: run the stage that makes it first "
-        f"(./run_all.sh {system} --scale {scale})"
+        f"(./run_all.sh {stage.system} --scale {stage.scale})"
     )
 
 

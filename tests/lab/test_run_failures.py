@@ -171,17 +171,6 @@ def test_missing_input_of_a_late_stage_is_told_before_anything_runs(repository, 
     assert not repository.work_done()
 
 
-def test_stage_of_another_system_is_read_at_the_same_scale_and_named_when_missing(
-    repository, demo_cells
-):
-    make, read = demo_cells.PIPELINE["stages"]
-    other = {**read, "reads": {"numbers": "{elsewhere/01_make}/numbers.csv"}}
-    repository.write_pipeline({**demo_cells.PIPELINE, "stages": [make, other]})
-    code, output = repository.run("demo", "--scale", "smoke")
-    assert code == 1 and "reads data/elsewhere/smoke/01_make/numbers.csv" in output
-    assert "./run_all.sh elsewhere --scale smoke" in output
-
-
 def test_cell_that_is_not_python_is_refused_before_anything_runs(repository, demo_cells):
     for name, cells, message in (
         ("read", [*demo_cells.READ[:-1], "1 +* 2", "end()"], "read.ipynb: a cell is not Python"),

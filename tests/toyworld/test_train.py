@@ -10,6 +10,7 @@ import torch
 from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.discriminator import DiscriminatorConfig
+from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.models.unet_parser import UNetConfig
 from ohlora_lib.toyworld import sample_attributes
@@ -26,8 +27,8 @@ from ohlora_lib.toyworld.train.original_regression import (
     RegressionPlan,
     RegressionTraining,
     draw,
-    perceptual_distance,
 )
+from ohlora_lib.toyworld.train.perceptual import Judges
 
 CPU = torch.device("cpu")
 QUIET = {"say": lambda line: None}
@@ -298,16 +299,21 @@ def test_generator_learns_its_pairs_and_keeps_its_noise_off(tmp_path, few, small
     assert noise and all((p == 0).all() for p in noise)
 
 
-def test_perceptual_loss_pulls_toward_the_face_at_any_size():
+def test_judges_pull_toward_the_face_at_any_size():
     sizes = {"widths": (4, 8), "close_widths": (4, 8), "features": 4, "resolution": 64}
-    judge = Annotator(AnnotatorConfig(("eyes",), **sizes)).eval().requires_grad_(False)
-    face = torch.rand(2, 3, 32, 32)
-    other = (1 - face).requires_grad_()
-    assert perceptual_distance(judge, face, face) == 0
-    distance = perceptual_distance(judge, other, face)
-    distance.backward()
-    nearer = perceptual_distance(judge, other.detach() - 5 * other.grad, face)
-    assert nearer < distance.item()
+    annotator = Annotator(AnnotatorConfig(("eyes",), **sizes))
+    filter_sizes = {"resolution": 64, "width": 1 / 8, "padding": 1}
+    quality = FilterCNN(FilterCNNConfig(filter="quality", tower_of="gender", **filter_sizes))
+    face = torch.rand(2, 3, 32, 32) * 2 - 1
+    plan = RegressionPlan()
+    for judges in (Judges(annotator.eval()), Judges(quality=quality.eval())):
+        other = (-face).requires_grad_()
+        assert judges.loss(face, face, plan) == 0
+        distance = judges.loss(other, face, plan)
+        distance.backward()
+        nearer = judges.loss(other.detach() - 5 * other.grad, face, plan)
+        assert nearer < distance.item()
+    assert Judges().loss(-face, face, plan) == 0
 
 
 def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, few, small):

@@ -29,6 +29,7 @@ from ohlora_lib.toyworld.train.loop import Budget, Reached, fit
 from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, AdversarialTraining
 from ohlora_lib.toyworld.train.original_mapping import MappingTraining
 from ohlora_lib.toyworld.train.original_regression import RegressionPlan, RegressionTraining
+from ohlora_lib.toyworld.train.perceptual import Judges
 
 WORK = ROOT / "data" / "toyworld" / "train"
 MAPPING_SHARE, REGRESSION_SHARE = 0.04, 0.36  # of the minutes that `original` gets
@@ -107,7 +108,7 @@ def train_original(options) -> None:
         latents(PAIR_SEED, len(real)),
         *where,
         planned(RegressionPlan(), options),
-        perceptual=perceptual(options),
+        judges=judges(options),
     )
     share = options.regression_share
     reached.append(run(regression, options, "original-regression", share))
@@ -147,14 +148,18 @@ def training_and_test_faces(options) -> tuple[Faces, Faces]:
     return faces(options, TRAIN_SEED, options.faces), test
 
 
-def perceptual(options):
-    """The annotator, which looks at generated faces as a loss; None before it was trained."""
-    path = options.out / "annotator.safetensors"
-    path = path if path.exists() else weights.EMBEDDED / path.name
-    if not path.exists():
-        print("no annotator yet: trains without the perceptual loss", file=sys.stderr)
-        return None
-    return weights.load(path).to(options.device).requires_grad_(False)
+def judges(options) -> Judges:
+    """The networks that look at generated faces as a loss, as far as they were trained before."""
+    found = []
+    for name in ("annotator", "quality-start"):
+        path = options.out / f"{name}.safetensors"
+        path = path if path.exists() else weights.EMBEDDED / path.name
+        if path.exists():
+            found.append(weights.load(path).to(options.device).eval().requires_grad_(False))
+        else:
+            print(f"no {name} yet: trains without it as a judge", file=sys.stderr)
+            found.append(None)
+    return Judges(*found)
 
 
 def run(training, options, name: str, share: float = 1.0) -> Reached:

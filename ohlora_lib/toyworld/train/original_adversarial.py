@@ -101,7 +101,7 @@ class AdversarialTraining:
         images, weight = wanted(self.start.faces, rows, 0, plan.region_weight, self.device)
         hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
         weight = torch.where(hair, weight * self.plan.hair_share, weight)
-        kept = regression_loss(fake, images, weight, plan, self.start.perceptual)
+        kept = regression_loss(fake, images, weight, plan, self.start.judges)
         _update(self.generator_optimiser, kept + self.plan.adversarial * (wish * fake).sum())
         return {"kept": kept.item()}
 

@@ -24,6 +24,7 @@ from ohlora_lib.toyworld.canvas import (
 )
 from ohlora_lib.toyworld.train.faces import DEFECTS_BELOW, Faces, as_images
 from ohlora_lib.toyworld.train.loop import identity, stream
+from ohlora_lib.toyworld.train.perceptual import Judges
 
 SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
 
@@ -39,7 +40,8 @@ class RegressionPlan:
     rare: float = 5.0  # how many times as often as others faces with glasses or defects come up
     region_weight: float = 5.0
     perceptual: float = 0.2
-    perceptual_up_to: int = 1  # lod; smaller pictures are no faces to the annotator
+    perceptual_quality: float = 0.3
+    perceptual_up_to: int = 1  # lod; smaller pictures are no faces to the judges
     average: float = 0.995  # of the weights, per step
 
     def lod(self, progress: float) -> int:
@@ -49,9 +51,9 @@ class RegressionPlan:
 class RegressionTraining:
     """`generator`, and its running `average`, after some steps; see `loop.Training`."""
 
-    def __init__(self, start: Generator, faces, z, device, seed=0, plan=None, perceptual=None):
+    def __init__(self, start: Generator, faces, z, device, seed=0, plan=None, judges=None):
         self.faces, self.z, self.device, self.seed = faces, torch.from_numpy(z), device, seed
-        self.plan, self.perceptual = plan or RegressionPlan(), perceptual
+        self.plan, self.judges = plan or RegressionPlan(), judges
         self.shares = shares(faces, self.plan.rare)
         self.generator = start.to(device)
         self.average = Generator(start.config).to(device).requires_grad_(False)
@@ -68,7 +70,7 @@ class RegressionTraining:
         rng, lod = stream(self.seed, step), self.plan.lod(progress)
         rows = np.sort(rng.choice(len(self.faces), self.plan.batch, replace=False, p=self.shares))
         drawn = draw(self.generator, self.z[rows].to(self.device), lod)
-        seen_by = self.perceptual if lod <= self.plan.perceptual_up_to else None
+        seen_by = self.judges if lod <= self.plan.perceptual_up_to else None
         loss = regression_loss(drawn, *self._wanted(rows, lod), self.plan, seen_by)
         set_rates(self.optimiser, self.plan, _rate(progress))
         self.optimiser.zero_grad()
@@ -125,26 +127,15 @@ def wanted(faces: Faces, rows: np.ndarray, lod: int, region_weight: float, devic
     return images, weight / weight.mean()
 
 
-def regression_loss(drawn, images, weight, plan, perceptual=None):
+def regression_loss(drawn, images, weight, plan, judges: Judges | None = None):
     """Weighted L1 of pixels, of their differences, and at half and quarter size."""
     error = drawn - images
     loss = (error.abs() * weight).mean() + 0.5 * sum(d.abs().mean() for d in _differences(error))
     for size in (2, 4):
         loss = loss + 0.5 * F.avg_pool2d(error, size).abs().mean()
-    if perceptual is not None and plan.perceptual:
-        loss = loss + plan.perceptual * perceptual_distance(perceptual, drawn, images)
+    if judges is not None:
+        loss = loss + judges.loss(drawn, images, plan)
     return loss
-
-
-def perceptual_distance(network, drawn, images):
-    """Mean L1 between an annotator's feature maps of both, which it was trained to see faces by."""
-    size = network.config.resolution
-    if drawn.shape[-1] != size:
-        drawn, images = (F.interpolate(x, size, mode="bilinear") for x in (drawn, images))
-    with torch.no_grad():
-        true = network.maps(images)
-    pairs = zip(network.maps(drawn), true, strict=True)
-    return sum((a - b).abs().mean() / (b.abs().mean() + 1e-3) for a, b in pairs)
 
 
 def _differences(x):

@@ -1,0 +1,42 @@
+"""A system may begin with another's stages: they run once, and stay that one's."""
+
+import pytest
+
+
+@pytest.fixture
+def later(demo_cells):
+    """A system of one stage of its own after the demo's first."""
+    stage = {**demo_cells.PIPELINE["stages"][1], "name": "02_later"}
+    return {**demo_cells.PIPELINE, "title": "Later", "begins": "demo/01_make", "stages": [stage]}
+
+
+def test_stages_of_another_system_come_first_and_run_once(repository, later):
+    repository.write_pipeline(later, "later")
+    code, output = repository.run("later", "--scale", "smoke")
+    assert code == 0, output
+    assert repository.work_done() == ["0", "1", "2", "3"]
+    made = {path.relative_to(repository.root).as_posix() for path in repository.root.rglob("*.md")}
+    assert {"reports/demo/01_make.md", "reports/later/02_later.md"} < made
+    assert "reports/later/01_make.md" not in made
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 0 and "01_make  up to date" in output
+    assert repository.work_done() == ["0", "1", "2", "3"]
+    index = (repository.root / "reports/README.md").read_text()
+    demo, own = index.split("## Demo")[1].split("## Later")
+    assert "01_make.md" in demo and "01_make.md" not in own and "02_later.md" in own
+    code, output = repository.run("--list")
+    assert "01_make of demo" in output and "02_later of" not in output
+
+
+def test_what_cannot_be_begun_with_is_told_before_anything_runs(repository, later):
+    for begins, message in (
+        ("nowhere/01_make", "there is no pipelines/nowhere.yaml"),
+        ("demo/01_meke", "demo has no stage '01_meke': choose from 01_make, 02_read"),
+        ("later/02_later", "begins with later itself"),
+        ("demo", "demo has no stage ''"),
+        (["demo/01_make"], "must be a str"),
+    ):
+        repository.write_pipeline({**later, "begins": begins}, "later")
+        code, output = repository.run("later", "--scale", "smoke")
+        assert code == 1 and message in output and "Traceback" not in output, output
+    assert not repository.work_done()
