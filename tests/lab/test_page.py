@@ -155,6 +155,9 @@ def test_small_picture_keeps_its_very_pixels_and_large_one_becomes_small():
     noise = np.random.default_rng(0).integers(0, 256, (300, 1200, 3), dtype=np.uint8)
     content, width = figures.png(noise)
     assert len(content) <= figures.LIMIT and width == 860
+    noise[:100] = 255
+    few = np.asarray(Image.open(io.BytesIO(figures.png(noise)[0])).convert("RGB"))
+    assert (few[:30] == 255).all(), "white pages would show a box"
 
 
 def test_contact_sheet_lays_out_rows_and_leaves_the_rest_white():
