@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from ohlora_lib.lab.figures import INK, MUTED, SERIES
 from ohlora_lib.lab.generate import open_generator
@@ -17,6 +15,7 @@ from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.measure.parse import PARSERS, load_parser
 from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import Annotator
+from ohlora_lib.models.workers import workers
 from ohlora_lib.store import inside_root
 from ohlora_lib.vectors.directions import EXPRESSION
 from ohlora_lib.vectors.found import Search, find, read_directions
@@ -27,7 +26,6 @@ from ohlora_lib.vectors.meters import AnnotatorMeter, CnnMeter, Meter, ParseMete
 from ohlora_lib.vectors.sample import SampleConfig, sample
 from ohlora_lib.vectors.sample_count import sample_count_curve
 from ohlora_lib.vectors.svm import SvmConfig, overall_accuracy
-from ohlora_lib.vectors.workers import workers
 
 COLOURS = dict(zip(EXPRESSION, SERIES, strict=False))
 PUBLISHED_ACCURACY = {"eyes": 0.9634, "mouth": 0.9932, "pose": 0.9896}
@@ -120,7 +118,7 @@ class Searched:
 def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
     """Sample, group, find; leaves samples/, instruments.json and directions/ in `folder`."""
     config = SampleConfig(settings.images, settings.seed, (settings.layer,))
-    with workers(tools.studio) as pool:
+    with workers(tools.studio.device) as pool:
         found = sample(tools.studio, tools.cnn, config, folder / "samples", pool)
     first = latents(settings.seed, range(settings.population))
     population = tools.studio.images(tools.studio.vectors(first))
@@ -200,6 +198,9 @@ def cosines_figure(searched: Searched, names: list[str]) -> tuple[Figure, float]
 
 def extremes_figure(searched: Searched, share: float, most: int = 150, seed: int = 0) -> Figure:
     """t-SNE of the largest group's ends, as published: a dot per latent, for each property."""
+    from sklearn.decomposition import PCA  # slow to import, and most pages do not need it
+    from sklearn.manifold import TSNE
+
     groups = rows_by_group(searched.scores, searched.grouping)
     name, rows = max(groups.items(), key=lambda group: len(group[1]))
     figure, panels = pyplot.subplots(1, 3, figsize=(8.6, 3.1))

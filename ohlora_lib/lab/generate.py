@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.models import precision, weights
 from ohlora_lib.models.stylegan import Generator
+from ohlora_lib.models.workers import on_one_thread, workers
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.images import ImageSet
@@ -96,7 +97,9 @@ def make(folder: Path, settings: GenerateSettings, studio: Studio) -> Made:
     images = ImageSet(folder / "images")
     blocks = [range(at, min(at + BLOCK, len(z))) for at in range(0, len(z), BLOCK)]
     jobs = [Job(folder / "parts" / f"{block.start:06d}.txt", block) for block in blocks]
-    run(partial(_make_block, studio, images, w), jobs, "blocks of faces")
+    work = partial(on_one_thread, _make_block, studio, images, w)
+    with workers(studio.device) as pool:
+        run(work, jobs, "blocks of faces", pool)
     images.finish(pd.DataFrame({"index": np.arange(len(z))}))
     return Made(images, z, w, label, images.read(range(min(len(z), LOOKED_AT))))
 

@@ -1,6 +1,7 @@
 """What notebook 02 does: labels, filter CNNs, scores of all images, and which of them are kept."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from ohlora_lib.measure.annotate import INDEX, PROPERTIES, Labels, SimulatedAnno
 from ohlora_lib.measure.cutoffs import ALL, AT_LEAST, Cutoffs, passes
 from ohlora_lib.models import precision, weights
 from ohlora_lib.models.filter_cnn import FilterCNNConfig
+from ohlora_lib.models.workers import on_one_thread, workers
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.images import ImageSet
@@ -38,6 +40,7 @@ SMALL = {
 """For 128 px faces on two CPU cores: all twenty networks in less than a minute."""
 NETWORKS = {"small": SMALL, "published": PUBLISHED}
 CHUNK = 1000  # images that are held in memory at once
+PART = 200  # of these, what a process looks at at a time
 TRUTH, ANNOTATOR = "the truth of rendered faces", "the annotator network"  # who judges
 DECIMALS = 4
 """Of a score, as published: rounded after averaging."""
@@ -168,13 +171,16 @@ def train(settings: LabelSettings, folder: Path, labelled: Labelled) -> pd.DataF
 
 def votes(settings: LabelSettings, folder: Path, pictures: np.ndarray) -> pd.DataFrame:
     """Pictures (N, H, W, 3) -> a column for each property: the mean of the folds' probabilities."""
-    device = precision.fastest_device().type
-    return pd.DataFrame(
-        {
-            name: vote(folder / "cnns", name, pictures, settings.folds, device).mean(1)
-            for name in PROPERTIES
-        }
-    ).round(DECIMALS)
+    device = precision.fastest_device()
+    work = partial(on_one_thread, _votes, folder / "cnns", settings.folds, device.type)
+    parts = [pictures[at : at + PART] for at in range(0, len(pictures), PART)]
+    with workers(device) as pool:
+        return pd.concat((pool.map if pool else map)(work, parts), ignore_index=True)
+
+
+def _votes(cnns: Path, folds: int, device: str, pictures: np.ndarray) -> pd.DataFrame:
+    means = {name: vote(cnns, name, pictures, folds, device).mean(1) for name in PROPERTIES}
+    return pd.DataFrame(means).round(DECIMALS)
 
 
 def score(

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ohlora_lib.lab.property_scores import read_statistics, write_statistics
 from ohlora_lib.lab.segment import Rendered
@@ -16,6 +15,7 @@ from ohlora_lib.measure.normalise import Normalisation, z_scores
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, property_scores
 from ohlora_lib.measure.scores import SECOND, score
 from ohlora_lib.models import weights
+from ohlora_lib.models.workers import on_one_thread, workers
 from ohlora_lib.store import inside_root, shards
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.shards import Job
@@ -29,7 +29,6 @@ from ohlora_lib.train.regressor import (
     train_property_cnn,
 )
 from ohlora_lib.vectors.latents import BLOCK, Studio, latents
-from ohlora_lib.vectors.workers import workers
 
 PLANS = {"small": SMALL, "published": PUBLISHED}
 PROPERTIES = tuple(SECOND)
@@ -86,8 +85,8 @@ def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Pars
             Job(folder / "parts" / f"{at:06d}.npz", range(at, min(at + PER_PART, count)))
             for at in starts
         ]
-        work = partial(_make_part, studio, parser, settings.seed)
-        with workers(studio) as pool:
+        work = partial(on_one_thread, _make_part, studio, parser, settings.seed)
+        with workers(studio.device) as pool:
             parts = shards.run(work, jobs, "parts: generated, parsed, scored", pool)
         write_table(_joined(parts, file), folder / "raw.parquet")
         for part in parts:
@@ -103,8 +102,6 @@ def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Pars
 
 def _make_part(studio: Studio, parser: Parser, seed: int, rows: range, path: Path) -> None:
     """Images and raw scores of these latents of the seed."""
-    if studio.device.type == "cpu":
-        torch.set_num_threads(1)  # one process a core
     z = latents(seed, np.array(rows), studio.generator.config.z_size)
     images = studio.images(studio.vectors(z))
     np.savez(path, images=images, idx=rows, scores=property_scores(images, parser).to_numpy())
@@ -142,7 +139,7 @@ def train(folder: Path, settings: CnnSettings, faces: Faces, studio: Studio) -> 
     """Train on all but the test faces; leaves property_cnn.safetensors."""
     known, normal = faces.scores, faces.normalisation
     known.iloc[-faces.test :] = np.nan  # learnt from nowhere
-    with workers(studio) as pool:
+    with workers(studio.device) as pool:
         trained = train_property_cnn(
             faces.file,
             known,

@@ -11,7 +11,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
-from ohlora_lib.lab.segment import Rendered, rendered_seed
+from ohlora_lib.lab.segment import Rendered
 from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.measure.normalise import Normalisation, min_max, z_scores
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores
@@ -83,7 +83,7 @@ def parsed_faces(settings: ScoreSettings, folder: Path, parser: Parser) -> Segme
         return Segmentation(inside_root(settings.segmentation))
     if not settings.rendered:
         raise SettingsError("rendered = 0: without a segmentation there are no faces to score")
-    images = make_faces(folder / "rendered", rendered_seed(settings), settings.rendered).images
+    images = make_faces(folder / "rendered", settings.seed, settings.rendered).images
     return segment(images, images.table["index"].to_numpy(), folder, parser)
 
 

@@ -20,8 +20,10 @@ from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, HALF, SIZE
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
 from ohlora_lib.toyworld.canvas import BACKGROUND, CLASS_NAMES, HAIR, SKIN
 from ohlora_lib.toyworld.dataset import make_faces
+from ohlora_lib.toyworld.train.faces import TEST_SEED, FaceSet, load_faces
 
 COLOURS = np.array(
     [
@@ -41,8 +43,6 @@ COLOURS = np.array(
 )
 """A colour for each class, as CLASS_NAMES orders them."""
 STRENGTH = 0.6  # of the colour over the face
-APART = 1_000_003
-"""Added to a page's seed: its rendered faces are none that anything else draws."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def images_to_segment(settings: SegmentSettings, folder: Path) -> tuple[ImageSet
     """The pictures and the numbers of those to parse."""
     if not settings.images:
         count = max(settings.rendered, 1)
-        pictures = make_faces(folder / "rendered", rendered_seed(settings), count).images
+        pictures = make_faces(folder / "rendered", settings.seed, count).images
     else:
         pictures = ImageSet(inside_root(settings.images))
     if settings.kept:
@@ -86,22 +86,18 @@ def origin(settings: Settings, images: str) -> str:
     return f"images in {images}" if images else f"toy world, rendered with seed {settings.seed}"
 
 
-def rendered_seed(settings: Settings) -> int:
-    """The seed of a page's rendered faces."""
-    return (settings.seed + APART) % 2**32
+def render_and_parse(count: int, parser: Parser) -> Rendered | None:
+    """`count` rendered faces that trained nothing, with their truth; None where none are wanted.
 
-
-def render_and_parse(
-    folder: Path, settings: Settings, count: int, parser: Parser
-) -> Rendered | None:
-    """`count` rendered faces with their truth, made once; None where none are wanted."""
+    All pages look at the same ones, which are rendered once.
+    """
     if not count:
         return None
-    faces = make_faces(folder / "rendered", rendered_seed(settings), count)
-    pictures = faces.images.read()
+    faces = load_faces(FaceSet(TEST_SEED, count))
+    pictures = np.array(faces.images)
     parsed = parse(pictures, parser)
-    maps = framed(faces.parse_maps.read(), parsed)
-    return Rendered(pictures, parsed, maps, faces.table)
+    attributes = pd.DataFrame(faces.attributes, columns=list(ATTRIBUTE_NAMES))
+    return Rendered(pictures, parsed, framed(faces.maps, parsed), attributes)
 
 
 def framed(maps: np.ndarray, parsed: Parsed) -> np.ndarray:

@@ -20,6 +20,7 @@ from ohlora_lib.lab.steering import (
     open_instruments,
     set_steps,
 )
+from ohlora_lib.models.workers import workers
 from ohlora_lib.store import ROOT, inside_root
 from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.vectors.choose import (
@@ -43,7 +44,6 @@ from ohlora_lib.vectors.ohlora import FILE, OhLora, write_faces
 from ohlora_lib.vectors.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
 from ohlora_lib.vectors.select import V8, passes, wilson
 from ohlora_lib.vectors.selection import LABEL_SIZE, Selection, read_selection, write_selection
-from ohlora_lib.vectors.workers import workers
 
 BEST = "best"
 
@@ -117,7 +117,7 @@ def choose(folder: Path, settings: SelectSettings, tools: Tools) -> Chosen:
     instruments = open_instruments(found, tools)
     method = _method(folder, settings, tools, found)
     asked = _latents(settings, tools, method)
-    with workers(tools.studio) as pool:
+    with workers(tools.studio.device) as pool:
         tested = control_test([method], tools.studio, instruments, asked, executor=pool)
     table = judged(tested, settings.rule)
     if settings.picks:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
 from ohlora_lib.lab.settings import Between, SettingsError
+from ohlora_lib.models.workers import workers
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import write_json
 from ohlora_lib.store.tables import write_table
@@ -23,7 +24,6 @@ from ohlora_lib.vectors.latents import latents
 from ohlora_lib.vectors.method import Method
 from ohlora_lib.vectors.responses import LEVELS, MIDDLE
 from ohlora_lib.vectors.select import V8
-from ohlora_lib.vectors.workers import workers
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numb
     studio = ready.tools.studio
     asked = Latents.of_seed(settings.seed, numbers, studio.generator.config.z_size)
     methods = [ready.methods[name] for name in names]
-    with workers(studio) as pool:
+    with workers(studio.device) as pool:
         return control_test(methods, studio, ready.instruments, asked, ready.tools.dropout(), pool)
 
 

@@ -56,6 +56,7 @@ def processes(count: int | None = None) -> ProcessPoolExecutor:
     """An executor of `count` processes (default: one per core) that end when this one does."""
     # Not fork: the caller may hold threads (a notebook's kernel does).
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "pandas"])  # slow to import: once, not in each process
     return ProcessPoolExecutor(count or os.cpu_count(), context, initializer=_end_with_parent)
 
 

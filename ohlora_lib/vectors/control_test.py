@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.models.workers import on_one_thread
 from ohlora_lib.store.progress import progress
 from ohlora_lib.vectors.directions import EXPRESSION
 from ohlora_lib.vectors.groups import EVERYWHERE
@@ -20,7 +21,6 @@ from ohlora_lib.vectors.latents import Studio, latents
 from ohlora_lib.vectors.meters import Meter
 from ohlora_lib.vectors.method import Method
 from ohlora_lib.vectors.responses import LEVELS, MIDDLE, responses
-from ohlora_lib.vectors.workers import on_one_thread
 
 TOGETHER = 8
 """Latents tested at once: 400 pictures, which fit into memory at any resolution."""

@@ -3,7 +3,7 @@
 from itertools import product
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 from ohlora_lib.vectors.directions import EXPRESSION
 
@@ -33,7 +33,7 @@ def responses(scores: np.ndarray, properties: tuple[str, ...]) -> dict[str, np.n
         wanted = LEVELS[:, place]
         others = [i for i, other in enumerate(properties) if other != name]
         columns[f"{name}_corr"] = _pearson(own, wanted)
-        columns[f"{name}_spearman"] = _pearson(rankdata(own, axis=1), rankdata(wanted))
+        columns[f"{name}_spearman"] = _pearson(_ranks(own), _ranks(wanted[None])[0])
         columns[f"{name}_slope"] = slopes[:, place, properties.index(name)]
         columns[f"{name}_rises"] = _rises(own, place)
         columns[f"{name}_spill"] = np.abs(slopes[:, place, others]).mean(axis=1)
@@ -58,3 +58,8 @@ def _rises(measured: np.ndarray, place: int) -> np.ndarray:
     """(Z, 50) -> (Z,) share of steps along one property that raise it."""
     steps = np.diff(measured.reshape(-1, *GRID), axis=1 + place)
     return (steps > 0).mean(axis=(1, 2, 3))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """(N, M) -> the rank of each value in its row; equal ones share theirs."""
+    return pd.DataFrame(values).rank(axis=1).to_numpy()

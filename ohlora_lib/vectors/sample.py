@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ohlora_lib.models.workers import on_one_thread
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import atomic_path, write_json
 from ohlora_lib.store.shards import Job, run
@@ -28,7 +29,6 @@ from ohlora_lib.vectors.groups import VectorError
 from ohlora_lib.vectors.latents import BLOCK, LAYERS, Studio, latents
 from ohlora_lib.vectors.meters import Meter
 from ohlora_lib.vectors.scene import border_colours
-from ohlora_lib.vectors.workers import on_one_thread
 
 SCORES, PLAN, SCENE = "scores.parquet", "plan.json", "scene"
 
@@ -77,8 +77,7 @@ def sample(
             for blocks in np.array_split(np.arange(-(-config.count // BLOCK)), config.shards)
             if len(blocks)
         ]
-        work = partial(_do_shard, studio, meter, config)
-        work = partial(on_one_thread, work) if executor else work
+        work = partial(on_one_thread, _do_shard, studio, meter, config)
         shards = run(work, jobs, "sampling", executor)
         _join(folder, shards, config, meter)
     for shard in folder.glob("shard_*.npz"):

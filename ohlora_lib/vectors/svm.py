@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import LinearSVC
 
 from ohlora_lib.vectors.directions import EXPRESSION, Arrows, Found, checked_samples
 from ohlora_lib.vectors.groups import EVERYWHERE, Grouping, VectorError, rows_by_group
@@ -117,6 +115,8 @@ def _normals(vectors, columns, rows, sources, config) -> dict[tuple[str, str], N
                 f"no two ends of {config.share:.0%} to tell apart: sample more"
             )
     places = {name: place for place, name in enumerate(rows)}
+    from sklearn.exceptions import ConvergenceWarning  # see `_normal`
+
     with warnings.catch_warnings():
         # On separable classes the solver may stop at its limit; the normal is as good by then.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -135,6 +135,8 @@ def _normals(vectors, columns, rows, sources, config) -> dict[tuple[str, str], N
 
 def _normal(vectors: np.ndarray, ends: tuple, config: SvmConfig, seed: tuple[int, ...]) -> Normal:
     """Train on a random part of both ends, count what is right of the rest."""
+    from sklearn.svm import LinearSVC  # two seconds, which processes that only steer do not need
+
     random = np.random.default_rng(seed)
     train = int(config.train * len(ends[0]))
     shuffled = [random.permutation(end) for end in ends]

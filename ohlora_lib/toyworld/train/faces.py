@@ -7,10 +7,8 @@ import contextlib
 import hashlib
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count as numbers
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ import torch
 
 from ohlora_lib.store import ROOT
 from ohlora_lib.store.atomic import atomic_path
-from ohlora_lib.store.shards import Job, run
+from ohlora_lib.store.shards import Job, processes, run
 from ohlora_lib.toyworld import attributes
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, sample_attributes, texture_seed
 from ohlora_lib.toyworld.renderer import render
@@ -129,9 +127,7 @@ def _render_all(wanted: FaceSet, folder: Path, workers: int) -> None:
     for start in range(0, wanted.count, PER_SHARD):
         task = (wanted, start, min(start + PER_SHARD, wanted.count))
         jobs.append(Job(folder / "shards" / f"{start:06d}.npz", task))
-    # A fork would copy torch's threads in whatever state they are. One job starts no process.
-    pool = ProcessPoolExecutor(workers, get_context("spawn")) if len(jobs) > 1 else None
-    with pool or contextlib.nullcontext() as executor:
+    with processes(workers) if len(jobs) > 1 else contextlib.nullcontext() as executor:
         shards = run(_render_shard, jobs, f"faces {_name(wanted)}", executor)
     for part in PARTS:
         _join(shards, part, wanted.count, folder / f"{part}.npy")
