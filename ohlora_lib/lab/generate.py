@@ -152,7 +152,8 @@ def between(studio: Studio, made: Made, pairs: list[tuple[int, int]], steps: int
 def framing(pictures: np.ndarray) -> Figure:
     """The average face, and where faces differ: shows how they are framed."""
     mean = pictures.mean(0, dtype=np.float64)
-    spread = np.sqrt(np.mean([(each - mean) ** 2 for each in pictures], 0)).mean(-1)
+    squares = np.square(pictures, dtype=np.uint16).mean(0, dtype=np.float64)
+    spread = np.sqrt(np.maximum(squares - mean**2, 0)).mean(-1)
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(6.4, 3.2))
     left.imshow(mean.round().astype(np.uint8))
     left.set_title("mean of the faces")
