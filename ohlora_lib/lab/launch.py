@@ -62,6 +62,11 @@ def _make() -> None:
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < NEEDED_GB:
         raise SetupError(f"{free:.1f} GB free on this disk, the set-up needs {NEEDED_GB} GB")
+    if VENV.is_symlink():  # what it leads to would be emptied
+        raise SetupError(
+            f".venv is a link to {os.readlink(VENV)}, which was not made for this folder: remove "
+            "the link, and it gets its own"
+        )
     LOG.write_text("")
     same_place = _found()[:1] == wanted()[:1]
     READY.unlink(missing_ok=True)

@@ -44,6 +44,15 @@ def test_unknown_stage_is_named_with_the_known_ones(repository):
     assert code == 1 and "has no stage '03_none': choose from 01_make, 02_read" in output
 
 
+def test_environment_behind_a_link_is_refused_not_emptied(repository, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/kept.txt").touch()
+    (repository.root / ".venv").symlink_to(tmp_path / "other")
+    code, _, error = run_all(repository.root, "demo", "--dry-run")
+    assert code == 1 and "remove the link" in error and len(error.splitlines()) == 1
+    assert (tmp_path / "other/kept.txt").exists()
+
+
 def test_help_needs_no_environment(repository):
     code, output, _ = run_all(repository.root, "--help")
     assert code == 0 and "--scale {smoke,quick,paper}" in output
