@@ -64,7 +64,7 @@ def _make() -> None:
         raise SetupError(f"{free:.1f} GB free on this disk, the set-up needs {NEEDED_GB} GB")
     if VENV.is_symlink():  # what it leads to would be emptied
         raise SetupError(
-            f".venv is a link to {os.readlink(VENV)}, which was not made for this folder: remove "
+            f".venv is a link to {VENV.readlink()}, which was not made for this folder: remove "
             "the link, and it gets its own"
         )
     LOG.write_text("")
