@@ -26,7 +26,7 @@ def steps_up(w: np.ndarray, read: Annotations) -> np.ndarray:
 
 
 def disturbance(
-    studio: Studio, annotator: Annotator, w: np.ndarray, read: Annotations, faces: int = 64
+    studio: Studio, annotator: Annotator, w: np.ndarray, read: Annotations, faces: int = 32
 ) -> pd.DataFrame:
     """A row for each property that is raised, a column for each attribute: the mean change, in its
     standard deviations, while the property itself rises by one of its own."""

@@ -43,11 +43,12 @@ RECIPES = {
     "published": Recipe(Plan(), keep=False),
     "quick": Recipe(
         Plan(
-            mapping_factor=2.0,
+            mapping_factor=3.0,
             betas=(0.5, 0.99),
             weight_decay=0.0,
             penalty_every=16,
             critic_alone=10,
+            recalls=1,
             fade=0.5,
         ),
         keep=True,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
 from ohlora_lib.lab.settings import Between, SettingsError
-from ohlora_lib.models.workers import workers
+from ohlora_lib.models.workers import on_one_thread, workers
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import write_json
 from ohlora_lib.store.tables import write_table
@@ -20,7 +21,7 @@ from ohlora_lib.vectors.control_test import Latents, control_test
 from ohlora_lib.vectors.directions import EXPRESSION, Scaled
 from ohlora_lib.vectors.found import Recipe
 from ohlora_lib.vectors.instruments import Instruments
-from ohlora_lib.vectors.latents import latents
+from ohlora_lib.vectors.latents import Studio, latents
 from ohlora_lib.vectors.method import Method
 from ohlora_lib.vectors.responses import LEVELS, MIDDLE
 from ohlora_lib.vectors.select import V8
@@ -84,18 +85,30 @@ def set_steps(folder: Path, settings: SteeringSettings, tools: Tools) -> Ready:
     found = found_folder(folder, settings, settings.found, tools)
     instruments = open_instruments(found, tools)
     rule = StepRule(background=settings.background)
-    z = latents(settings.seed, range(settings.calibration), tools.studio.generator.config.z_size)
-    methods = {}
-    for name in settings.methods:
-        recipe = Recipe.read(name)
-        method = recipe.method(found / "directions")
-        if recipe.steps:
-            vectors = tools.studio.vectors(z, method.layer)
-            method = calibrated(method, tools.studio, instruments, vectors, rule)
-        methods[name] = method
+    work = partial(on_one_thread, _with_steps, settings, rule, found, tools.studio, instruments)
+    with workers(tools.studio.device) as pool:
+        made = list((pool.map if pool else map)(work, settings.methods))
+    methods = dict(zip(settings.methods, made, strict=True))
     steps = {name: list(factors(method)) for name, method in methods.items()}
     write_json(folder / "methods.json", {"rule": asdict(rule), "steps": steps})
     return Ready(tools, instruments, methods)
+
+
+def _with_steps(
+    settings: SteeringSettings,
+    rule: StepRule,
+    found: Path,
+    studio: Studio,
+    instruments: Instruments,
+    name: str,
+) -> Method:
+    recipe = Recipe.read(name)
+    method = recipe.method(found / "directions")
+    if not recipe.steps:
+        return method
+    z = latents(settings.seed, range(settings.calibration), studio.generator.config.z_size)
+    vectors = studio.vectors(z, method.layer)
+    return calibrated(method, studio, instruments, vectors, rule)
 
 
 def factors(method: Method) -> tuple[float, float, float]:
