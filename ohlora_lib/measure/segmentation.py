@@ -1,5 +1,6 @@
 """Parsed faces on disk: a folder of class maps, one of face images, and where the faces were."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.measure.parse import Parsed, Parser, parse
+from ohlora_lib.models.workers import on_one_thread
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.shards import Job, run
 from ohlora_lib.store.tables import read_table, write_table
@@ -53,14 +55,22 @@ class Segmentation:
             yield self.read(table[at : at + size])
 
 
-def segment(images: ImageSet, idx: np.ndarray, folder: Path, parser: Parser) -> Segmentation:
-    """Parse these of the set's images into `folder`; what a killed run finished is kept."""
+def segment(
+    images: ImageSet,
+    idx: np.ndarray,
+    folder: Path,
+    parser: Parser,
+    executor: Executor | None = None,
+) -> Segmentation:
+    """Parse these of the set's images into `folder`, here or on an executor's processes; what a
+    killed run finished is kept."""
     if not len(idx):
         raise ValueError(f"none of the images of {images.folder} is to be parsed: choose some")
     made = Segmentation(folder)
     parts = [idx[at : at + AT_ONCE] for at in range(0, len(idx), AT_ONCE)]
     jobs = [Job(folder / "parts" / f"{part[0]:06d}-{part[-1]:06d}.parquet", part) for part in parts]
-    tables = [read_table(path) for path in run(partial(_part, images, made, parser), jobs, "parts")]
+    work = partial(on_one_thread, _part, images, made, parser)
+    tables = [read_table(path) for path in run(work, jobs, "parts", executor)]
     boxes = pd.concat(tables, ignore_index=True)
     numbers = boxes[["idx"]].rename(columns={"idx": "index"})
     made.maps.finish(numbers)
