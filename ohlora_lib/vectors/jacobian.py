@@ -8,6 +8,7 @@ takes the slopes through the generator and the property CNN themselves.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ class Gradient(ByJacobian):
     """By the slopes of an MLP."""
 
     def __init__(self, network: "Regressor", unwhiten: np.ndarray | None = None):
-        super().__init__(lambda x: slopes_of(network, x), unwhiten)
+        super().__init__(partial(slopes_of, network), unwhiten)  # it goes to other processes
         object.__setattr__(self, "network", network)
 
 

@@ -1,5 +1,6 @@
 """Directions that bend with the latent find what straight ones miss."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -77,9 +78,12 @@ def test_gradients_come_back_from_disk_as_they_were(bent, tmp_path, held):
     vectors, scores = (part[:500] for part in bent)
     directions, _ = gradient(vectors, scores, replace(CONFIG, epochs=1, held=held))
     write_gradient(directions, tmp_path / "gradient.safetensors")
-    again = read_gradient(tmp_path / "gradient.safetensors")
+    read = read_gradient(tmp_path / "gradient.safetensors")
     request = np.tile(ONE[2], (9, 1))
-    assert np.array_equal(directions.step(vectors[:9], request), again.step(vectors[:9], request))
+    for again in (read, pickle.loads(pickle.dumps(read))):  # as another process gets it
+        assert np.array_equal(
+            directions.step(vectors[:9], request), again.step(vectors[:9], request)
+        )
 
 
 def test_repeated_latents_are_computed_once(bent):
