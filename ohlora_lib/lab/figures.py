@@ -59,8 +59,9 @@ def labelled_sheet(
     """A contact sheet of images (N, H, W, 3) with a label before each row and above each column."""
     sheet, (_, height, width, _) = contact_sheet(images, columns), images.shape
     size = min(0.95, 8.2 / columns)  # inches a face
+    longest = max((len(line) for row in rows for line in row.split("\n")), default=0)
     figure, axes = pyplot.subplots(
-        figsize=(columns * size + 1.0 * bool(rows), len(images) // columns * size * 1.03 + 0.25)
+        figsize=(columns * size + 0.1 * longest, len(images) // columns * size * 1.03 + 0.25)
     )
     axes.imshow(sheet, interpolation="lanczos")
     axes.grid(False)

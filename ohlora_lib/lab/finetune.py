@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,12 @@ from ohlora_lib.models.annotator import FILTERS, Annotations
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.precision import fastest_device, place
 from ohlora_lib.models.stylegan import Generator
+from ohlora_lib.models.workers import on_one_thread, workers
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.train.classifier import fitted, probabilities
-from ohlora_lib.train.gan import FineTuning, Networks, Plan, Target, faces
+from ohlora_lib.train.gan import AT_ONCE, FineTuning, Networks, Plan, Target, faces
 from ohlora_lib.train.gan_fit import Watch
 from ohlora_lib.train.gan_forms import FORMS, LABEL
 
@@ -226,10 +228,13 @@ def fresh(generator: Generator, count: int, seed: int, stream: int, labels=None)
     """(count, R, R, 3) uint8 faces of the z of (seed, stream), with labels drawn from `labels`."""
     rng = np.random.default_rng([seed, stream, 5])
     z = torch.from_numpy(rng.standard_normal((count, generator.config.z_size), np.float32))
-    if not generator.config.label_size:
-        return faces(generator, z)
-    rows = rng.integers(len(labels), size=count)
-    return faces(generator, z, torch.as_tensor(labels)[rows])
+    given = [z]
+    if generator.config.label_size:
+        given.append(torch.as_tensor(labels)[rng.integers(len(labels), size=count)])
+    parts = [each.split(AT_ONCE) for each in given]
+    with workers(next(generator.parameters()).device) as pool:
+        made = (pool.map if pool else map)(partial(on_one_thread, faces, generator), *parts)
+        return np.concatenate(list(made))
 
 
 def save(training: FineTuning, log: pd.DataFrame, folder: Path) -> None:
