@@ -17,7 +17,7 @@ from ohlora_lib.models.annotator import FILTERS, Annotations
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.precision import fastest_device, place
 from ohlora_lib.models.stylegan import Generator
-from ohlora_lib.models.workers import on_one_thread, workers
+from ohlora_lib.models.workers import spread
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
@@ -232,9 +232,8 @@ def fresh(generator: Generator, count: int, seed: int, stream: int, labels=None)
     if generator.config.label_size:
         given.append(torch.as_tensor(labels)[rng.integers(len(labels), size=count)])
     parts = [each.split(AT_ONCE) for each in given]
-    with workers(next(generator.parameters()).device) as pool:
-        made = (pool.map if pool else map)(partial(on_one_thread, faces, generator), *parts)
-        return np.concatenate(list(made))
+    device = next(generator.parameters()).device
+    return np.concatenate(spread(device, partial(faces, generator), *parts))
 
 
 def save(training: FineTuning, log: pd.DataFrame, folder: Path) -> None:

@@ -14,7 +14,7 @@ from ohlora_lib.measure.annotate import INDEX, PROPERTIES, Labels, SimulatedAnno
 from ohlora_lib.measure.cutoffs import ALL, AT_LEAST, Cutoffs, passes
 from ohlora_lib.models import precision, weights
 from ohlora_lib.models.filter_cnn import FilterCNNConfig
-from ohlora_lib.models.workers import on_one_thread, workers
+from ohlora_lib.models.workers import spread
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.images import ImageSet
@@ -172,10 +172,9 @@ def train(settings: LabelSettings, folder: Path, labelled: Labelled) -> pd.DataF
 def votes(settings: LabelSettings, folder: Path, pictures: np.ndarray) -> pd.DataFrame:
     """Pictures (N, H, W, 3) -> a column for each property: the mean of the folds' probabilities."""
     device = precision.fastest_device()
-    work = partial(on_one_thread, _votes, folder / "cnns", settings.folds, device.type)
+    work = partial(_votes, folder / "cnns", settings.folds, device.type)
     parts = [pictures[at : at + PART] for at in range(0, len(pictures), PART)]
-    with workers(device) as pool:
-        return pd.concat((pool.map if pool else map)(work, parts), ignore_index=True)
+    return pd.concat(spread(device, work, parts), ignore_index=True)
 
 
 def _votes(cnns: Path, folds: int, device: str, pictures: np.ndarray) -> pd.DataFrame:

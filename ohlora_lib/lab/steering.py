@@ -11,7 +11,7 @@ import pandas as pd
 
 from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
 from ohlora_lib.lab.settings import Between, SettingsError
-from ohlora_lib.models.workers import on_one_thread, workers
+from ohlora_lib.models.workers import spread, workers
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import write_json
 from ohlora_lib.store.tables import write_table
@@ -85,9 +85,8 @@ def set_steps(folder: Path, settings: SteeringSettings, tools: Tools) -> Ready:
     found = found_folder(folder, settings, settings.found, tools)
     instruments = open_instruments(found, tools)
     rule = StepRule(background=settings.background)
-    work = partial(on_one_thread, _with_steps, settings, rule, found, tools.studio, instruments)
-    with workers(tools.studio.device) as pool:
-        made = list((pool.map if pool else map)(work, settings.methods))
+    work = partial(_with_steps, settings, rule, found, tools.studio, instruments)
+    made = spread(tools.studio.device, work, settings.methods)
     methods = dict(zip(settings.methods, made, strict=True))
     steps = {name: list(factors(method)) for name, method in methods.items()}
     write_json(folder / "methods.json", {"rule": asdict(rule), "steps": steps})

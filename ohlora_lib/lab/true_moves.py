@@ -1,7 +1,6 @@
 """What else moves when, in rendered faces, only the eyes, the mouth or the head move (notebook 08).
 
-It is the least to be asked of steering: a head that truly turns shows its meter other eyes and
-other hair.
+Steering is not to blame for it: a head that truly turns shows its meter other eyes and other hair.
 """
 
 from dataclasses import replace
@@ -52,5 +51,6 @@ def told(moves: pd.DataFrame, tested: pd.DataFrame, best: str) -> str:
     ours = " / ".join(f"{effects[name]:.3f}" for name in EXPRESSION)
     return (
         f"In rendered faces whose eyes / mouth / head alone move, the other seven scores change by "
-        f"{least} per deviation, which no steering can fall below; '{best}' changes them by {ours}."
+        f"{least} per deviation: so much belongs to a true movement. "
+        f"'{best}' changes them by {ours}."
     )

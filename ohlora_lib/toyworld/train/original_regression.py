@@ -39,8 +39,8 @@ class RegressionPlan:
     stages: tuple[tuple[float, int], ...] = ((0.0, 3), (0.03, 2), (0.1, 1), (0.25, 0))
     rare: float = 5.0  # how many times as often as others faces with glasses or defects come up
     region_weight: float = 5.0
-    perceptual: float = 0.2
-    perceptual_quality: float = 0.3
+    perceptual: float = 0.2  # of the loss: what the annotator sees
+    perceptual_quality: float = 0.3  # and what the quality filter's start does
     perceptual_up_to: int = 1  # lod; smaller pictures are no faces to the judges
     average: float = 0.995  # of the weights, per step
 
