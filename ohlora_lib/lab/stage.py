@@ -164,11 +164,6 @@ def _page_code() -> str:
 
 def _execute(stage: Stage, fingerprint: str) -> int:
     """Run the notebook into its partial file; returns the kernel's peak memory in MB."""
-    import nbformat
-
-    from ohlora_lib.lab.engine import execute
-    from ohlora_lib.lab.report import is_finished, told
-
     os.environ |= {
         HEADLESS: "1",
         FINGERPRINT: fingerprint,
@@ -177,6 +172,15 @@ def _execute(stage: Stage, fingerprint: str) -> int:
         # A person's own IPython start-up files must not change a result.
         "IPYTHONDIR": str(ROOT / "data" / ".ipython"),
     }
+    from ohlora_lib.lab.kernels import bear_kernels
+
+    bear_kernels()  # what they need loads while this process loads the rest
+
+    import nbformat
+
+    from ohlora_lib.lab.engine import execute
+    from ohlora_lib.lab.report import is_finished, told
+
     stage.partial.parent.mkdir(parents=True, exist_ok=True)
     problem = execute(stage.notebook, stage.partial, stage.given)
     if problem:

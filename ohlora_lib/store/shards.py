@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -52,12 +54,35 @@ def run(work: Work, jobs: Sequence[Job], what: str, executor: Executor | None = 
     return [job.output for job in jobs]
 
 
-def processes(count: int | None = None) -> ProcessPoolExecutor:
+_prepared: ProcessPoolExecutor | None = None
+
+
+def prepare() -> None:
+    """Fork the processes, one per core, that `processes` will give from then on.
+
+    They have all that this process has imported. Only for a process that holds no threads yet.
+    """
+    global _prepared
+    context = multiprocessing.get_context("fork")
+    _prepared = ProcessPoolExecutor(os.cpu_count(), context, initializer=_serve)
+    _prepared.submit(int).result()
+
+
+def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExecutor]:
     """An executor of `count` processes (default: one per core) that end when this one does."""
+    count = count or os.cpu_count()
+    if _prepared and count == os.cpu_count():
+        return nullcontext(_prepared)
     # Not fork: the caller may hold threads (a notebook's kernel does).
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "pandas"])  # slow to import: once, not in each process
-    return ProcessPoolExecutor(count or os.cpu_count(), context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(count, context, initializer=_end_with_parent)
+
+
+def _serve() -> None:
+    """What interrupts a kernel's whole group is meant for the kernel."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

@@ -12,13 +12,15 @@ import pytest
 
 
 def kernel_of(process):
-    kernels = [
+    """The nursery's child; the nursery is the runner's."""
+    nurseries = [
         child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "ipykernel_launcher" in " ".join(child.cmdline())
+        for child in psutil.Process(process.pid).children()
+        if "ohlora_lib.lab.nursery" in child.cmdline()
     ]
-    assert len(kernels) == 1
-    return kernels[0]
+    assert len(nurseries) == 1
+    (kernel,) = nurseries[0].children()
+    return kernel
 
 
 def assert_no_leftovers(root):
