@@ -5,7 +5,8 @@ through generator, property CNN, parser and annotator, as a first implementation
 loop over our own networks; and by `control_test`, in one process a core as the notebooks call it,
 which also does the statistics. The weights of generator and property CNN are random (which costs
 the same), the others embedded. Exit status 1 when the test costs more than an eighth of the plain
-loop.
+loop. Last come the bounds: what the pictures' convolutions and products alone would take if all of
+them ran at the rate of a large convolution, on all cores, in float32 and in the chosen format.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from benchmarks.models import convolution_rate, gflop
 from benchmarks.plain_stylegan import plain_synthesis
 from ohlora_lib.measure.parse import load_parser
 from ohlora_lib.models import precision, weights
@@ -89,6 +91,13 @@ def main() -> int:
         f"control_test, {len(z)} latents: {ours:.2f} s, {ours / first:.3f} of the "
         f"plain loop (wanted: at most {SHARE:.3f}), {ours / own:.2f} of the loop over ours"
     )
+    work = gflop(lambda: loop(Generator.from_w, *networks))
+    for dtype in dict.fromkeys((torch.float32, precision.chosen())):
+        rate = convolution_rate(dtype, studio.device, seconds=5)
+        print(
+            f"bound: {work:.0f} GFLOP a latent at {rate:.0f} GFLOP/s ({dtype}): "
+            f"{work / rate:.2f} s, {work / rate / first:.3f} of the plain loop"
+        )
     return 0 if ours <= SHARE * first else 1
 
 

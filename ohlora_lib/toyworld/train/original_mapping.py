@@ -2,7 +2,9 @@
 
 What a z means is known in closed form, so the mapping learns from as many latents as it likes and
 from no picture: a small network, thrown away afterwards, must read the attributes' draws off its w.
-That network is not linear, so w need not become linear in them.
+That network is not linear, so w need not become linear in them. Another one, which is linear, must
+read off which defect shows and how strongly: few faces have any, and styles, which are linear in w,
+cannot single them out of the draws.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
-from ohlora_lib.toyworld.train.entangle import DRAWS, Entangle
+from ohlora_lib.toyworld.attributes import sample_attributes
+from ohlora_lib.toyworld.background import pick
+from ohlora_lib.toyworld.defects import KINDS, defect_strength
+from ohlora_lib.toyworld.train.entangle import DRAWS, Entangle, draws
 from ohlora_lib.toyworld.train.loop import identity, stream
 
 EMBEDDED = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
@@ -27,6 +32,9 @@ class MappingPlan:
     learning_rate: float = 1.0
     reader_rate: float = 1e-3
     reader_width: int = 256
+    people: int = 80_000  # whose draws it learns from, each with ever new other values of z
+    defects: float = 0.3  # of the loss: what a linear reader misses of them
+    poor: float = 5.0  # how many times as often as others those with defects come up
 
 
 class MappingTraining:
@@ -45,29 +53,41 @@ class MappingTraining:
         self.reader = nn.Sequential(
             nn.Linear(config.w_size, width), nn.LeakyReLU(0.2), nn.Linear(width, DRAWS)
         ).to(device)
+        self.plain_reader = nn.Linear(config.w_size, len(KINDS)).to(device)
+        readers = [*self.reader.parameters(), *self.plain_reader.parameters()]
         self.optimiser = torch.optim.Adam(
-            [{"params": self.mapping.parameters()}, {"params": self.reader.parameters()}],
-            betas=(0.9, 0.99),
+            [{"params": self.mapping.parameters()}, {"params": readers}], betas=(0.9, 0.99)
         )
         self.parts = {
             "mapping": self.mapping,
             "reader": self.reader,
+            "plain_reader": self.plain_reader,
             "optimiser": self.optimiser,
         }
+        self.draws, self.defects = people(seed, self.plan.people)
+        share = np.where(self.defects.any(1), self.plan.poor, 1.0)
+        self.shares = share / share.sum()
         self.identity = identity(self, config)
 
     def step(self, step, progress):
-        z = self._latents(stream(self.seed, step + 1), self.plan.batch)
-        wanted = torch.from_numpy(self.entangle.to_draws(z.numpy())).float().to(self.device)
-        w = self.mapping(z.to(self.device))
-        loss = F.mse_loss(self.reader((w - self.mean) / self.std), wanted)
+        rng, batch = stream(self.seed, step + 1), self.plan.batch
+        rows = rng.choice(len(self.draws), batch, p=self.shares)
+        rest = rng.standard_normal((batch, self.config.z_size - DRAWS))
+        z = torch.from_numpy(self.entangle.to_z(self.draws[rows], rest)).float()
+        w = (self.mapping(z.to(self.device)) - self.mean) / self.std
+        unread = self._missed(self.reader(w), self.draws[rows])
+        unseen = self._missed(self.plain_reader(w), self.defects[rows] / self.defects.std())
+        loss = unread + self.plan.defects * unseen
         rates = (self.plan.learning_rate, self.plan.reader_rate)
         for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * (min(1.0, 2 * (1 - progress)) + 1e-3)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        return {"unread": loss.item()}
+        return {"unread": unread.item(), "unseen": unseen.item()}
+
+    def _missed(self, read, wanted):
+        return F.mse_loss(read, torch.from_numpy(wanted).float().to(self.device))
 
     def settle(self) -> Generator:
         """The generator, ready to learn to draw from this mapping's w. To be called once."""
@@ -75,6 +95,15 @@ class MappingTraining:
 
     def _latents(self, rng: np.random.Generator, count: int) -> torch.Tensor:
         return torch.from_numpy(rng.standard_normal((count, self.config.z_size), np.float32))
+
+
+def people(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws (N, DRAWS) and how strongly each kind of defect shows (N, kinds)."""
+    defects = np.zeros((count, len(KINDS)), np.float32)
+    for index in range(count):
+        face = sample_attributes(seed, index)
+        defects[index, KINDS.index(pick(KINDS, face.defect_kind))] = defect_strength(face)
+    return np.stack([draws(seed, index) for index in range(count)]), defects
 
 
 def start_open(generator: Generator, z: torch.Tensor) -> Generator:
