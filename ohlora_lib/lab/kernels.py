@@ -73,8 +73,8 @@ def nursery() -> subprocess.Popen:
 
 
 def bear_kernels() -> None:
-    """From now on kernels of this process come from the nursery, where a process can be forked."""
-    if sys.platform != "linux":
+    """From now on kernels of this process come from the nursery, where it can work."""
+    if not hasattr(os, "pidfd_open"):  # Linux has it
         return
     nursery()
     name = "ohlora-nursery"

@@ -67,7 +67,8 @@ def _be_kernel(arguments: list[str], environment: dict[str, str], folder: str) -
     from ohlora_lib.store import shards
 
     shards.prepare()
-    sys.argv = ["ipykernel_launcher", *arguments]
+    # It ends when the nursery has ended.
+    sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={os.getppid()}"]
     launch_new_instance()
 
 

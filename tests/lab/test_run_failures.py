@@ -11,15 +11,14 @@ import psutil
 import pytest
 
 
+def nursery_of(process):
+    children = psutil.Process(process.pid).children()
+    (nursery,) = [child for child in children if "ohlora_lib.lab.nursery" in child.cmdline()]
+    return nursery
+
+
 def kernel_of(process):
-    """The nursery's child; the nursery is the runner's."""
-    nurseries = [
-        child
-        for child in psutil.Process(process.pid).children()
-        if "ohlora_lib.lab.nursery" in child.cmdline()
-    ]
-    assert len(nurseries) == 1
-    (kernel,) = nurseries[0].children()
+    (kernel,) = nursery_of(process).children()
     return kernel
 
 
@@ -43,6 +42,18 @@ def test_killed_kernel_leaves_the_old_report_and_the_next_run_resumes(finished):
     assert code == 0 and "The sum is 42." in finished.reports()["02_read.md"].decode()
     assert finished.work_done() == ["0", "1", "2", "2", "3"], "finished shards are not done again"
     assert_no_leftovers(finished.root)
+
+
+def test_killed_nursery_takes_its_kernel_along(finished):
+    finished.set(0, seed=7)
+    (finished.root / "work.log").unlink()
+    process = finished.start_and_wait_for_shard(2, "demo", "--scale", "smoke")
+    kernel = kernel_of(process)
+    nursery_of(process).kill()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "notebooks/make.ipynb: its kernel died" in output and "Traceback" not in output
+    kernel.wait(timeout=30)
 
 
 def test_killed_runner_leaves_nothing_half_written_taken_for_finished(finished):
