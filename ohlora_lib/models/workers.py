@@ -8,9 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing import parent_process
 
+import numpy as np
 import torch
 
 from ohlora_lib.store import shards
+
+LEAST_ROWS = 12
+"""For a process: with fewer, sending the networks there costs more than it saves."""
 
 
 def workers(device: torch.device) -> AbstractContextManager:
@@ -22,6 +26,16 @@ def spread(device: torch.device, work: Callable, *parts: Iterable) -> list:
     """`map(work, *parts)` as a list, done by the workers of that device."""
     with workers(device) as pool:
         return list((pool.map if pool else map)(partial(on_one_thread, work), *parts))
+
+
+def by_rows(device: torch.device, work: Callable, *arrays: np.ndarray | torch.Tensor) -> np.ndarray:
+    """`work(*arrays)`, which gives a row for each of theirs: by the prepared processes, if any."""
+    count = shards.prepared() if device.type == "cpu" else 0
+    if count < 2 or len(arrays[0]) < LEAST_ROWS * count:
+        return work(*arrays)
+    size = -(-len(arrays[0]) // count)
+    parts = [[each[at : at + size] for at in range(0, len(each), size)] for each in arrays]
+    return np.concatenate(spread(device, work, *parts))
 
 
 def on_one_thread(work: Callable, *arguments):

@@ -68,10 +68,15 @@ def prepare() -> None:
     _prepared.submit(int).result()
 
 
+def prepared() -> int:
+    """How many processes stand ready: none but in a process that has called `prepare`."""
+    return os.cpu_count() if _prepared else 0
+
+
 def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExecutor]:
     """An executor of `count` processes (default: one per core) that end when this one does."""
     count = count or os.cpu_count()
-    if _prepared and count == os.cpu_count():
+    if prepared() == count:
         return nullcontext(_prepared)
     # Not fork: the caller may hold threads (a notebook's kernel does).
     context = multiprocessing.get_context("forkserver")
@@ -80,7 +85,9 @@ def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExe
 
 
 def _serve() -> None:
-    """What interrupts a kernel's whole group is meant for the kernel."""
+    """Begin as a prepared process; what interrupts a whole group is meant for its first."""
+    global _prepared
+    _prepared = None  # it is the parent's
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
 

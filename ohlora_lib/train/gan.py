@@ -6,6 +6,7 @@ discriminator after its last bend: it moves the score, but tells nothing about w
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.precision import autocast, place
 from ohlora_lib.models.stylegan import Generator, mix_styles, to_uint8
+from ohlora_lib.models.workers import by_rows
 from ohlora_lib.toyworld.train.loop import stream
 from ohlora_lib.train.gan_forms import FORMS, LABEL, start, trained
 
@@ -267,12 +269,16 @@ class FineTuning:
         return torch.optim.AdamW(groups, betas=plan.betas, weight_decay=plan.weight_decay)
 
 
-@torch.no_grad()
 def faces(generator: Generator, z: torch.Tensor, labels: torch.Tensor | None = None) -> np.ndarray:
     """z (N, z_size), labels (N, 7) where the generator takes any -> (N, R, R, 3) uint8 faces."""
+    given = (z, labels) if labels is not None else (z,)
+    return by_rows(next(generator.parameters()).device, partial(_faces, generator), *given)
+
+
+@torch.no_grad()
+def _faces(generator, *given):
     device = next(generator.parameters()).device
-    cut = (z, labels) if labels is not None else (z,)
-    parts = zip(*(each.to(device).split(AT_ONCE) for each in cut), strict=True)
+    parts = zip(*(each.to(device).split(AT_ONCE) for each in given), strict=True)
     with autocast(device=device):
         return np.concatenate([to_uint8(generator(*part)) for part in parts])
 

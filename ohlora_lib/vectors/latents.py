@@ -5,13 +5,14 @@ z -> mapping_split1 -> mapping_split2 -> w -> image; only FineTune-v9's mapping 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 
 from ohlora_lib.models import precision
 from ohlora_lib.models.stylegan import Generator, to_uint8
+from ohlora_lib.models.workers import by_rows
 from ohlora_lib.vectors.groups import VectorError
 
 BLOCK = 64
@@ -84,9 +85,14 @@ class Studio:
         styles: tuple[int, int] | None = None,
     ) -> np.ndarray:
         """Vectors (N, D) of this layer -> pictures (N, R, R, 3) uint8."""
-        w = self.w(vectors, layer)
+        given = (self.w(vectors, layer),)
+        if styles is not None:
+            given += (self.w(unedited, layer),)
+        return by_rows(self.device, partial(self._drawn, styles), *given)
+
+    def _drawn(self, styles: tuple[int, int] | None, *given: np.ndarray) -> np.ndarray:
         if styles is None:
-            return self._batched(self.generator.from_w, (w,), self.number_format, to_uint8)
+            return self._batched(self.generator.from_w, given, self.number_format, to_uint8)
         layers = self.generator.config.layers
         inside = torch.zeros(layers, 1, dtype=torch.bool, device=self.device)
         inside[slice(*styles)] = True
@@ -94,7 +100,7 @@ class Studio:
         def mixed(w, other):
             return self.generator.from_wp(torch.where(inside, w[:, None], other[:, None]))
 
-        return self._batched(mixed, (w, self.w(unedited, layer)), self.number_format, to_uint8)
+        return self._batched(mixed, given, self.number_format, to_uint8)
 
     def _batched(self, send: Callable, arrays: tuple, number_format: str, take: Callable):
         parts = []
