@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,12 @@ from ohlora_lib.models.annotator import FILTERS, Annotations
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.precision import fastest_device, place
 from ohlora_lib.models.stylegan import Generator
+from ohlora_lib.models.workers import spread
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.train.classifier import fitted, probabilities
-from ohlora_lib.train.gan import FineTuning, Networks, Plan, Target, faces
+from ohlora_lib.train.gan import AT_ONCE, FineTuning, Networks, Plan, Target, faces
 from ohlora_lib.train.gan_fit import Watch
 from ohlora_lib.train.gan_forms import FORMS, LABEL
 
@@ -229,7 +231,9 @@ def fresh(generator: Generator, count: int, seed: int, stream: int, labels=None)
     given = [z]
     if generator.config.label_size:
         given.append(torch.as_tensor(labels)[rng.integers(len(labels), size=count)])
-    return faces(generator, *given)
+    parts = [each.split(AT_ONCE) for each in given]
+    device = next(generator.parameters()).device
+    return np.concatenate(spread(device, partial(faces, generator), *parts))
 
 
 def save(training: FineTuning, log: pd.DataFrame, folder: Path) -> None:

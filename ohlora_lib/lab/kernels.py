@@ -1,6 +1,7 @@
 """Kernels from the nursery, as jupyter_client knows kernels."""
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -24,8 +25,10 @@ class BornKernel:
 
     def __init__(self, nursery: subprocess.Popen, wish: dict[str, object]):
         self.nursery, self.returncode = nursery, None
-        nursery.stdin.write(json.dumps(wish).encode() + b"\n")
-        born = nursery.stdout.readline()
+        born = b""
+        with contextlib.suppress(OSError):
+            nursery.stdin.write(json.dumps(wish).encode() + b"\n")
+            born = nursery.stdout.readline()
         if not born:
             raise RuntimeError("the process that starts kernels died; its last words stand above")
         self.pid = int(born)
@@ -51,6 +54,8 @@ class BornProvisioner(LocalProvisioner):
     """Starts kernels in the nursery; all the rest is as for any kernel of this machine."""
 
     async def launch_kernel(self, cmd: list[str], **given):
+        if "ipykernel_launcher" not in cmd:  # a kernel of the user's own
+            return await super().launch_kernel(cmd, **given)
         folder, environment = str(given.get("cwd") or Path.cwd()), given["env"]
         arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
         wish = {"arguments": arguments, "environment": environment, "folder": folder}
@@ -65,16 +70,21 @@ def nursery() -> subprocess.Popen:
     """The nursery of this process, started with the environment as it is at the first call."""
     command = [sys.executable, "-m", "ohlora_lib.lab.nursery"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-    # Matplotlib looks at this when it is imported; the kernels' own start would set it.
-    shown = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    started = subprocess.Popen(command, **pipes, env=shown | os.environ, start_new_session=True)
+    with_defaults = {
+        # Matplotlib looks at this when it is imported; a kernel's own start would set it.
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",  # threads do not survive a fork
+    } | os.environ
+    started = subprocess.Popen(command, **pipes, env=with_defaults, start_new_session=True)
     atexit.register(started.communicate)  # no more wishes: it ends
     return started
 
 
 def bear_kernels() -> None:
     """From now on kernels of this process come from the nursery, where it can work."""
-    if not hasattr(os, "pidfd_open"):  # Linux has it
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):  # not Linux, or one that forbids it: kernels as everywhere
         return
     nursery()
     name = "ohlora-nursery"

@@ -7,6 +7,7 @@ It is told on its input, one JSON line for each kernel, and answers with the ker
 and, when the kernel has ended, with how (an exit status, or a signal's number below zero).
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -20,7 +21,6 @@ LOADED = (
     "ipykernel.kernelapp",
     "matplotlib.backends.backend_agg",
     "matplotlib.pyplot",
-    "matplotlib_inline.backend_inline",
     "pandas",
     "pyarrow.parquet",
     "scipy.special",
@@ -36,15 +36,17 @@ def main() -> None:
     wishes, answers = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "w", 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what a kernel prints past its notebook must not be taken for an answer
+    nursery = os.getpid()
     while line := wishes.readline():
         kernel = os.fork()
         if kernel == 0:
             wishes.close()
             answers.close()
-            return _be_kernel(**json.loads(line))
-        os.setpgid(kernel, kernel)  # signals reach it and its workers, not the runner
-        print(kernel, file=answers)
-        print(_end_of(kernel, wishes), file=answers)
+            return _be_kernel(nursery, **json.loads(line))
+        with contextlib.suppress(BrokenPipeError):  # the runner is gone, and the next wish is none
+            os.setpgid(kernel, kernel)  # signals reach it and its workers, not the runner
+            print(kernel, file=answers)
+            print(_end_of(kernel, wishes), file=answers)
 
 
 def _end_of(kernel: int, wishes) -> int:
@@ -57,7 +59,7 @@ def _end_of(kernel: int, wishes) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(kernel, 0)[1])
 
 
-def _be_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> None:
+def _be_kernel(nursery: int, arguments: list[str], environment: dict[str, str], folder: str):
     os.setpgid(0, 0)
     os.environ.clear()
     os.environ.update(environment)
@@ -68,7 +70,7 @@ def _be_kernel(arguments: list[str], environment: dict[str, str], folder: str) -
 
     shards.prepare()
     # It ends when the nursery has ended.
-    sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={os.getppid()}"]
+    sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={nursery}"]
     launch_new_instance()
 
 

@@ -5,6 +5,7 @@ needs beside it travels in the output's metadata under the key `ohlora`.
 """
 
 import base64
+import contextlib
 import re
 import resource
 from dataclasses import asdict
@@ -101,13 +102,25 @@ def end() -> None:
 
 
 def peak_mb() -> int:
-    """The most memory that this process, or any process it started, has held so far."""
-    status = Path("/proc/self/status")
-    # VmHWM is this program's own; ru_maxrss would count the launcher's before the program began.
-    lines = status.read_text().splitlines() if status.exists() else []
-    own = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
-    own = own or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
-    return round(max(own[0], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024)
+    """The most memory that this process, or any one that it started itself, has held so far."""
+    # VmHWM is a program's own; ru_maxrss would count the launcher's before the program began.
+    children = [
+        number
+        for path in Path("/proc/self/task").glob("*/children")
+        for number in path.read_text().split()
+    ]
+    held = [_peak_kb(number) for number in ("self", *children)]
+    held[0] = held[0] or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(max(*held, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024)
+
+
+def _peak_kb(process: str) -> int:
+    """Of a running process; 0 for one that has ended, and where there is no /proc."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1])
+    return 0
 
 
 def _one_line(text: object) -> str:

@@ -13,8 +13,8 @@ import torch
 
 from ohlora_lib.store import shards
 
-LEAST_ROWS = 12
-"""For a process: with fewer, sending the networks there costs more than it saves."""
+ROWS = 16
+"""Sent to a process together: a number of its own, or results would hang on the number of cores."""
 
 
 def workers(device: torch.device) -> AbstractContextManager:
@@ -30,11 +30,9 @@ def spread(device: torch.device, work: Callable, *parts: Iterable) -> list:
 
 def by_rows(device: torch.device, work: Callable, *arrays: np.ndarray | torch.Tensor) -> np.ndarray:
     """`work(*arrays)`, which gives a row for each of theirs: by the prepared processes, if any."""
-    count = shards.prepared() if device.type == "cpu" else 0
-    if count < 2 or len(arrays[0]) < LEAST_ROWS * count:
+    if device.type != "cpu" or not shards.prepared() or len(arrays[0]) <= ROWS:
         return work(*arrays)
-    size = -(-len(arrays[0]) // count)
-    parts = [[each[at : at + size] for at in range(0, len(each), size)] for each in arrays]
+    parts = [[each[at : at + ROWS] for at in range(0, len(each), ROWS)] for each in arrays]
     return np.concatenate(spread(device, work, *parts))
 
 

@@ -74,7 +74,10 @@ def prepared() -> int:
 
 
 def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExecutor]:
-    """An executor of `count` processes (default: one per core) that end when this one does."""
+    """An executor of `count` processes (default: one per core) that end when this one does.
+
+    Prepared ones go on after the `with`, with whatever they were given.
+    """
     count = count or os.cpu_count()
     if prepared() == count:
         return nullcontext(_prepared)

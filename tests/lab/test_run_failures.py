@@ -86,6 +86,14 @@ def test_stopped_runner_says_so_and_leaves_no_kernel(finished):
     kernel.wait(timeout=30)
 
 
+def test_picture_that_is_not_shown_by_name_is_refused(repository, demo_cells):
+    cells = list(demo_cells.MAKE)
+    cells[-1] = "from matplotlib import pyplot\npyplot.plot([1, 2])\nend()"
+    repository.write_notebook("make", cells)
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "a picture without a name and alt text: use show()" in output
+
+
 def test_failing_cell_shows_notebook_cell_exception_and_last_output(repository, demo_cells):
     cells = list(demo_cells.MAKE)
     cells[-1] = "print('about to divide')\n1 / 0\nend()"

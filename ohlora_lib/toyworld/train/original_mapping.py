@@ -1,9 +1,9 @@
 """The original generator's first step: a mapping whose w tells who the face is.
 
-What a z means is known in closed form, so the mapping learns from as many latents as it likes and
-from no picture: a small network, thrown away afterwards, must read the attributes' draws off its w.
-That network is not linear, so w need not become linear in them. Another one, which is linear, must
-read off which defect shows and how strongly: few faces have any, and styles, which are linear in w,
+What a z means is known in closed form, so the mapping learns from many latents and from no
+picture: a small network, thrown away afterwards, must read the attributes' draws off its w. That
+network is not linear, so w need not become linear in them. Another one, which is linear, must read
+off which defect shows and how strongly: few faces have any, and styles, which are linear in w,
 cannot single them out of the draws.
 """
 
@@ -66,6 +66,7 @@ class MappingTraining:
         }
         self.draws, self.defects = people(seed, self.plan.people)
         share = np.where(self.defects.any(1), self.plan.poor, 1.0)
+        self.defects /= self.defects.std()
         self.shares = share / share.sum()
         self.identity = identity(self, config)
 
@@ -76,7 +77,7 @@ class MappingTraining:
         z = torch.from_numpy(self.entangle.to_z(self.draws[rows], rest)).float()
         w = (self.mapping(z.to(self.device)) - self.mean) / self.std
         unread = self._missed(self.reader(w), self.draws[rows])
-        unseen = self._missed(self.plain_reader(w), self.defects[rows] / self.defects.std())
+        unseen = self._missed(self.plain_reader(w), self.defects[rows])
         loss = unread + self.plan.defects * unseen
         rates = (self.plan.learning_rate, self.plan.reader_rate)
         for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
