@@ -93,6 +93,8 @@ def _drawn(figure: Figure) -> Image.Image:
     """The figure's pixels. `savefig` would draw it twice and encode a PNG to be decoded here."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)  # drawing repeats it: once leaves long labels cut
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

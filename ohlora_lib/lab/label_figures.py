@@ -176,13 +176,18 @@ def auroc_told(judged: dict[str, Judged], rare: int = 20) -> str:
         return NOBODY
     parts = []
     for who, one in judged.items():
-        found = pd.Series(one.aurocs())
-        counts = one.answers[list(PROPERTIES)].sum()
-        least = np.minimum(counts, len(one.answers) - counts)
-        few = [f"{name} ({int(least[name])})" for name in PROPERTIES if least[name] < rare]
+        found, few = pd.Series(one.aurocs()), _few_cases(one, rare)
+        few = [f"{name} ({cases})" for name, cases in few.items()]
         text = f"against {who}: {found.min():.3f} or more ({found.idxmin()} is the hardest)"
         parts.append(text + (f", with few cases of {', '.join(few)}" if few else ""))
     return "AUROC of the vote " + "; ".join(parts) + "."
+
+
+def _few_cases(one: Judged, rare: int = 20) -> dict[str, int]:
+    """The properties of which this judge saw so few cases, or all but so few, and how many."""
+    counts = one.answers[list(PROPERTIES)].sum()
+    least = np.minimum(counts, len(one.answers) - counts)
+    return {name: int(least[name]) for name in PROPERTIES if least[name] < rare}
 
 
 NOBODY = "Nobody knows the truth about these images: how right the scores are is left out."
@@ -216,7 +221,9 @@ def found(kept: Kept, judged: dict[str, Judged]) -> tuple[str, dict[str, str]]:
     told = f" {share} of these fit the concept, as the annotator network sees it." if share else ""
     headline = {"images kept": f"{number:,} of {every:,} ({number / every:.1%})"}
     for who, one in judged.items():
-        aurocs = one.aurocs().values()
-        values = " / ".join("–" if np.isnan(value) else f"{value:.3f}" for value in aurocs)
-        headline[f"AUROC of {' / '.join(PROPERTIES)}, by {who}"] = values
+        few, values = _few_cases(one), []
+        for name, value in one.aurocs().items():
+            cases = f" ({few[name]} cases)" if few.get(name) else ""
+            values.append("–" if np.isnan(value) else f"{value:.3f}{cases}")
+        headline[f"AUROC of {' / '.join(PROPERTIES)}, by {who}"] = " / ".join(values)
     return f"{number:,} of {every:,} images {how}.{told}", headline
