@@ -31,8 +31,7 @@ from ohlora_lib.vectors.jacobian import (
     write_gradient,
 )
 from ohlora_lib.vectors.method import Method
-from ohlora_lib.vectors.ridge import RidgeConfig, ridge
-from ohlora_lib.vectors.scene import scene_scores
+from ohlora_lib.vectors.ridge import ridge
 from ohlora_lib.vectors.svm import SvmConfig, svm
 
 DIRECTIONS = {
@@ -76,7 +75,7 @@ def find(
 ) -> dict[str, pd.DataFrame]:
     """Vectors (N, D), scores -> directions as files in `folder`, and name -> report.
 
-    `scene` (N, C), the colours around each face, is only for directions that hold them.
+    `scene` (N, C), the colours around each face, is only for directions that leave them alone.
     """
     reports = {}
     write_json(folder / "search.json", {"layer": search.layer, "directions": search.directions})
@@ -96,19 +95,17 @@ def find(
             "svm all": lambda c=config: svm(vectors, scores, None, c),
             "svm held": lambda c=config: svm(vectors, scores, grouping, c),
             "ridge": lambda: ridge(vectors, scores),
-            "ridge scene": lambda: ridge(vectors, *_with_scene(scores, scene)),
+            "ridge scene": lambda: ridge(vectors, scores, scene=_known(scene)),
             "ridge groups": lambda: ridge(vectors, scores, grouping),
         }[name]()
         write_arrows(found, path)
     return reports
 
 
-def _with_scene(scores: pd.DataFrame, scene: np.ndarray | None):
-    """The scores and the scene's, no grouping, and that all are held."""
+def _known(scene: np.ndarray | None) -> np.ndarray:
     if scene is None:
         raise VectorError("'ridge scene' needs the colours around each face: sample them")
-    both = scores.join(scene_scores(scene))
-    return both, None, RidgeConfig(held=tuple(both))
+    return scene
 
 
 def read_grouping(folder: Path) -> Grouping:

@@ -3,7 +3,8 @@
 In whitened vectors a step's length is how unusual it makes the latent. Of all steps that move one
 property by 1 and, as far as the regression knows, no other score at all, the pseudo-inverse of the
 regression is the shortest. An SVM's normal asks for neither: it also carries whatever goes together
-with the property.
+with the property. Where the scene around the faces is known, too, a step that changes it counts as
+so much longer.
 
 On white vectors a penalty shrinks all weights alike and turns no arrow, so the regression over all
 images needs none; a group's is drawn towards that one instead of towards zero.
@@ -26,13 +27,14 @@ class RidgeConfig:
 
     held: tuple[str, ...] | None = None
     pooling: float = 1000.0  # in images: as many of all kinds count as a group's own
+    stillness: float = 10_000.0  # how much longer a step counts that changes the scene altogether
     floor: float = 1e-6  # of the largest variance; ways that vary less are not used
     train: float = 0.8
     seed: int = 2025
 
     def __post_init__(self):
-        if self.pooling <= 0 or not 0 < self.train < 1:
-            raise VectorError("pooling must be above 0, train between 0 and 1")
+        if min(self.pooling, self.stillness) <= 0 or not 0 < self.train < 1:
+            raise VectorError("pooling and stillness must be above 0, train between 0 and 1")
 
 
 IMAGES_PER_WAY = 4
@@ -54,11 +56,13 @@ def ridge(
     scores: pd.DataFrame,
     grouping: Grouping | None = None,
     config: RidgeConfig | None = None,
+    scene: np.ndarray | None = None,
 ) -> Found:
     """Vectors (N, D), their images' scores -> arrows per unit of score, R² on images held out.
 
-    With a grouping each group has its own regression, drawn towards that of all images, the more so
-    the fewer images it has: an empty group has the arrows of all.
+    `scene` (N, C), colours around each face, is what a step shall leave as it is. With a grouping
+    each group has its own regression, drawn towards that of all images, the more so the fewer
+    images it has: an empty group has the arrows of all.
     """
     config = config or RidgeConfig()
     held = scores.columns.intersection(PROPERTIES) if config.held is None else config.held
@@ -68,11 +72,15 @@ def ridge(
     everywhere = moments(vectors, targets, np.flatnonzero(train))
     whiten, unwhiten = whitening(everywhere, config.floor)
     shared = whiten.T @ everywhere.cross
+    length = np.eye(whiten.shape[1])
+    if scene is not None:
+        colours = whiten.T @ moments(vectors, scene, np.flatnonzero(train)).cross
+        length += config.stillness * colours @ colours.T / np.square(colours).sum()
     arrows, report = [], []
     for name, rows in rows_by_group(scores, grouping).items():
         fit = moments(vectors, targets, rows[train[rows]]) if grouping else everywhere
         weights = _pooled(fit, whiten, shared, config.pooling) if grouping else shared
-        arrows.append(_arrows(weights, unwhiten, columns.columns))
+        arrows.append(_arrows(weights, length, unwhiten, columns.columns))
         errors = _r2(vectors, targets, rows[~train[rows]], fit, whiten @ weights)
         report.append(_rows(name, len(rows), columns.columns, errors))
     return Found(Arrows(np.stack(arrows), grouping), pd.concat(report, ignore_index=True))
@@ -117,13 +125,18 @@ def _pooled(fit: Moments, whiten: np.ndarray, shared: np.ndarray, pooling: float
     return np.linalg.solve(own, fit.count * (whiten.T @ fit.cross) + pooling * shared)
 
 
-def _arrows(weights: np.ndarray, unwhiten: np.ndarray, names: pd.Index) -> np.ndarray:
-    """(R, P) -> (3, D): the step that moves one property by 1 and the other P - 1 by 0."""
-    lengths = np.linalg.norm(weights, axis=0)
-    silent = names[: len(EXPRESSION)][lengths[: len(EXPRESSION)] < 1e-6 * lengths.max()]
+def _arrows(weights, length, unwhiten, names: pd.Index) -> np.ndarray:
+    """(R, P) -> (3, D): the step that moves one property by 1 and the other P - 1 by 0.
+
+    Of all that do, the one with the least s' length s.
+    """
+    sizes = np.linalg.norm(weights, axis=0)
+    silent = names[: len(EXPRESSION)][sizes[: len(EXPRESSION)] < 1e-6 * sizes.max()]
     if len(silent):
         raise VectorError(f"the vectors say nothing of {silent[0]!r}: no step can change it")
-    steps = np.linalg.pinv(weights.T, rcond=1e-10)[:, : len(EXPRESSION)]
+    root = np.linalg.cholesky(length)
+    shortest = np.linalg.pinv(np.linalg.solve(root, weights).T, rcond=1e-10)
+    steps = np.linalg.solve(root.T, shortest[:, : len(EXPRESSION)])
     return (unwhiten @ steps).T.astype(np.float32)
 
 

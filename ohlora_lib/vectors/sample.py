@@ -58,7 +58,7 @@ class Sample(NamedTuple):
 
     vectors: dict[str, np.ndarray]
     scores: pd.DataFrame  # idx, then the meter's properties
-    scene: np.ndarray  # (N, 120) colours around the face, memory-mapped
+    scene: np.ndarray  # (N, C) colours around the face, memory-mapped
 
 
 def sample(

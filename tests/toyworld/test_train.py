@@ -19,7 +19,7 @@ from ohlora_lib.toyworld.canvas import LEFT_EYE, RIGHT_EYE
 from ohlora_lib.toyworld.train import __main__ as command
 from ohlora_lib.toyworld.train import annotator, augment, faces, parser
 from ohlora_lib.toyworld.train.entangle import DRAWS, Entangle, draws, latents
-from ohlora_lib.toyworld.train.faces import FaceSet, load_faces
+from ohlora_lib.toyworld.train.faces import DEFECTS_BELOW, FaceSet, load_faces
 from ohlora_lib.toyworld.train.loop import Budget, fit
 from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, AdversarialTraining
 from ohlora_lib.toyworld.train.original_mapping import MappingPlan, MappingTraining, start_open
@@ -29,6 +29,7 @@ from ohlora_lib.toyworld.train.original_regression import (
     draw,
 )
 from ohlora_lib.toyworld.train.perceptual import Judges
+from ohlora_lib.toyworld.train.spoiled import load_spoiled
 
 CPU = torch.device("cpu")
 QUIET = {"say": lambda line: None}
@@ -381,3 +382,19 @@ def test_mistakes_are_told_with_their_remedy(options, remedy, monkeypatch, capsy
     with pytest.raises(SystemExit):
         command.main(["parser", *options])
     assert remedy in capsys.readouterr().err
+
+
+def test_where_defects_are_counts_more(tmp_path, small):
+    wanted = FaceSet(seed=7, count=40, size=64, shared_texture=True)
+    some = load_faces(wanted, tmp_path, workers=1)
+    poor = some.column("quality") < DEFECTS_BELOW
+    spoiled = load_spoiled(some, tmp_path, workers=1)
+    where = spoiled.of(np.arange(40))
+    assert poor.any() and where.shape == (40, 64, 64) and not where[~poor].any()
+    worst = some.column("quality").argmin()
+    assert (where[worst] == 1).any()
+    z, plan = latents(7, 40), RegressionPlan(region_weight=0, defect_weight=3)
+    training = RegressionTraining(Generator(small), some, z, CPU, plan=plan, spoiled=spoiled)
+    weight = training.wanted(np.array([worst]))[1][0, 0].numpy()
+    spoilt, whole = weight[where[worst] == 1], weight[where[worst] == 0]
+    assert spoilt.min() == pytest.approx(4 * whole.max()) and weight.mean() == pytest.approx(1)

@@ -10,6 +10,7 @@ from ohlora_lib.vectors.groups import V7, VectorError, median_grouping
 from ohlora_lib.vectors.instruments import Instruments
 from ohlora_lib.vectors.jacobian import GradientConfig
 from ohlora_lib.vectors.sample_count import sample_count_curve
+from ohlora_lib.vectors.scene import COLOURS
 from tests.vectors.conftest import SIZE, Bystander, Rows
 
 
@@ -19,7 +20,7 @@ def folder(sampled, tmp_path_factory):
     folder = tmp_path_factory.mktemp("found")
     grouping = median_grouping(scores, V7)
     search = Search(tuple(DIRECTIONS), gradient=GradientConfig(hidden=32, epochs=6))
-    scene = np.random.default_rng(0).random((len(vectors), 120), np.float32)
+    scene = np.random.default_rng(0).integers(0, 256, (len(vectors), COLOURS), np.uint8)
     reports = find(search, vectors, scores, grouping, folder, scene)
     assert reports.keys() == DIRECTIONS.keys() - {"mixed"}
     return folder

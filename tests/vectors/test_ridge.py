@@ -91,5 +91,5 @@ def test_what_has_no_direction_is_named(entangled):
         ridge(vectors, scores, config=RidgeConfig(held=("glass",)))
     with pytest.raises(VectorError, match="all vectors are the same"):
         ridge(np.ones_like(vectors), scores)
-    with pytest.raises(VectorError, match="pooling must be above 0"):
+    with pytest.raises(VectorError, match="pooling and stillness must be above 0"):
         RidgeConfig(pooling=0)

@@ -30,6 +30,7 @@ from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, Adve
 from ohlora_lib.toyworld.train.original_mapping import MappingPlan, MappingTraining
 from ohlora_lib.toyworld.train.original_regression import RegressionPlan, RegressionTraining
 from ohlora_lib.toyworld.train.perceptual import Judges
+from ohlora_lib.toyworld.train.spoiled import load_spoiled
 
 WORK = ROOT / "data" / "toyworld" / "train"
 PEOPLE_A_FACE = 5  # whom the mapping learns to tell apart, for each face that is drawn
@@ -110,6 +111,7 @@ def train_original(options) -> None:
         *where,
         planned(RegressionPlan(), options),
         judges=judges(options),
+        spoiled=load_spoiled(real, workers=options.workers),
     )
     share = options.regression_share
     reached.append(run(regression, options, "original-regression", share))

@@ -22,8 +22,8 @@ from ohlora_lib.toyworld.train.original_regression import (
     draw,
     regression_loss,
     set_rates,
+    shares,
     trained,
-    wanted,
 )
 
 EMBEDDED = DiscriminatorConfig(resolution=128, fmaps_base=2048, fmaps_max=128)
@@ -34,6 +34,7 @@ class AdversarialPlan:
     """How it is trained. R1 (`gamma`) is taken every `penalty_every` steps, as much stronger."""
 
     batch: int = 12
+    rare: float = 3.0  # on both sides; see `original_regression.shares`
     learning_rate: float = 2e-3
     mapping_rate: float = 2.0  # times the learning rate, as in `RegressionPlan`
     adversarial: float = 0.3
@@ -51,6 +52,7 @@ class AdversarialTraining:
     def __init__(self, start: RegressionTraining, device, seed=0, plan=None, config=EMBEDDED):
         self.start, self.device, self.seed = start, device, seed
         self.plan = plan or AdversarialPlan()
+        self.shares = shares(start.faces, self.plan.rare)
         self.generator = Generator(start.generator.config).to(device)
         self.average = Generator(start.generator.config).to(device).requires_grad_(False)
         for network in (self.generator, self.average):
@@ -71,7 +73,8 @@ class AdversarialTraining:
         set_rates(self.generator_optimiser, plan, factor)
         set_rate(self.discriminator_optimiser, plan.learning_rate * factor)
         rows, others = (
-            np.sort(rng.choice(len(self.start.faces), plan.batch, replace=False)) for _ in range(2)
+            np.sort(rng.choice(len(self.shares), plan.batch, replace=False, p=self.shares))
+            for _ in range(2)
         )
         alone = progress < plan.alone
         with torch.set_grad_enabled(not alone):
@@ -98,7 +101,7 @@ class AdversarialTraining:
 
     def _teach_generator(self, fake, wish, rows):
         plan = replace(self.start.plan, perceptual=self.plan.perceptual)
-        images, weight = wanted(self.start.faces, rows, 0, plan.region_weight, self.device)
+        images, weight = self.start.wanted(rows)
         hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
         weight = torch.where(hair, weight * self.plan.hair_share, weight)
         kept = regression_loss(fake, images, weight, plan, self.start.judges)

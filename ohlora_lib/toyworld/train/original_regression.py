@@ -26,6 +26,7 @@ from ohlora_lib.toyworld.train.faces import DEFECTS_BELOW, Faces, as_images
 from ohlora_lib.toyworld.train.loop import identity, stream
 from ohlora_lib.toyworld.train.perceptual import Judges
 
+CURLY = 0.7  # hardly one in ten
 SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
 
 
@@ -37,8 +38,9 @@ class RegressionPlan:
     learning_rate: float = 8e-3
     mapping_rate: float = 4.0  # times the learning rate: its layers learn 100 times slower
     stages: tuple[tuple[float, int], ...] = ((0.0, 3), (0.03, 2), (0.1, 1), (0.25, 0))
-    rare: float = 5.0  # how many times as often as others faces with glasses or defects come up
+    rare: float = 8.0  # how many times as often as others rare faces come up; see `shares`
     region_weight: float = 5.0
+    defect_weight: float = 8.0  # of a spoiled pixel
     perceptual: float = 0.2  # of the loss: what the annotator sees
     perceptual_quality: float = 0.3  # and what the quality filter's start does
     perceptual_up_to: int = 1  # lod; smaller pictures are no faces to the judges
@@ -49,11 +51,16 @@ class RegressionPlan:
 
 
 class RegressionTraining:
-    """`generator`, and its running `average`, after some steps; see `loop.Training`."""
+    """`generator`, and its running `average`, after some steps; see `loop.Training`.
 
-    def __init__(self, start: Generator, faces, z, device, seed=0, plan=None, judges=None):
+    With `spoiled` (see there) a pixel counts more where a defect shows.
+    """
+
+    def __init__(
+        self, start: Generator, faces, z, device, seed=0, plan=None, judges=None, spoiled=None
+    ):
         self.faces, self.z, self.device, self.seed = faces, torch.from_numpy(z), device, seed
-        self.plan, self.judges = plan or RegressionPlan(), judges
+        self.plan, self.judges, self.spoiled = plan or RegressionPlan(), judges, spoiled
         self.shares = shares(faces, self.plan.rare)
         self.generator = start.to(device)
         self.average = Generator(start.config).to(device).requires_grad_(False)
@@ -71,7 +78,7 @@ class RegressionTraining:
         rows = np.sort(rng.choice(len(self.faces), self.plan.batch, replace=False, p=self.shares))
         drawn = draw(self.generator, self.z[rows].to(self.device), lod)
         seen_by = self.judges if lod <= self.plan.perceptual_up_to else None
-        loss = regression_loss(drawn, *self._wanted(rows, lod), self.plan, seen_by)
+        loss = regression_loss(drawn, *self.wanted(rows, lod), self.plan, seen_by)
         set_rates(self.optimiser, self.plan, _rate(progress))
         self.optimiser.zero_grad()
         loss.backward()
@@ -79,17 +86,27 @@ class RegressionTraining:
         average_weights(self.average, self.generator, min(self.plan.average, step / (step + 10)))
         return {"lod": lod, "loss": loss.item()}
 
-    def _wanted(self, rows, lod):
-        return wanted(self.faces, rows, lod, self.plan.region_weight, self.device)
+    def wanted(self, rows, lod=0):
+        """Faces at a lod: images (N, 3, r, r) and each pixel's weight (N, 1, r, r), mean 1."""
+        images = as_images(self.faces.images[rows], self.device)
+        maps = torch.from_numpy(self.faces.maps[rows]).to(self.device)
+        small = torch.isin(maps, torch.tensor(SMALL_PARTS, dtype=maps.dtype, device=self.device))
+        weight = 1 + self.plan.region_weight * F.avg_pool2d(small[:, None].float(), 7, 1, 3)
+        if self.spoiled is not None:
+            where = torch.from_numpy(self.spoiled.of(rows)).to(self.device)
+            weight = weight + self.plan.defect_weight * where[:, None]
+        if lod:
+            images, weight = F.avg_pool2d(images, 2**lod), F.avg_pool2d(weight, 2**lod)
+        return images, weight / weight.mean()
 
 
 def shares(faces: Faces, rare: float) -> np.ndarray:
-    """(N,) how often each face comes up, in all 1: those with glasses or defects `rare` times.
+    """(N,) how often each face comes up, in all 1: with glasses, defects or curls `rare` times.
 
     Which z has which face stays as it is, so the generator's own rates do too.
     """
     chosen = (faces.column("glasses") > GLASSES) | (faces.column("quality") < DEFECTS_BELOW)
-    share = np.where(chosen, rare, 1.0)
+    share = np.where(chosen | (faces.column("curl") > CURLY), rare, 1.0)
     return share / share.sum()
 
 
@@ -114,17 +131,6 @@ def draw(generator: Generator, z: torch.Tensor, lod: int = 0) -> torch.Tensor:
         images = generator.from_w(w, lod=lod)
     images = images.float()
     return images[..., :: 2**lod, :: 2**lod] if lod else images
-
-
-def wanted(faces: Faces, rows: np.ndarray, lod: int, region_weight: float, device):
-    """Faces at a lod: images (N, 3, r, r) and each pixel's weight (N, 1, r, r), mean 1."""
-    images = as_images(faces.images[rows], device)
-    maps = torch.from_numpy(faces.maps[rows]).to(device)
-    small = torch.isin(maps, torch.tensor(SMALL_PARTS, dtype=maps.dtype, device=device))
-    weight = 1 + region_weight * F.avg_pool2d(small[:, None].float(), 7, 1, 3)
-    if lod:
-        images, weight = F.avg_pool2d(images, 2**lod), F.avg_pool2d(weight, 2**lod)
-    return images, weight / weight.mean()
 
 
 def regression_loss(drawn, images, weight, plan, judges: Judges | None = None):
