@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ohlora_lib.measure import generator_quality
-from ohlora_lib.measure.generator_quality import generate, quality
+from ohlora_lib.measure.generator_quality import generate, parsed_pairs, quality
 from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
@@ -59,3 +59,13 @@ def test_command_leaves_figures_and_a_sheet(tmp_path, monkeypatch, annotator, ge
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["frechet / floor"] == pytest.approx(figures["frechet"] / figures["floor"])
     assert (tmp_path / "sheet/000/000000.png").exists()
+
+
+def test_parser_reads_what_the_generator_draws_for_the_z_of_a_face_it_has_not_seen():
+    original, parser = weights.load("original"), weights.load("parser")
+    found = parsed_pairs(original, parser, 8)
+    assert found["parser on generated, mean IoU"] > 0.6
+    turned = weights.load("original")
+    turned.mapping.dense0.weight.data.neg_()  # its faces are no longer those of their z
+    other = parsed_pairs(turned, parser, 8)
+    assert other["parser on generated, mean IoU"] < found["parser on generated, mean IoU"] - 0.1
