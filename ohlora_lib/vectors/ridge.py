@@ -75,7 +75,8 @@ def ridge(
     length = np.eye(whiten.shape[1])
     if scene is not None:
         colours = whiten.T @ moments(vectors, scene, np.flatnonzero(train)).cross
-        length += config.stillness * colours @ colours.T / np.square(colours).sum()
+        told = max(np.square(colours).sum(), np.finfo(float).tiny)  # 0 where nothing ever changes
+        length += config.stillness * colours @ colours.T / told
     arrows, report = [], []
     for name, rows in rows_by_group(scores, grouping).items():
         fit = moments(vectors, targets, rows[train[rows]]) if grouping else everywhere

@@ -7,7 +7,7 @@ shoulders look like. A regression that is told them, too, can keep the scene sti
 import numpy as np
 
 GRID = 16
-"""Cells across and down. Half as fine, steps change a sixth more of the background."""
+"""Cells across and down. Half as many each way, and steps change a tenth more of the background."""
 BORDER = np.ones((GRID, GRID), bool)
 BORDER[4:-2, 4:-4] = False
 """A quarter above and on either side, where aligned faces seldom are, and an eighth below."""
