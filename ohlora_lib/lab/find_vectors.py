@@ -83,11 +83,11 @@ class Tools:
     stands_in: bool  # the annotator for the property CNN
 
     def dropout(self) -> dict[str, Meter]:
-        """The property CNN as the original measured with it, if it has dropout at all."""
+        """The property CNN as the original measured, if what reads the expression has dropout."""
         if self.stands_in:
             return {}
         config = self.cnn.network.config
-        rates = config.conv_dropout, config.dense_dropout, config.hairstyle_dropout
+        rates = config.conv_dropout, config.dense_dropout
         return {"dropout": CnnMeter(self.cnn.network, dropout_seed=1)} if any(rates) else {}
 
 

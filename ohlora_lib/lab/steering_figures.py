@@ -224,7 +224,7 @@ def dropout_told(tested: pd.DataFrame) -> str:
     with_noise = comparison.mean_correlations(tested, "dropout").mean()
     without = comparison.mean_correlations(tested, "cnn").mean()
     lost = ", ".join(f"{one} {without[one]:.3f} → {with_noise[one]:.3f}" for one in EXPRESSION)
-    return f"With dropout left on, as the original measured, mean correlations fall: {lost}."
+    return f"With dropout left on, as the original measured, mean correlations become: {lost}."
 
 
 def found(tested: pd.DataFrame, baseline: str, best: str) -> tuple[str, dict[str, str]]:
