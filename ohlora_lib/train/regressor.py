@@ -77,8 +77,8 @@ SMALL = RegressorPlan(
     learning_rate=3e-3,
     mirror=True,
 )
-"""For two cores and 2,000 images in half a minute: few passes forgive no dropout; without it
-the hairstyle branch learns by heart."""
+"""For two cores and 2,000 images in half a minute: so few passes forgive no dropout, but for the
+hairstyle branch, which would learn the images by heart."""
 
 
 @dataclass(frozen=True)
