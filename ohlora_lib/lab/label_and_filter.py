@@ -25,7 +25,7 @@ from ohlora_lib.toyworld.train.faces import LABEL_SEED, TEST_SEED, FaceSet, load
 from ohlora_lib.train.classifier import PUBLISHED, FoldPlan, Recipe, train_folds, vote
 
 _SMALL = {"width": 1 / 8, "padding": 1, "conv_dropout": 0.0, "dense_dropout": 0.2}
-_PLAN = FoldPlan(1e-3, 0.5, half_period=8, most_epochs=8, tries=2, mirror=True)
+_PLAN = FoldPlan(1e-3, 0.5, half_period=5, most_epochs=5, tries=2, mirror=True)
 _BALANCED = replace(_PLAN, accept=0.6, balance=True)
 
 SMALL = {
@@ -132,6 +132,11 @@ def label(settings: LabelSettings, folder: Path, images: ImageSet) -> Labelled:
         numbers = images.table["index"].to_numpy()[: settings.labelled]
         pictures = images.read(numbers)
         labels = annotator.label(numbers, _read(pictures))
+    if not len(_unlabelled(images, labels)):
+        raise SettingsError(
+            f"labelled = {len(labels.table)}: all images are labelled, none is left to filter; "
+            "label fewer, or make more images in notebook 01"
+        )
     labels.write(folder / "labels.csv")
     if settings.extra:
         faces = load_faces(FaceSet(LABEL_SEED, settings.extra, rare=True)).images
@@ -141,6 +146,12 @@ def label(settings: LabelSettings, folder: Path, images: ImageSet) -> Labelled:
     with atomic_path(folder / "labelled.npy") as temporary:
         np.save(temporary, pictures)
     return Labelled(labels, extra, folder / "labelled.npy")
+
+
+def _unlabelled(images: ImageSet, labels: Labels) -> np.ndarray:
+    """The numbers of the images that nobody labelled."""
+    numbers = images.table["index"]
+    return numbers[~numbers.isin(labels.table[INDEX])].to_numpy()
 
 
 def _read(faces: np.ndarray) -> dict[str, np.ndarray]:
@@ -185,14 +196,16 @@ def _votes(cnns: Path, folds: int, device: str, pictures: np.ndarray) -> pd.Data
 def score(
     settings: LabelSettings, folder: Path, images: ImageSet, labelled: Labelled
 ) -> pd.DataFrame:
-    """Score all images; leaves scores.parquet (idx, the four scores, labelled)."""
-    numbers = images.table["index"].to_numpy()
+    """Score the images that nobody labelled; leaves scores.parquet (idx and the four scores).
+
+    As published: of the labelled ones the answer is known, and the CNNs know them by heart.
+    """
+    numbers = _unlabelled(images, labelled.labels)
     parts = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
     scores = pd.concat(
         [votes(settings, folder, images.read(part)) for part in parts], ignore_index=True
     )
     scores.insert(0, INDEX, numbers)
-    scores["labelled"] = scores[INDEX].isin(labelled.labels.table[INDEX])
     write_table(scores, folder / "scores.parquet")
     return scores
 
@@ -208,24 +221,15 @@ class Kept:
 
 
 def keep(settings: LabelSettings, folder: Path, scores: pd.DataFrame) -> Kept:
-    """The images that pass all cutoffs, or the best-ranked; leaves kept.parquet (idx).
-
-    As published only images that nobody labelled: the CNNs have learnt the others by heart.
-    """
-    fresh = scores[~scores["labelled"]].reset_index(drop=True)
-    if fresh.empty:
-        raise SettingsError(
-            f"labelled = {settings.labelled}: all {len(scores)} images are labelled, none is left "
-            "to filter; label fewer, or make more images in notebook 01"
-        )
-    passed = passes(fresh, settings.limits)
-    numbers = fresh.loc[passed[ALL], INDEX].to_numpy()
-    by_rank = len(numbers) < min(settings.least, len(fresh))
+    """The images that pass all cutoffs, or the best-ranked; leaves kept.parquet (idx)."""
+    passed = passes(scores, settings.limits)
+    numbers = scores.loc[passed[ALL], INDEX].to_numpy()
+    by_rank = len(numbers) < min(settings.least, len(scores))
     if by_rank:
-        best = fitness(fresh).sort_values(ascending=False, kind="stable").index[: settings.least]
-        numbers = np.sort(fresh.loc[best, INDEX].to_numpy())
+        best = fitness(scores).sort_values(ascending=False, kind="stable").index[: settings.least]
+        numbers = np.sort(scores.loc[best, INDEX].to_numpy())
     write_table(pd.DataFrame({INDEX: numbers}), folder / "kept.parquet")
-    return Kept(passed.assign(**{INDEX: fresh[INDEX]}), numbers, by_rank)
+    return Kept(passed.assign(**{INDEX: scores[INDEX]}), numbers, by_rank)
 
 
 def fitness(scores: pd.DataFrame) -> pd.Series:
@@ -272,8 +276,7 @@ def _rendered(settings: LabelSettings, folder: Path) -> Judged:
 
 
 def _generated(images: ImageSet, scores: pd.DataFrame) -> Judged:
-    """Generated images that nobody labelled, and what the annotator network says of them."""
-    fresh = scores[~scores["labelled"]].reset_index(drop=True)
-    said = [_read(images.read(part)) for _, part in fresh[INDEX].groupby(fresh.index // CHUNK)]
+    """The scored images, and what the annotator network says of them."""
+    said = [_read(images.read(part)) for _, part in scores[INDEX].groupby(scores.index // CHUNK)]
     answers = {n: np.concatenate([one[n] for one in said]) >= 0.5 for n in PROPERTIES}
-    return Judged(fresh, pd.DataFrame(answers).astype(int))
+    return Judged(scores, pd.DataFrame(answers).astype(int))

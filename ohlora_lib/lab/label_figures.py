@@ -81,10 +81,10 @@ def auroc_table(folds: pd.DataFrame, judged: dict[str, Judged]) -> pd.DataFrame:
 
 
 def histograms(scores: pd.DataFrame, settings: LabelSettings) -> Figure:
-    """Scores of the images that nobody labelled; the side of the cutoff that passes is coloured."""
+    """The scores of each property; the side of the cutoff that passes is coloured."""
     figure, grid = pyplot.subplots(2, 2, figsize=(8.2, 5))
     for axes, (name, cutoff) in zip(grid.flat, asdict(settings.limits).items(), strict=True):
-        values = scores.loc[~scores["labelled"], name]
+        values = scores[name]
         passed = values >= cutoff if name in AT_LEAST else values <= cutoff
         bins = np.linspace(0, 1, 41)
         sets, colours = [values[passed], values[~passed]], [COLOURS[name], "#c9ced6"]
@@ -131,12 +131,12 @@ def around_cutoffs(
     scores: pd.DataFrame, images: ImageSet, settings: LabelSettings, columns: int = 8
 ) -> Figure:
     """For each cutoff, the images that just pass it and those that just fail."""
-    fresh, chosen, rows = scores[~scores["labelled"]], [], []
+    chosen, rows = [], []
     for name, cutoff in asdict(settings.limits).items():
-        passed = passes(fresh, Cutoffs(**{**dict.fromkeys(PROPERTIES), name: cutoff}))[name]
-        order = (fresh[name] - cutoff).abs().sort_values(kind="stable").index
+        passed = passes(scores, Cutoffs(**{**dict.fromkeys(PROPERTIES), name: cutoff}))[name]
+        order = (scores[name] - cutoff).abs().sort_values(kind="stable").index
         for told, side in (("passes", passed), ("fails", ~passed)):
-            numbers = fresh.loc[order[side[order].to_numpy()][:columns], INDEX].tolist()
+            numbers = scores.loc[order[side[order].to_numpy()][:columns], INDEX].tolist()
             chosen += numbers + [None] * (columns - len(numbers))
             rows.append(f"{name}\njust {told}")
     return labelled_sheet(_pictures(images, chosen), columns, rows)

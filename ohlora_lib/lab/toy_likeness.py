@@ -66,7 +66,7 @@ def read_likeness(annotator: Annotator, pictures: np.ndarray, rendered: int) -> 
     size = min(rendered, len(pictures))
     fresh = load_faces(FaceSet(TEST_SEED, 2 * rendered)).images
     known, others = (
-        load_faces(FaceSet(seed, rendered // 2, shared_texture=True)).images
+        load_faces(FaceSet(seed, rendered // 4, shared_texture=True)).images
         for seed in (PAIR_SEED, TEST_SEED)
     )
     read = [annotator.annotate(images) for images in (pictures, fresh, known, others)]

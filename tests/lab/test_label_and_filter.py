@@ -20,11 +20,10 @@ def settings(**change):
     return LabelSettings(**given | change)
 
 
-def scores(gender, labelled=None):
+def scores(gender):
     """Images that fit in all but perhaps gender."""
     table = pd.DataFrame({"idx": np.arange(100, 100 + len(gender)), "gender": gender})
-    table = table.assign(quality=0.95, age=0.05, glass=0.05)
-    return table.assign(labelled=False if labelled is None else labelled)
+    return table.assign(quality=0.95, age=0.05, glass=0.05)
 
 
 @pytest.fixture
@@ -35,9 +34,8 @@ def images(tmp_path):
     return made
 
 
-def test_images_that_pass_are_kept_unless_somebody_labelled_them(tmp_path):
-    table = scores([0.95, 0.5, 0.9, 0.99], [False, False, False, True])
-    kept = work.keep(settings(), tmp_path, table)
+def test_images_that_pass_are_kept(tmp_path):
+    kept = work.keep(settings(), tmp_path, scores([0.95, 0.5, 0.9]))
     assert kept.numbers.tolist() == [100, 102] and not kept.by_rank
     assert pd.read_parquet(tmp_path / "kept.parquet")["idx"].tolist() == [100, 102]
     assert len(kept.passed) == 3 and kept.passed[ALL].sum() == 2
@@ -51,9 +49,18 @@ def test_where_too_few_pass_the_best_ranked_are_taken_and_the_page_says_so(tmp_p
     assert "taken by rank" in pages.found(kept, {})[0]
 
 
-def test_nothing_left_to_filter_is_told_in_words(tmp_path):
-    with pytest.raises(SettingsError, match="all 2 images are labelled, none is left"):
-        work.keep(settings(), tmp_path, scores([0.9, 0.9], True))
+def test_only_images_that_nobody_labelled_are_scored(tmp_path, images, monkeypatch):
+    labelled = work.label(settings(labelled=20), tmp_path, images)
+    monkeypatch.setattr(
+        work, "votes", lambda *given: scores(np.full(len(given[-1]), 0.9))[["gender"]]
+    )
+    assert work.score(settings(), tmp_path, images, labelled)["idx"].tolist() == list(range(20, 30))
+
+
+def test_nothing_left_to_filter_is_told_before_anything_trains(tmp_path, images):
+    with pytest.raises(SettingsError, match="labelled = 30: all images are labelled, none is left"):
+        work.label(settings(labelled=30), tmp_path, images)
+    assert not (tmp_path / "labels.csv").exists()
 
 
 def test_person_s_labels_are_those_used_and_named(tmp_path, images, monkeypatch):
