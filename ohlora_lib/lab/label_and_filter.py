@@ -37,7 +37,7 @@ SMALL = {
     "age": Recipe(FilterCNNConfig(resolution=64, filter="age", **_SMALL), _BALANCED),
     "glass": Recipe(FilterCNNConfig(resolution=128, filter="glass", **_SMALL), _BALANCED),
 }
-"""For 128 px faces on two CPU cores: all twenty networks in less than a minute."""
+"""For 128 px faces on two CPU cores: the networks of five folds in less than a minute."""
 NETWORKS = {"small": SMALL, "published": PUBLISHED}
 CHUNK = 1000  # images that are held in memory at once
 PART = 200  # of these, what a process looks at at a time
