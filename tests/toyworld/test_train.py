@@ -15,14 +15,25 @@ from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.models.unet_parser import UNetConfig
 from ohlora_lib.toyworld import sample_attributes
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
+from ohlora_lib.toyworld.background import pick
 from ohlora_lib.toyworld.canvas import LEFT_EYE, RIGHT_EYE
+from ohlora_lib.toyworld.defects import KINDS, defect_strength
 from ohlora_lib.toyworld.train import __main__ as command
 from ohlora_lib.toyworld.train import annotator, augment, faces, parser
 from ohlora_lib.toyworld.train.entangle import DRAWS, Entangle, draws, latents
 from ohlora_lib.toyworld.train.faces import DEFECTS_BELOW, FaceSet, load_faces
 from ohlora_lib.toyworld.train.loop import Budget, fit
 from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, AdversarialTraining
-from ohlora_lib.toyworld.train.original_mapping import MappingPlan, MappingTraining, start_open
+from ohlora_lib.toyworld.train.original_mapping import (
+    DEFECT_KIND,
+    QUALITY,
+    SOUND,
+    MappingPlan,
+    MappingTraining,
+    defects,
+    some_people,
+    start_open,
+)
 from ohlora_lib.toyworld.train.original_regression import (
     RegressionPlan,
     RegressionTraining,
@@ -263,11 +274,24 @@ def test_open_mapping_lets_every_direction_of_z_through(small):
     assert directions(opened) > 3 * directions(random) and directions(opened) > 150
 
 
+def test_defects_of_draws_are_those_of_the_faces():
+    drawn = np.stack([draws(5, index) for index in range(400)])
+    people = [sample_attributes(5, index) for index in range(400)]
+    kinds = [KINDS.index(pick(KINDS, face.defect_kind)) for face in people]
+    found = defects(drawn)
+    assert (found.argmax(1) == kinds)[found.any(1)].all() and found.any(1).sum() > 20
+    np.testing.assert_allclose(found.sum(1), [defect_strength(face) for face in people], atol=1e-6)
+    drawn = some_people(np.random.default_rng(0), 1000, 400)
+    assert (drawn[:400, QUALITY] < SOUND).all() and defects(drawn)[:400].any(1).mean() > 0.8
+    assert abs(drawn[:, DEFECT_KIND].std() - 1) < 0.1 and drawn[400:, QUALITY].max() > 2
+    assert not defects(drawn[drawn[:, QUALITY] > SOUND]).any()
+
+
 def test_mapping_learns_to_tell_the_draws_apart_and_leaves_styles_that_fit_its_w(tmp_path, small):
     config = replace(small, mapping_layers=3, mapping_width=128)
 
     def training():
-        return MappingTraining(CPU, plan=MappingPlan(batch=256, people=1000), config=config)
+        return MappingTraining(CPU, plan=MappingPlan(batch=256), config=config)
 
     first = training()
     before = first.step(0, 1.0)

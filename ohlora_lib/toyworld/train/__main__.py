@@ -27,13 +27,12 @@ from ohlora_lib.toyworld.train.faces import (
 )
 from ohlora_lib.toyworld.train.loop import Budget, Reached, fit
 from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, AdversarialTraining
-from ohlora_lib.toyworld.train.original_mapping import MappingPlan, MappingTraining
+from ohlora_lib.toyworld.train.original_mapping import MappingTraining
 from ohlora_lib.toyworld.train.original_regression import RegressionPlan, RegressionTraining
 from ohlora_lib.toyworld.train.perceptual import Judges
 from ohlora_lib.toyworld.train.spoiled import load_spoiled
 
 WORK = ROOT / "data" / "toyworld" / "train"
-PEOPLE_A_FACE = 5  # whom the mapping learns to tell apart, for each face that is drawn
 MAPPING_SHARE, REGRESSION_SHARE = 0.04, 0.36  # of the minutes that `original` gets
 
 
@@ -102,7 +101,7 @@ def train_original(options) -> None:
     """z -> w, w -> faces by regression, then against a discriminator, which is kept too."""
     real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
     where = (options.device, options.seed)
-    mapping = MappingTraining(*where, MappingPlan(people=PEOPLE_A_FACE * options.faces))
+    mapping = MappingTraining(*where)
     reached = [run(mapping, options, "original-mapping", MAPPING_SHARE)]
     regression = RegressionTraining(
         mapping.settle(),
