@@ -1,14 +1,13 @@
 """How fast the networks are here: `python -m benchmarks.models [NETWORK …] [--device cuda]`.
 
 Images per second, side by side: a plain float32 loop over single images, as a first implementation
-has it; ours in float32, singly and in batches; ours in `auto`. Beside them what the convolutions
-alone would allow: this device's own rate over the network's multiplications. The weights are random
-(so MTCNN finds next to nothing: that is its first network's time). At the end, how far `auto` is
-from float32.
+has it; ours in float32, singly and in batches; ours in `auto`. Beside them what the device allows
+`auto` at best (`benchmarks.roofline`), from the multiplications and the bytes that ours needs. The
+weights are random (so MTCNN finds next to nothing: that is its first network's time). At the end,
+how far `auto` is from float32.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_stylegan import plain_images, plain_scores
+from benchmarks.roofline import Device, counted, rate
 from ohlora_lib.models import precision
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.facexformer import FaceXFormer
@@ -27,7 +26,7 @@ from ohlora_lib.models.mtcnn import MTCNN
 from ohlora_lib.models.property_cnn import PropertyCNN, property_input
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
 
-ROW = "{:20} {:>11} {:>8} {:>8} {:>10} {:>8} {:>12} {:>8} {:>6}"
+ROW = "{:20} {:>11} {:>6} {:>8} {:>8} {:>10} {:>8} {:>12} {:>8} {:>8} {:>6}"
 SMALL = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
 
 
@@ -63,38 +62,6 @@ CASES = {
 }
 
 
-def rate(run: Callable[[], object], images: int, seconds: float, device: torch.device) -> float:
-    """Images per second: the best of all runs that fit into `seconds`, after one to warm up."""
-    best, end = float("inf"), None
-    while end is None or time.perf_counter() < end:
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if end is None:
-            end = time.perf_counter() + seconds
-        else:
-            best = min(best, time.perf_counter() - start)
-    return images / best
-
-
-def convolution_rate(dtype: torch.dtype, device: torch.device, seconds: float) -> float:
-    """GFLOP/s of a large convolution, of the kind that StyleGAN spends its time in."""
-    x = torch.zeros(4, 256, 64, 64, dtype=dtype, device=device)
-    x = x.contiguous(memory_format=torch.channels_last)
-    kernel = torch.zeros(256, 256, 3, 3, dtype=dtype, device=device)
-    kernel = kernel.contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        done = rate(lambda: F.conv2d(x, kernel, padding=1), len(x), seconds, device)
-    return done * 2 * 256 * 256 * 9 * 64 * 64 / 1e9
-
-
-def gflop(run: Callable[[], object]) -> float:
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        run()
-    return counter.get_total_flops() / 1e9
-
-
 def forget_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -128,19 +95,23 @@ def timings(case: Case, choice: str, device: torch.device, seconds: float) -> li
     return [*rates, peak_memory(device)]
 
 
-def row(name: str, case: Case, options: argparse.Namespace, peak: float) -> str:
-    """One line of the table; `peak` is the device's GFLOP/s in the chosen format."""
-    network, x = case.build().eval(), case.inputs(1)
-    ours = gflop(lambda: network(x))
-    plain = gflop(lambda: case.plain(network, x)) if case.plain else ours
+def row(name: str, case: Case, options: argparse.Namespace, limits: Device) -> str:
+    """One line of the table; `limits` are the device's in the chosen format."""
+    network = precision.place(case.build().eval(), options.precision, options.device)
+    x = case.inputs(case.batch).to(options.device)
+    with precision.inference(options.precision, options.device):
+        ours = counted(lambda: network(x), limits)
+    work, bound = f"{ours.flops / case.batch / 1e9:.1f}", case.batch / ours.seconds
+    if case.plain:
+        plain = counted(lambda: case.plain(network.float(), x[:1]), limits)
+        work = f"{plain.flops / 1e9:.1f} > {work}"
     singly, one, many, auto, memory = timings(
         case, options.precision, options.device, options.seconds
     )
-    times = f"{auto / one:.1f} x"
-    work = f"{plain:.1f} > {ours:.1f}" if case.plain else f"{ours:.1f}"
-    bound = f"{peak / ours:.1f}" if ours else ""
+    moved = f"{ours.bytes / case.batch / 1e6:.0f}"
     rates = [f"{r:.2f}" for r in (singly, one, many, auto)]
-    return ROW.format(name, work, *rates, times, bound, f"{memory:.0f}")
+    times = f"{auto / one:.1f} x", f"{bound:.1f}", f"{bound / one:.1f} x"
+    return ROW.format(name, work, moved, *rates, *times, f"{memory:.0f}")
 
 
 def agreement(choice: str, device: torch.device, images: int = 24) -> str:
@@ -161,6 +132,17 @@ def agreement(choice: str, device: torch.device, images: int = 24) -> str:
     )
 
 
+def same_classes(choice: str, device: torch.device, images: int = 8) -> str:
+    """How many pixels FaceXFormer, with random weights, gives the same class in both formats."""
+    network, faces = FaceXFormer().to(device).eval(), normal(3, 224, 224)(images).to(device)
+    maps = []
+    for name in ("float32", choice):
+        with precision.inference(name, device):
+            maps.append(network(faces).parse_map)
+    same = (maps[0] == maps[1]).float().mean().item()
+    return f"FaceXFormer with random weights: the same class at {same:.2%} of the pixels"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", help=f"of {', '.join(CASES)}; all if none is named")
@@ -172,19 +154,20 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     torch.manual_seed(0)
     chosen = precision.chosen(options.precision, options.device)
-    peaks = {
-        dtype: convolution_rate(dtype, options.device, 1)
-        for dtype in (torch.float32, torch.bfloat16)
+    limits = {
+        dtype: Device.measured(dtype, options.device) for dtype in (torch.float32, torch.bfloat16)
     }
-    where = f"{options.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    print(where, *(f"{dtype}: {peak:.0f} GFLOP/s" for dtype, peak in peaks.items()), sep="; ")
+    print(f"{options.device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for dtype, most in limits.items():
+        print(f"{dtype}: {most.flops / 1e9:.0f} GFLOP/s, {most.bytes / 1e9:.0f} GB/s")
     print(f"{options.precision} is {chosen} here\n")
-    heads = "network GFLOP plain/1 ours/1 float32/n auto/n auto:ours/1 bound MiB"
+    heads = "network GFLOP MB plain/1 ours/1 float32/n auto/n auto:ours/1 bound at-most MiB"
     print(ROW.format(*heads.split()))
     for name, case in CASES.items():
         if not options.networks or name in options.networks:
-            print(row(name, case, options, peaks[chosen]), flush=True)
+            print(row(name, case, options, limits[chosen]), flush=True)
     print("\n" + agreement(options.precision, options.device))
+    print(same_classes(options.precision, options.device))
 
 
 if __name__ == "__main__":

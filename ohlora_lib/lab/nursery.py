@@ -24,6 +24,7 @@ LOADED = (
     "pandas",
     "pyarrow.parquet",
     "scipy.special",
+    "seaborn",
     "torch",
 )
 

@@ -9,6 +9,7 @@ stay that system's, with its folders and pages, and run once for both.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -80,7 +81,7 @@ class Pipeline:
         path = ROOT / "pipelines" / f"{system}.yaml"
         name = path.relative_to(ROOT)
         try:
-            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+            raw = _parsed(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PipelineError(f"{name}: not YAML: {error}") from error
         _expect(str(name), raw, PIPELINE_KEYS, set(PIPELINE_KEYS) - {"begins"})
@@ -110,6 +111,12 @@ class Pipeline:
             )
         at = names.index(wanted)
         return self.stages[at : at + 1] if only else self.stages[at:]
+
+
+@cache
+def _parsed(text: str) -> object:
+    """What a YAML text says, parsed once: every page of the index asks for every pipeline."""
+    return yaml.safe_load(text)
 
 
 def _expect(where: str, entry: object, known: dict[str, type], needed: set[str]) -> None:

@@ -43,7 +43,7 @@ def curves(trained: Trained) -> Figure:
         axes.set_ylim(0, min(1.5, axes.get_ylim()[1]))
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in grid[:, 0]:
-        axes.set_ylabel("squared error")
+        axes.set_ylabel("loss")
     for axes in grid[1, :3]:
         axes.set_xlabel("epoch")
     grid[1, 3].set_axis_off()

@@ -73,7 +73,8 @@ class EmbeddedParser:
     network: UNetParser
 
     def __call__(self, images: np.ndarray) -> Parsed:
-        maps = without_specks(self.network.parse(images, SIZE))
+        with precision.inference(device=self.network.classify.weight.device):
+            maps = without_specks(self.network.parse(images, SIZE))
         found = shows_face(maps)
         maps[~found] = BACKGROUND
         height, width = images.shape[1:3]

@@ -78,7 +78,8 @@ def test_ways_between_two_faces_begin_and_end_at_them(tmp_path):
     made = generate.make(tmp_path, settings(images=16), drawing)
     z_way, w_way = generate.between(drawing, made, [(3, 5)], 4).reshape(2, 4, 32, 32, 3)
     for way in (z_way, w_way):
-        assert np.array_equal(way[[0, -1]], made.pictures[[3, 5]])
+        apart = np.abs(way[[0, -1]].astype(int) - made.pictures[[3, 5]])
+        assert apart.max() <= 1  # another batch rounds otherwise
     assert not np.array_equal(z_way[1], w_way[1])
 
 

@@ -12,8 +12,8 @@ from ohlora_lib.store import shards
 from ohlora_lib.train import regressor
 from ohlora_lib.train.regressor import (
     RegressorPlan,
+    error,
     predict,
-    squared_error,
     train_property_cnn,
 )
 
@@ -139,7 +139,13 @@ def test_a_face_without_a_score_teaches_nothing(shown, tmp_path):
 
 def test_error_is_over_what_is_known():
     wanted = torch.tensor([[1.0, float("nan")], [float("nan"), 4.0]])
-    assert squared_error(torch.tensor([[2.0, 9.0], [9.0, 1.0]]), wanted) == 5
+    assert error(torch.tensor([[2.0, 9.0], [9.0, 1.0]]), wanted) == 5
+
+
+def test_outlying_error_counts_in_proportion_and_not_as_its_square():
+    wanted = torch.zeros(3, 1)
+    near, far, further = (error(torch.full((3, 1), x), wanted, outlying=1.0) for x in (0.5, 3, 4))
+    assert near == 0.25 and far == 5 and further - far == 2  # the parabola's slope at 1, on and on
 
 
 def test_heads_turned_one_way_teach_the_other_way_by_mirroring(tmp_path, monkeypatch):

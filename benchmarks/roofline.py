@@ -1,0 +1,85 @@
+"""What a device allows at best: a network's operations, each at the device's own full speed.
+
+An operation takes at least what its multiplications take at the rate of a large convolution, and at
+least what its operands and its result take at the rate of the fastest pass over memory. Views cost
+nothing. Convolutions by Winograd's method would need fewer multiplications; none is counted here.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+
+def rate(run: Callable[[], object], images: int, seconds: float, device: torch.device) -> float:
+    """Images per second: the best of all runs that fit into `seconds`, after one to warm up."""
+    best, end = float("inf"), None
+    while end is None or time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if end is None:
+            end = time.perf_counter() + seconds
+        else:
+            best = min(best, time.perf_counter() - start)
+    return images / best
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device's measured limits in one number format."""
+
+    flops: float  # per second
+    bytes: float  # per second
+
+    @classmethod
+    def measured(cls, dtype: torch.dtype, device: torch.device, seconds: float = 1) -> "Device":
+        """By a convolution of the kind that StyleGAN spends its time in, and by adding maps."""
+        x = torch.zeros(4, 256, 64, 64, dtype=dtype, device=device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        kernel = torch.zeros(256, 256, 3, 3, dtype=dtype, device=device)
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        few = x[:1].clone()  # stays in a CPU's cache
+        with torch.inference_mode():
+            convolved = rate(lambda: F.conv2d(x, kernel, padding=1), 1, seconds, device)
+            added = rate(lambda: [few.add_(few) for _ in range(100)], 100, seconds, device)
+        return cls(convolved * len(x) * 2 * 256 * 256 * 9 * 64 * 64, added * 2 * few.nbytes)
+
+
+class Roofline(TorchDispatchMode):
+    """Adds up, while it is on, `flops`, `bytes`, and the least `seconds` that a device needs."""
+
+    def __init__(self, device: Device):
+        super().__init__()
+        self.device, self.flops, self.bytes, self.seconds = device, 0, 0, 0.0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        flops = count(*args, **(kwargs or {}), out_val=out) if count else 0
+        moved = 0 if _is_free(func) else _bytes(args) + _bytes(out)
+        self.flops, self.bytes = self.flops + flops, self.bytes + moved
+        self.seconds += max(flops / self.device.flops, moved / self.device.bytes)
+        return out
+
+
+def _is_free(func: torch._ops.OpOverload) -> bool:
+    """Whether it touches no pixel."""
+    return func.is_view or "empty" in func.__name__ or func.__name__.startswith("_reshape_alias")
+
+
+def _bytes(tensors: object) -> int:
+    return sum(leaf.nbytes for leaf in tree_leaves(tensors) if isinstance(leaf, torch.Tensor))
+
+
+def counted(run: Callable[[], object], device: Device) -> Roofline:
+    """What one call of `run` computes and moves."""
+    with Roofline(device) as roofline, torch.inference_mode():
+        run()
+    return roofline
