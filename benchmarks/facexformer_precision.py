@@ -1,4 +1,4 @@
-"""Whether FaceXFormer reads the same classes in bfloat16: `python -m benchmarks.facexformer_precision`.
+"""Does FaceXFormer read the same classes in bfloat16? `python -m benchmarks.facexformer_precision`.
 
 With random weights two classes are next to equal at many pixels, and any rounding swaps them; a
 network that has learned to segment is surer. The published weights are not here, so this one's

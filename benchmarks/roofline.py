@@ -40,12 +40,13 @@ class Device:
 
     @classmethod
     def measured(cls, dtype: torch.dtype, device: torch.device, seconds: float = 1) -> "Device":
-        """By a convolution of the kind that StyleGAN spends its time in, and by adding maps."""
+        """By a convolution of the kind that StyleGAN spends its time in, and by adding maps (in
+        float32: a CPU adds bfloat16 by converting it)."""
         x = torch.zeros(4, 256, 64, 64, dtype=dtype, device=device)
         x = x.contiguous(memory_format=torch.channels_last)
         kernel = torch.zeros(256, 256, 3, 3, dtype=dtype, device=device)
         kernel = kernel.contiguous(memory_format=torch.channels_last)
-        few = x[:1].clone()  # stays in a CPU's cache
+        few = torch.zeros_like(x[:1], dtype=torch.float32)  # stays in a CPU's cache
         with torch.inference_mode():
             convolved = rate(lambda: F.conv2d(x, kernel, padding=1), 1, seconds, device)
             added = rate(lambda: [few.add_(few) for _ in range(100)], 100, seconds, device)
@@ -60,9 +61,14 @@ class Roofline(TorchDispatchMode):
         self.device, self.flops, self.bytes, self.seconds = device, 0, 0, 0.0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        count = flop_registry.get(func._overloadpacket)
-        flops = count(*args, **(kwargs or {}), out_val=out) if count else 0
+        kwargs, count = kwargs or {}, flop_registry.get(func._overloadpacket)
+        if count is None:
+            with self:  # what it is made of is counted, if it is made of others
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **kwargs)
+        flops = count(*args, **kwargs, out_val=out) if count else 0
         moved = 0 if _is_free(func) else _bytes(args) + _bytes(out)
         self.flops, self.bytes = self.flops + flops, self.bytes + moved
         self.seconds += max(flops / self.device.flops, moved / self.device.bytes)
