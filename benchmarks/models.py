@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.plain_stylegan import plain_images, plain_scores
-from benchmarks.roofline import Device, counted, rate
+from benchmarks.roofline import Limits, counted, rate
 from ohlora_lib.models import precision
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.facexformer import FaceXFormer
@@ -95,8 +95,8 @@ def timings(case: Case, choice: str, device: torch.device, seconds: float) -> li
     return [*rates, peak_memory(device)]
 
 
-def row(name: str, case: Case, options: argparse.Namespace, limits: Device) -> str:
-    """One line of the table; `limits` are the device's in the chosen format."""
+def row(name: str, case: Case, options: argparse.Namespace, limits: Limits) -> str:
+    """One line of the table."""
     network = precision.place(case.build().eval(), options.precision, options.device)
     x = case.inputs(case.batch).to(options.device)
     with precision.inference(options.precision, options.device):
@@ -154,18 +154,17 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     torch.manual_seed(0)
     chosen = precision.chosen(options.precision, options.device)
-    limits = {
-        dtype: Device.measured(dtype, options.device) for dtype in (torch.float32, torch.bfloat16)
-    }
+    limits = Limits.measured(options.device)
     print(f"{options.device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for dtype, most in limits.items():
-        print(f"{dtype}: {most.flops / 1e9:.0f} GFLOP/s, {most.bytes / 1e9:.0f} GB/s")
+    for dtype, most in limits.flops.items():
+        print(f"{dtype}: {most / 1e9:.0f} GFLOP/s")
+    print(f"memory: {limits.bytes / 1e9:.0f} GB/s")
     print(f"{options.precision} is {chosen} here\n")
     heads = "network GFLOP MB plain/1 ours/1 float32/n auto/n auto:ours/1 bound at-most MiB"
     print(ROW.format(*heads.split()))
     for name, case in CASES.items():
         if not options.networks or name in options.networks:
-            print(row(name, case, options, limits[chosen]), flush=True)
+            print(row(name, case, options, limits), flush=True)
     print("\n" + agreement(options.precision, options.device))
     print(same_classes(options.precision, options.device))
 

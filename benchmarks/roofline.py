@@ -1,12 +1,13 @@
 """What a device allows at best: a network's operations, each at the device's own full speed.
 
-An operation takes at least what its multiplications take at the rate of a large convolution, and at
-least what its operands and its result take at the rate of the fastest pass over memory. Views cost
-nothing. Convolutions by Winograd's method would need fewer multiplications; none is counted here.
+An operation takes at least what its multiplications take at the rate of a large convolution in its
+number format, and at least what its operands and its result take at the rate of the fastest pass
+over memory. Views cost nothing. Winograd's method would need fewer multiplications in a 3x3
+convolution; it is not counted.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -31,34 +32,43 @@ def rate(run: Callable[[], object], images: int, seconds: float, device: torch.d
     return images / best
 
 
-@dataclass(frozen=True)
-class Device:
-    """A device's measured limits in one number format."""
+FORMATS = (torch.float32, torch.bfloat16)
 
-    flops: float  # per second
+
+@dataclass(frozen=True)
+class Limits:
+    """What a device was measured to do at most."""
+
+    flops: Mapping[torch.dtype, float]  # per second, by number format
     bytes: float  # per second
 
     @classmethod
-    def measured(cls, dtype: torch.dtype, device: torch.device, seconds: float = 1) -> "Device":
+    def measured(cls, device: torch.device, seconds: float = 1) -> "Limits":
         """By a convolution of the kind that StyleGAN spends its time in, and by adding maps (in
-        float32: a CPU adds bfloat16 by converting it)."""
-        x = torch.zeros(4, 256, 64, 64, dtype=dtype, device=device)
-        x = x.contiguous(memory_format=torch.channels_last)
-        kernel = torch.zeros(256, 256, 3, 3, dtype=dtype, device=device)
-        kernel = kernel.contiguous(memory_format=torch.channels_last)
-        few = torch.zeros_like(x[:1], dtype=torch.float32)  # stays in a CPU's cache
+        float32: a CPU adds bfloat16 by converting it) that stay in a CPU's cache."""
+        flops = {dtype: _convolution_rate(dtype, device, seconds) for dtype in FORMATS}
+        few = torch.zeros(1 << 20, device=device)
         with torch.inference_mode():
-            convolved = rate(lambda: F.conv2d(x, kernel, padding=1), 1, seconds, device)
             added = rate(lambda: [few.add_(few) for _ in range(100)], 100, seconds, device)
-        return cls(convolved * len(x) * 2 * 256 * 256 * 9 * 64 * 64, added * 2 * few.nbytes)
+        return cls(flops, added * 2 * few.nbytes)
+
+
+def _convolution_rate(dtype: torch.dtype, device: torch.device, seconds: float) -> float:
+    x = torch.zeros(4, 256, 64, 64, dtype=dtype, device=device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    kernel = torch.zeros(256, 256, 3, 3, dtype=dtype, device=device)
+    kernel = kernel.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        done = rate(lambda: F.conv2d(x, kernel, padding=1), len(x), seconds, device)
+    return done * 2 * 256 * 256 * 9 * 64 * 64
 
 
 class Roofline(TorchDispatchMode):
     """Adds up, while it is on, `flops`, `bytes`, and the least `seconds` that a device needs."""
 
-    def __init__(self, device: Device):
+    def __init__(self, limits: Limits):
         super().__init__()
-        self.device, self.flops, self.bytes, self.seconds = device, 0, 0, 0.0
+        self.limits, self.flops, self.bytes, self.seconds = limits, 0, 0, 0.0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, count = kwargs or {}, flop_registry.get(func._overloadpacket)
@@ -68,10 +78,12 @@ class Roofline(TorchDispatchMode):
             if parts is not NotImplemented:
                 return parts
         out = func(*args, **kwargs)
+        given, made = _tensors(args), _tensors(out)
         flops = count(*args, **kwargs, out_val=out) if count else 0
-        moved = 0 if _is_free(func) else _bytes(args) + _bytes(out)
+        moved = 0 if _is_free(func) else sum(tensor.nbytes for tensor in given + made)
         self.flops, self.bytes = self.flops + flops, self.bytes + moved
-        self.seconds += max(flops / self.device.flops, moved / self.device.bytes)
+        fastest = self.limits.flops[given[0].dtype] if flops else 1
+        self.seconds += max(flops / fastest, moved / self.limits.bytes)
         return out
 
 
@@ -80,12 +92,12 @@ def _is_free(func: torch._ops.OpOverload) -> bool:
     return func.is_view or "empty" in func.__name__ or func.__name__.startswith("_reshape_alias")
 
 
-def _bytes(tensors: object) -> int:
-    return sum(leaf.nbytes for leaf in tree_leaves(tensors) if isinstance(leaf, torch.Tensor))
+def _tensors(part: object) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(part) if isinstance(leaf, torch.Tensor)]
 
 
-def counted(run: Callable[[], object], device: Device) -> Roofline:
+def counted(run: Callable[[], object], limits: Limits) -> Roofline:
     """What one call of `run` computes and moves."""
-    with Roofline(device) as roofline, torch.inference_mode():
+    with Roofline(limits) as roofline, torch.inference_mode():
         run()
     return roofline
