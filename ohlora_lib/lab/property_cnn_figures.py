@@ -59,6 +59,7 @@ def fit_table(table: pd.DataFrame) -> pd.DataFrame:
         gap = said - computed
         rows[name] = {
             "correlation": said.corr(computed),
+            "of ranks": said.corr(computed, method="spearman"),  # outliers may rule the other
             "wanted": WANTED.get(name),
             "mean error": gap.abs().mean(),
             "root mean square": np.sqrt((gap**2).mean()),

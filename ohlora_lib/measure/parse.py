@@ -71,9 +71,10 @@ class EmbeddedParser:
     """
 
     network: UNetParser
+    number_format: str = "auto"
 
     def __call__(self, images: np.ndarray) -> Parsed:
-        with precision.inference(device=self.network.classify.weight.device):
+        with precision.inference(self.number_format, self.network.classify.weight.device):
             maps = without_specks(self.network.parse(images, SIZE))
         found = shows_face(maps)
         maps[~found] = BACKGROUND

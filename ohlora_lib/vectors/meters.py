@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from ohlora_lib.measure import parse
+from ohlora_lib.measure.parse import BATCH as PARSED_AT_ONCE
 from ohlora_lib.measure.parse import Parsed, Parser, face_scores
 from ohlora_lib.measure.scores import SECOND
 from ohlora_lib.measure.segments import SIZE
@@ -91,8 +91,8 @@ class ParseMeter:
 
     def __call__(self, images: np.ndarray) -> Reading:
         tables, masks = [], []
-        for start in range(0, len(images), parse.BATCH):
-            parsed = self.parser(images[start : start + parse.BATCH])
+        for start in range(0, len(images), PARSED_AT_ONCE):
+            parsed = self.parser(images[start : start + PARSED_AT_ONCE])
             tables.append(face_scores(parsed).to_numpy(float))
             masks.append(background_of(parsed, *images.shape[1:3]))
         return Reading(np.concatenate(tables), np.concatenate(masks))
