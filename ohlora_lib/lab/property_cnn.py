@@ -8,11 +8,21 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.lab.property_scores import read_statistics, write_statistics
+from ohlora_lib.lab.property_scores import (
+    ORIGINAL_HAIRSTYLE,
+    read_statistics,
+    write_statistics,
+)
 from ohlora_lib.lab.segment import Rendered
 from ohlora_lib.lab.settings import Between, OneOf, Settings
 from ohlora_lib.measure.normalise import Normalisation, z_scores
-from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, property_scores
+from ohlora_lib.measure.parse import (
+    PARSERS,
+    Parser,
+    face_scores,
+    property_scores,
+    usual_scores,
+)
 from ohlora_lib.measure.scores import SECOND, score
 from ohlora_lib.models import weights
 from ohlora_lib.models.workers import on_one_thread, workers
@@ -32,6 +42,7 @@ from ohlora_lib.vectors.latents import BLOCK, Studio, latents
 
 PLANS = {"small": SMALL, "published": PUBLISHED}
 PROPERTIES = tuple(SECOND)
+RAW = (*PROPERTIES, ORIGINAL_HAIRSTYLE)
 PER_PART = 4 * BLOCK
 
 
@@ -58,7 +69,7 @@ class Faces:
     """Generated faces and their scores by way of the parser; the last `test` teach nothing."""
 
     file: Path  # .npy, (N, R, R, 3) uint8
-    raw: pd.DataFrame  # idx and the eight raw scores; NaN where no face was found
+    raw: pd.DataFrame  # idx and raw scores, RAW; NaN where no face was found
     normalisation: Normalisation
     test: int
 
@@ -91,7 +102,7 @@ def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Pars
         write_table(_joined(parts, file), folder / "raw.parquet")
         for part in parts:
             part.unlink()
-    raw = read_table(folder / "raw.parquet", ["idx", *PROPERTIES])
+    raw = read_table(folder / "raw.parquet", ["idx", *RAW])
     if settings.statistics:
         normalisation = read_statistics(inside_root(settings.statistics))
     else:
@@ -104,7 +115,9 @@ def _make_part(studio: Studio, parser: Parser, seed: int, rows: range, path: Pat
     """Images and raw scores of these latents of the seed."""
     z = latents(seed, np.array(rows), studio.generator.config.z_size)
     images = studio.images(studio.vectors(z))
-    np.savez(path, images=images, idx=rows, scores=property_scores(images, parser).to_numpy())
+    which = {**usual_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
+    scores = property_scores(images, parser, which).to_numpy()
+    np.savez(path, images=images, idx=rows, scores=scores)
 
 
 def _joined(parts: list[Path], file: Path) -> pd.DataFrame:
@@ -112,7 +125,7 @@ def _joined(parts: list[Path], file: Path) -> pd.DataFrame:
     tables = []
     for part in parts:
         with np.load(part) as arrays:
-            table = pd.DataFrame(arrays["scores"], columns=list(PROPERTIES))
+            table = pd.DataFrame(arrays["scores"], columns=list(RAW))
             table.insert(0, "idx", arrays["idx"])
             shape = arrays["images"].shape[1:]
         tables.append(table)
@@ -160,6 +173,9 @@ def test(folder: Path, faces: Faces, trained: Trained) -> pd.DataFrame:
     computed = faces.scores.tail(faces.test).reset_index(drop=True)
     table = said.add_prefix("predicted_").join(computed.add_prefix("computed_"))
     table.insert(0, "idx", faces.raw["idx"].tail(faces.test).to_numpy())
+    centre, spread = (getattr(faces.normalisation, of)["hairstyle"] for of in ("centre", "spread"))
+    original = faces.raw[ORIGINAL_HAIRSTYLE].tail(faces.test).to_numpy()
+    table[ORIGINAL_HAIRSTYLE] = (original - centre) / spread
     write_table(table, folder / "test.parquet")
     return table
 
@@ -174,13 +190,16 @@ class Checked:
     attributes: pd.DataFrame
 
 
-def check(rendered: Rendered | None, faces: Faces, trained: Trained) -> Checked | None:
+def check(
+    rendered: Rendered | None, faces: Faces, trained: Trained, parser: Parser
+) -> Checked | None:
     """Read the rendered faces in all three ways; None where there are none."""
     if rendered is None or rendered.parsed.found.sum() < 10:
         return None
     known, normal = rendered.parsed.found, faces.normalisation
-    computed = face_scores(rendered.parsed)[known].reset_index(drop=True)
-    exact = score(rendered.maps[known], rendered.parsed.faces[known])
+    which = usual_scores(parser)
+    computed = face_scores(rendered.parsed, which)[known].reset_index(drop=True)
+    exact = score(rendered.maps[known], rendered.parsed.faces[known], which)
     return Checked(
         predict(trained.network, rendered.pictures[known]),
         normal(computed, decimals=None),

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
 from ohlora_lib.lab.property_cnn import PROPERTIES, Checked, Faces
-from ohlora_lib.lab.property_scores import TRUTH
+from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, TRUTH
 from ohlora_lib.lab.segment import overlay
+from ohlora_lib.measure.hairstyle import SURE
 from ohlora_lib.measure.parse import Parser, parse
 from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.train.regressor import Trained
@@ -95,6 +96,20 @@ def fit_told(fit: pd.DataFrame) -> str:
         return f"All {len(asked)} properties of which it is asked are read closely enough."
     told = ", ".join(f"{name} ({row.correlation:.2f})" for name, row in short.iterrows())
     return f"Not as close to the computed score as asked: {told}."
+
+
+def original_told(table: pd.DataFrame) -> str:
+    """What the hairstyle's correlation is when hair of any amount has a score, as originally."""
+    said, original = table["predicted_hairstyle"], table[ORIGINAL_HAIRSTYLE]
+    others = ((original - table["computed_hairstyle"]).abs() > 1e-6).sum()
+    if not others:
+        return "The hairstyle is the original's score."
+    return (
+        f"{others} of these faces count as without hair that could be read, since it has fewer "
+        f"than {SURE} blocks. The original reads their hairstyle too: with its scores the "
+        f"correlation would be {said.corr(original):.2f}, that of ranks "
+        f"{said.corr(original, method='spearman'):.2f}."
+    )
 
 
 def third_reading(annotator: Annotator, faces: Faces, table: pd.DataFrame) -> pd.DataFrame:

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
 from ohlora_lib.lab.segment import Rendered
 from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
+from ohlora_lib.measure.hairstyle import NO_BLOCK, SURE
 from ohlora_lib.measure.normalise import Normalisation, min_max, z_scores
-from ohlora_lib.measure.parse import PARSERS, Parser, face_scores
+from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, usual_scores
 from ohlora_lib.measure.scores import FIRST, SECOND, score
 from ohlora_lib.measure.segmentation import Segmentation, segment
 from ohlora_lib.store import StoreError, inside_root
@@ -23,8 +24,9 @@ from ohlora_lib.store.tables import write_table
 from ohlora_lib.toyworld.dataset import make_faces
 
 NORMALISATIONS = {"z": z_scores, "min_max": min_max}
-BOTH = {**SECOND, **{score: score for score in FIRST.values()}}
-"""The eight under their properties' names, and the first algorithm's seven as `v1_…`."""
+ORIGINAL_HAIRSTYLE = "original_hairstyle"
+OTHERS = {score: score for score in FIRST.values()} | {ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
+"""Beside the eight of `usual_scores`: the first algorithm's seven, hair of any amount."""
 DIFFERENT = ("eyes", "hair_color", "hair_length", "mouth", "pose")
 """What the two algorithms compute differently."""
 TRUTH = {name: name for name in SECOND} | {"hairstyle": "curl"}
@@ -59,7 +61,10 @@ class ScoreSettings(Settings):
 
 @dataclass(frozen=True)
 class Scored:
-    """Raw scores of all faces (idx, BOTH; NaN where there is none), the scale of complete ones."""
+    """Raw scores of all faces (NaN where there is none), the scale of complete ones.
+
+    `raw` has idx, the eight under their properties' names, and OTHERS.
+    """
 
     raw: pd.DataFrame
     normalisation: Normalisation
@@ -87,9 +92,10 @@ def parsed_faces(settings: ScoreSettings, folder: Path, parser: Parser) -> Segme
     return segment(images, images.table["index"].to_numpy(), folder, parser)
 
 
-def score_all(made: Segmentation, method: str) -> Scored:
+def score_all(made: Segmentation, method: str, parser: Parser) -> Scored:
     """Score every parsed face, some at a time."""
-    parts = [face_scores(parsed, BOTH) for parsed in made.batches()]
+    which = {**usual_scores(parser), **OTHERS}
+    parts = [face_scores(parsed, which) for parsed in made.batches()]
     raw = pd.concat(parts, ignore_index=True)
     raw.insert(0, "idx", made.boxes["idx"].to_numpy())
     complete = raw.loc[np.isfinite(raw[list(SECOND)]).all(axis=1), list(SECOND)]
@@ -134,12 +140,22 @@ def summary(scored: Scored) -> pd.DataFrame:
 def left_out_told(scored: Scored) -> str:
     """How many faces have all scores, and which are at a value that stands for 'none'."""
     complete, total = len(scored.complete), len(scored.raw)
-    straight = (scored.raw["hairstyle"] == 0.45).mean()
-    return (
+    hairstyle, original = scored.raw["hairstyle"], scored.raw[ORIGINAL_HAIRSTYLE]
+    unread = hairstyle == NO_BLOCK
+    few = unread & (original != NO_BLOCK)
+    told = (
         f"{complete:,} of {total:,} faces have all eight scores; only they are normalised and go "
-        f"on. The hairstyle of {straight:.1%} is 0.45 by definition: their hair does not reach far "
-        "enough into the lower half to be read."
+        f"on. The hairstyle of {unread.mean():.1%} is {NO_BLOCK} by definition: their hair does "
+        "not reach far enough into the lower half to be read."
     )
+    if few.any():
+        told += (
+            f" The original reads {few.sum():,} of these {unread.sum():,} all the same, from "
+            f"strands of fewer than {SURE} blocks: {original[few].min():.2f} to "
+            f"{original[few].max():.2f}, where the faces with more hair have a mean of "
+            f"{hairstyle[~unread].mean():.2f} and a deviation of {hairstyle[~unread].std():.2f}."
+        )
+    return told
 
 
 def histograms(scored: Scored) -> Figure:
@@ -230,14 +246,14 @@ def agreement(scored: Scored, truth: pd.DataFrame | None) -> pd.DataFrame:
     return table
 
 
-def against_truth(rendered: Rendered) -> tuple[pd.DataFrame, pd.DataFrame]:
+def against_truth(rendered: Rendered, parser: Parser) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of rendered faces, and their correlations with the true attributes.
 
     `second` and `first` algorithm through the parser; `true maps`: second, had the parser no error.
     """
-    known = rendered.parsed.found
-    scores = face_scores(rendered.parsed, BOTH)[known].reset_index(drop=True)
-    exact = score(rendered.maps[known], rendered.parsed.faces[known], SECOND)
+    known, usual = rendered.parsed.found, usual_scores(parser)
+    scores = face_scores(rendered.parsed, {**usual, **OTHERS})[known].reset_index(drop=True)
+    exact = score(rendered.maps[known], rendered.parsed.faces[known], usual)
     attributes = rendered.attributes[known].reset_index(drop=True)
     rows = {}
     for name, attribute in TRUTH.items():

@@ -7,6 +7,10 @@ import numpy as np
 from ohlora_lib.measure.segments import HALF, SIZE, Segments
 
 NO_BLOCK = 0.45
+SURE = 400
+"""Blocks from which on the score tells of the hair. On 6,000 rendered faces its error against the
+true curl was as large below as what it varies by (0.16 to 0.38; correlation 0.35 to 0.68), and
+0.12 from there to 600 blocks (0.79), 0.06 from 2,000 on (0.93). A face with long hair has 2,700."""
 BLOCK, APART = 4, 8
 PER_MEAN = 3 * BLOCK**2
 """The difference of two block sums is this times the difference of their means."""
@@ -17,6 +21,11 @@ COLUMNS = SIZE - 2 * APART - BLOCK + 1
 def hairstyle(segments: Segments) -> np.ndarray:
     """The original's score, (N,): of each block it tests two pixels."""
     return _mean_ratio(segments, _corners_are_hair(segments.hair[:, HALF:]))
+
+
+def hairstyle_sure(segments: Segments) -> np.ndarray:
+    """The same, (N,), but hair of too few blocks to tell of counts as none, as no hair does."""
+    return _mean_ratio(segments, _corners_are_hair(segments.hair[:, HALF:]), SURE)
 
 
 def hairstyle_whole_blocks(segments: Segments) -> np.ndarray:
@@ -46,8 +55,11 @@ def _corners_are_hair(hair: np.ndarray) -> np.ndarray:
     return reduce(np.logical_and, tested)
 
 
-def _mean_ratio(segments: Segments, chosen: np.ndarray) -> np.ndarray:
-    """Mean over the chosen centre blocks (N, ROWS, COLUMNS) of change down over change across."""
+def _mean_ratio(segments: Segments, chosen: np.ndarray, least: int = 1) -> np.ndarray:
+    """Mean over the chosen centre blocks (N, ROWS, COLUMNS) of change down over change across.
+
+    Of fewer than `least` it is NO_BLOCK.
+    """
     light = segments.light[:, HALF:].view(np.int16)  # a block's sum is at most 16 · 765
     centre, below, left, right = _neighbours(_over_blocks(np.add, light))
     down = np.abs(centre - below)[chosen]
@@ -55,7 +67,7 @@ def _mean_ratio(segments: Segments, chosen: np.ndarray) -> np.ndarray:
     number = np.count_nonzero(chosen, axis=(1, 2))
     image = np.repeat(np.arange(len(chosen)), number)
     total = np.bincount(image, down / (across + 5.0 * PER_MEAN), minlength=len(chosen))
-    return np.where(number > 0, total / np.maximum(number, 1), NO_BLOCK)
+    return np.where(number >= least, total / np.maximum(number, 1), NO_BLOCK)
 
 
 def _over_blocks(combine: np.ufunc, pixels: np.ndarray) -> np.ndarray:

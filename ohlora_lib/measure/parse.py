@@ -9,7 +9,7 @@ An image without a face stops nothing: its map is all background, its box and it
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from ohlora_lib.measure.scores import SECOND, score
+from ohlora_lib.measure.scores import SECOND, SURE, score
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision, weights
 from ohlora_lib.models.facexformer import (
@@ -59,7 +59,7 @@ class Parsed(NamedTuple):
 
 
 Parser = Callable[[np.ndarray], Parsed]
-"""Images (N, H, W, 3) uint8 RGB, as many as fit into memory, -> Parsed."""
+"""Images (N, H, W, 3) uint8 RGB, as many as fit into memory, -> Parsed. See also `usual_scores`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,7 @@ class EmbeddedParser:
 
     network: UNetParser
     number_format: str = "auto"
+    scores: ClassVar[Mapping[str, str]] = SURE
 
     def __call__(self, images: np.ndarray) -> Parsed:
         with precision.inference(self.number_format, self.network.classify.weight.device):
@@ -124,6 +125,14 @@ def load_parser(name: str = "embedded", device: str | torch.device = "cpu") -> P
     raise ValueError(f"no parser is called {name!r}: choose from {', '.join(PARSERS)}")
 
 
+def usual_scores(parser: Parser) -> Mapping[str, str]:
+    """Property -> the score that is read off this parser's maps: its own choice, or the published.
+
+    The embedded parser reads no hairstyle off a few strands; see `hairstyle.SURE`.
+    """
+    return getattr(parser, "scores", SECOND)
+
+
 def parse(images: np.ndarray, parser: Parser, batch: int = BATCH) -> Parsed:
     """Images (N, H, W, 3) uint8 -> their maps and faces, all in memory (200 kB an image)."""
     parts = [parser(images[at : at + batch]) for at in range(0, len(images), batch)]
@@ -133,12 +142,16 @@ def parse(images: np.ndarray, parser: Parser, batch: int = BATCH) -> Parsed:
 
 
 def property_scores(
-    images: np.ndarray, parser: Parser, which: Mapping[str, str] = SECOND, batch: int = BATCH
+    images: np.ndarray,
+    parser: Parser,
+    which: Mapping[str, str] | None = None,
+    batch: int = BATCH,
 ) -> pd.DataFrame:
-    """Images (N, H, W, 3) uint8 -> raw scores, columns as `which` names them; maps are not kept.
+    """Images (N, H, W, 3) uint8 -> raw scores, as `which` or `usual_scores` name them; no maps.
 
     A batch is in memory at a time: `images` may be memory-mapped and as many as you like.
     """
+    which = usual_scores(parser) if which is None else which
     tables = [
         face_scores(parser(np.asarray(images[at : at + batch])), which)
         for at in range(0, len(images), batch)
@@ -146,7 +159,7 @@ def property_scores(
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(which))
 
 
-def face_scores(parsed: Parsed, which: Mapping[str, str] = SECOND) -> pd.DataFrame:
+def face_scores(parsed: Parsed, which: Mapping[str, str]) -> pd.DataFrame:
     """Raw scores, a row for each image; NaN where there was no face."""
     table = score(parsed.maps, parsed.faces, which)
     table[~parsed.found] = np.nan

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.measure import scores_v1, scores_v2
-from ohlora_lib.measure.hairstyle import hairstyle, hairstyle_whole_blocks
+from ohlora_lib.measure.hairstyle import hairstyle, hairstyle_sure, hairstyle_whole_blocks
 from ohlora_lib.measure.segments import SIZE, Segments
 from ohlora_lib.toyworld.canvas import CLASS_NAMES
 
@@ -26,6 +26,7 @@ SCORES: dict[str, Callable[[Segments], np.ndarray]] = {
     "v2_background_mean": scores_v1.background_mean,
     "v2_background_std": scores_v1.background_std,
     "hairstyle": hairstyle,
+    "hairstyle_sure": hairstyle_sure,
     "hairstyle_whole_blocks": hairstyle_whole_blocks,
 }
 """Every score by its name."""
@@ -35,7 +36,10 @@ FIRST = {name: f"v1_{name}" for name in _SEVEN}
 """Property -> score of Oh-LoRA v1."""
 SECOND = {name: f"v2_{name}" for name in _SEVEN} | {"hairstyle": "hairstyle"}
 """Property -> score of Oh-LoRA v3 and v3.1, in the order of the property CNN's outputs."""
-ALL = {name: name for name in SCORES}
+SURE = SECOND | {"hairstyle": "hairstyle_sure"}
+"""The same, but for faces of which too little hair is seen to tell its style."""
+ALL = {name: name for name in SCORES if name != "hairstyle_sure"}
+"""Every score of the original's, by its code or by its prose."""
 
 BATCH = 4
 """Images at a time: what they need stays in a core's cache."""

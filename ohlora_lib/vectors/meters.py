@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from ohlora_lib.measure.parse import BATCH as PARSED_AT_ONCE
-from ohlora_lib.measure.parse import Parsed, Parser, face_scores
-from ohlora_lib.measure.scores import SECOND
+from ohlora_lib.measure.parse import Parsed, Parser, face_scores, usual_scores
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.models.property_cnn import PROPERTIES, PropertyCNN, property_input
@@ -87,13 +86,13 @@ class ParseMeter:
 
     @property
     def properties(self) -> tuple[str, ...]:
-        return tuple(SECOND)
+        return tuple(usual_scores(self.parser))
 
     def __call__(self, images: np.ndarray) -> Reading:
         tables, masks = [], []
         for start in range(0, len(images), PARSED_AT_ONCE):
             parsed = self.parser(images[start : start + PARSED_AT_ONCE])
-            tables.append(face_scores(parsed).to_numpy(float))
+            tables.append(face_scores(parsed, usual_scores(self.parser)).to_numpy(float))
             masks.append(background_of(parsed, *images.shape[1:3]))
         return Reading(np.concatenate(tables), np.concatenate(masks))
 

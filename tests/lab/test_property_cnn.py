@@ -9,7 +9,7 @@ import pytest
 from ohlora_lib.lab import property_cnn as lab
 from ohlora_lib.lab import property_cnn_figures as figures
 from ohlora_lib.lab.property_cnn import Checked, CnnSettings, Faces
-from ohlora_lib.lab.property_scores import TRUTH, write_statistics
+from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, TRUTH, write_statistics
 from ohlora_lib.measure.normalise import Normalisation
 from ohlora_lib.measure.parse import Parsed
 from ohlora_lib.models import weights
@@ -134,6 +134,16 @@ def test_fit_stands_beside_what_was_published_and_says_what_falls_short():
     assert figures.fit_told(good).startswith("All 7")
     noise = np.where(np.array(NAMES) == "mouth", 2.0, 0.1)
     assert "asked: mouth (0." in figures.fit_told(figures.fit_table(fitted(noise)))
+
+
+def test_the_originals_hairstyle_stands_beside_ours_where_they_differ():
+    table = fitted(0.5)
+    table[ORIGINAL_HAIRSTYLE] = table["computed_hairstyle"]
+    assert figures.original_told(table) == "The hairstyle is the original's score."
+    table.loc[:1, ORIGINAL_HAIRSTYLE] = 50.0
+    r = table["predicted_hairstyle"].corr(table[ORIGINAL_HAIRSTYLE])
+    told = figures.original_told(table)
+    assert told.startswith("2 of these faces") and f"correlation would be {r:.2f}" in told
 
 
 def test_published_hairstyle_fit_is_the_one_in_the_published_log():

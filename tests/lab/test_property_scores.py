@@ -38,7 +38,7 @@ def made(rendered, tmp_path_factory):
 
 
 def test_scores_through_the_parser_follow_what_was_drawn(rendered):
-    faces, table = lab.against_truth(rendered)
+    faces, table = lab.against_truth(rendered, load_parser())
     wanted = table.dropna(subset="wanted")
     assert len(faces) == NUMBER and len(wanted) == 7
     assert (wanted["second"] >= wanted["wanted"]).all(), table
@@ -48,7 +48,7 @@ def test_scores_through_the_parser_follow_what_was_drawn(rendered):
 
 
 def test_files_hold_the_eight_scores_of_complete_faces_and_their_scale(made, tmp_path):
-    scored = lab.score_all(made, "z")
+    scored = lab.score_all(made, "z", load_parser())
     lab.write(scored, tmp_path, "z")
     raw, normalised = (read_table(tmp_path / f"{n}.parquet") for n in ("scores", "normalised"))
     assert list(normalised) == ["idx", *SECOND] and len(raw) == NUMBER
@@ -59,13 +59,29 @@ def test_files_hold_the_eight_scores_of_complete_faces_and_their_scale(made, tmp
 
 
 def test_a_face_with_an_infinite_or_missing_score_goes_no_further():
-    raw = pd.DataFrame({"idx": range(4), **{name: [1.0, 2.0, 3.0, 4.0] for name in lab.BOTH}})
+    raw = pd.DataFrame(
+        {"idx": range(4), **{name: [1.0, 2.0, 3.0, 4.0] for name in (*SECOND, *lab.OTHERS)}}
+    )
     raw.loc[1, "pose"], raw.loc[2, "eyes"], raw.loc[3, "v1_pose"] = np.inf, np.nan, np.nan
     ones = dict.fromkeys(SECOND, 1.0)
     scored = lab.Scored(raw, Normalisation(ones, ones))
     assert scored.normalised["idx"].tolist() == [0, 3]
     assert lab.left_out_told(scored).startswith("2 of 4 faces")
     assert lab.summary(scored).at["pose", "no value"] == 1
+
+
+def test_hair_that_only_the_original_reads_is_told():
+    names = (*SECOND, *lab.OTHERS)
+    raw = pd.DataFrame({"idx": range(5), **{name: np.arange(5) / 10 for name in names}})
+    raw["hairstyle"] = [0.45, 0.45, 0.2, 0.3, 0.4]
+    raw[lab.ORIGINAL_HAIRSTYLE] = [1.75, 0.45, 0.2, 0.3, 0.4]
+    ones = dict.fromkeys(SECOND, 1.0)
+    scored = lab.Scored(raw, Normalisation(ones, ones))
+    told = lab.left_out_told(scored)
+    assert "40.0%" in told and "reads 1 of these 2" in told
+    assert "1.75 to 1.75" in told and "mean of 0.30 and a deviation of 0.10" in told
+    same = lab.Scored(raw.assign(original_hairstyle=raw["hairstyle"]), scored.normalisation)
+    assert "original" not in lab.left_out_told(same)
 
 
 def test_too_few_faces_to_normalise_are_told_with_what_to_do(made, tmp_path):
@@ -79,7 +95,7 @@ def test_too_few_faces_to_normalise_are_told_with_what_to_do(made, tmp_path):
     )
     empty = segment(pictures, np.array([0, 1]), tmp_path / "out", lambda _: none)
     with pytest.raises(StoreError, match=r"0 of 2 faces have all eight scores.*notebook 03"):
-        lab.score_all(empty, "z")
+        lab.score_all(empty, "z", lambda _: none)
 
 
 def test_extremes_show_the_least_faces_left_and_the_largest_right(made, monkeypatch):
@@ -90,7 +106,7 @@ def test_extremes_show_the_least_faces_left_and_the_largest_right(made, monkeypa
         return lab.pyplot.figure(figsize=(1, 1)).subplots().figure
 
     monkeypatch.setattr(lab, "labelled_sheet", sheet)
-    scored = lab.score_all(made, "z")
+    scored = lab.score_all(made, "z", load_parser())
     lab.pyplot.close(lab.extremes(made, scored, columns=2))
     assert shown["images"].shape[0] == 8 * 4
     order = scored.complete.sort_values("background_mean", kind="stable")["idx"]

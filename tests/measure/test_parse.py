@@ -16,7 +16,7 @@ from ohlora_lib.measure.parse import (
     shows_face,
     without_specks,
 )
-from ohlora_lib.measure.scores import SECOND, score
+from ohlora_lib.measure.scores import SURE, score
 from ohlora_lib.measure.segmentation import Segmentation, segment
 from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig, crop_face
 from ohlora_lib.models.mtcnn import Detection
@@ -85,7 +85,7 @@ def test_a_picture_without_a_face_is_counted_and_changes_no_other(images, embedd
 
 def test_scores_are_those_of_the_maps_however_many_images_go_at_once(images, embedded):
     parsed = parse(images, embedded)
-    wanted = score(parsed.maps, parsed.faces, SECOND)
+    wanted = score(parsed.maps, parsed.faces, SURE)
     for batch in (1, 4, 50):
         given = property_scores(images, embedded, batch=batch)
         np.testing.assert_allclose(given, wanted, rtol=1e-3, atol=1e-3)

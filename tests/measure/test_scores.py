@@ -49,6 +49,22 @@ def test_among_equally_far_pairs_the_first_in_the_originals_order_decides():
     assert score(plus, np.zeros((1, 224, 224, 3), np.uint8))["eyes"][0] == 0.0
 
 
+def test_hair_of_too_few_blocks_counts_as_none():
+    """Strips of hair, each a column wider than the one before: one block, two, three … a row."""
+    widths = np.arange(20, 60)
+    maps = np.ones((len(widths), 224, 224), np.uint8)
+    for one, width in zip(maps, widths, strict=True):
+        one[130:174, 100 : 100 + width] = 10
+    images = np.random.default_rng(4).integers(0, 256, (*maps.shape, 3), np.uint8)
+    which = {"sure": "hairstyle_sure", "original": "hairstyle"}
+    scores = score(maps, images, which)
+    some = scores[scores["original"] != 0.45]
+    kept = some["sure"] == some["original"]
+    first = kept.argmax()
+    assert 5 < first < len(some) - 5
+    assert (some["sure"][:first] == 0.45).all() and kept[first:].all()
+
+
 def test_a_random_noise_of_classes_is_scored_and_never_raises():
     rng = np.random.default_rng(3)
     maps = rng.integers(0, 11, (3, 224, 224))
