@@ -19,7 +19,7 @@ from ohlora_lib.toyworld.background import pick
 from ohlora_lib.toyworld.canvas import LEFT_EYE, RIGHT_EYE
 from ohlora_lib.toyworld.defects import KINDS, defect_strength
 from ohlora_lib.toyworld.train import __main__ as command
-from ohlora_lib.toyworld.train import annotator, augment, faces, parser
+from ohlora_lib.toyworld.train import annotator, augment, faces, original_defects, parser
 from ohlora_lib.toyworld.train.entangle import DRAWS, Entangle, draws, latents
 from ohlora_lib.toyworld.train.faces import DEFECTS_BELOW, FaceSet, load_faces
 from ohlora_lib.toyworld.train.loop import Budget, fit
@@ -285,6 +285,31 @@ def test_defects_of_draws_are_those_of_the_faces():
     assert (drawn[:400, QUALITY] < SOUND).all() and defects(drawn)[:400].any(1).mean() > 0.8
     assert abs(drawn[:, DEFECT_KIND].std() - 1) < 0.1 and drawn[400:, QUALITY].max() > 2
     assert not defects(drawn[drawn[:, QUALITY] > SOUND]).any()
+
+
+def test_styles_read_each_defect_stronger_out_of_w_and_all_else_as_before(small):
+    rng = np.random.default_rng(0)
+    strength = np.maximum(rng.normal(-1, 1, (4000, 2)), 0)
+    shown = np.linalg.qr(rng.normal(size=(small.w_size, 2)))[0].T
+    else_ = rng.normal(size=(4000, small.w_size))
+    away = (else_ - else_ @ shown.T @ shown) * 0.3 + 2 * strength @ shown
+    away -= away.mean(0)
+    matrix = original_defects.stronger(away, strength, np.array([0.5, 1.0]))
+    seen, before = (away @ matrix) @ shown.T, away @ shown.T
+    np.testing.assert_allclose(seen.std(0) / before.std(0), [1.5, 2.0], rtol=0.02)
+    rest = np.eye(small.w_size) - shown.T @ shown
+    assert ((away @ matrix - away) @ rest).std() < 0.05 * (away @ rest).std()
+
+    generator, changed = Generator(small, seed=1), Generator(small, seed=1)
+    for one in (generator, changed):
+        one.synthesis.layer3.style.bias.data.fill_(0.4)
+    centre = rng.normal(size=small.w_size)
+    original_defects.read_through(changed, centre, matrix)
+    w = centre + away[:5]
+    moved, w = (torch.from_numpy(x).float() for x in (centre + away[:5] @ matrix, w))
+    with torch.no_grad():
+        torch.testing.assert_close(changed.from_w(w), generator.from_w(moved), atol=1e-3, rtol=1e-3)
+        assert (changed.from_w(w) - generator.from_w(w)).abs().max() > 0.01
 
 
 def test_mapping_learns_to_tell_the_draws_apart_and_leaves_styles_that_fit_its_w(tmp_path, small):

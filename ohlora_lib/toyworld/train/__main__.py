@@ -27,6 +27,7 @@ from ohlora_lib.toyworld.train.faces import (
 )
 from ohlora_lib.toyworld.train.loop import Budget, Reached, fit
 from ohlora_lib.toyworld.train.original_adversarial import AdversarialPlan, AdversarialTraining
+from ohlora_lib.toyworld.train.original_defects import strengthen
 from ohlora_lib.toyworld.train.original_mapping import MappingTraining
 from ohlora_lib.toyworld.train.original_regression import RegressionPlan, RegressionTraining
 from ohlora_lib.toyworld.train.perceptual import Judges
@@ -98,7 +99,10 @@ def train_quality(options) -> None:
 
 
 def train_original(options) -> None:
-    """z -> w, w -> faces by regression, then against a discriminator, which is kept too."""
+    """z -> w, w -> faces by regression, then against a discriminator, which is kept too.
+
+    In the end defects are drawn as strong as they were (`original_defects`).
+    """
     real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
     where = (options.device, options.seed)
     mapping = MappingTraining(*where)
@@ -118,6 +122,7 @@ def train_original(options) -> None:
     rest = 1 - share - MAPPING_SHARE
     reached.append(run(training, options, "original-adversarial", rest))
     training.settle()
+    strengthen(training.average, options.seed)
     ship(training.average, options, "original")
     ship(training.discriminator, options, "original-discriminator")
     about = Card(
