@@ -1,5 +1,6 @@
 """A compact U-Net that reads a face's class map from its pixels (classes: SPEC's eleven)."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ohlora_lib.models.pixels import channels_first
 
@@ -55,7 +57,7 @@ class Up(nn.Module):
         self.conv = Conv(here, here)
 
     def forward(self, x, skip):
-        return self.conv(F.interpolate(self.match(x), scale_factor=2) + skip)
+        return self.conv(F.interpolate(self.match(x), scale_factor=2).add_(skip))
 
 
 class UNetParser(nn.Module):
@@ -82,11 +84,20 @@ class UNetParser(nn.Module):
             )
         skips = [self.first(images)]
         for down in self.down:
-            skips.append(down(F.max_pool2d(skips[-1], 2)))
+            skips.append(down(halved(skips[-1])))
         x = skips.pop()
         for up in self.up:
             x = up(x, skips.pop())
         return self.classify(x)
+
+    @torch.no_grad()
+    def folded(self) -> "UNetParser":
+        """The same network to read with: every batch norm is part of the convolution before it."""
+        network = deepcopy(self).eval()
+        for part in network.modules():
+            if isinstance(part, Conv):
+                part.conv, part.norm = fuse_conv_bn_eval(part.conv, part.norm), nn.Identity()
+        return network
 
     @torch.no_grad()
     def parse(self, images: np.ndarray, side: int | None = None) -> np.ndarray:
@@ -102,6 +113,15 @@ class UNetParser(nn.Module):
         logits = self.eval()(x.to(weight.dtype, memory_format=torch.channels_last)).float()
         self.train(training)
         return resize(logits, side).argmax(1).to(torch.uint8).cpu().numpy()
+
+
+def halved(x: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) -> (N, C, H / 2, W / 2), the largest of every 2 x 2.
+
+    On a CPU, channels last in bfloat16, torch's own pooling takes eight times as long.
+    """
+    rows = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
+    return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
 
 def resize(x: torch.Tensor, side: int) -> torch.Tensor:

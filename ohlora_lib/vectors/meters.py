@@ -13,6 +13,7 @@ import torch
 from ohlora_lib.measure.parse import BATCH as PARSED_AT_ONCE
 from ohlora_lib.measure.parse import Parsed, Parser, face_scores, usual_scores
 from ohlora_lib.measure.segments import SIZE
+from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.models.property_cnn import PROPERTIES, PropertyCNN, property_input
 from ohlora_lib.toyworld.canvas import BACKGROUND
@@ -168,7 +169,8 @@ class Witness:
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pictures -> probabilities of the filter properties (N, 4), identities (N, F)."""
-        said = self.annotator.annotate(images, BATCH)
+        with precision.inference(device=self.annotator.mean.device):
+            said = self.annotator.annotate(images, BATCH)
         names = self.annotator.config.attributes
         told = [names.index(name) for name in EXPRESSIVE if name in names]
         basis = np.linalg.qr(self.annotator.regress.weight.detach().cpu().numpy()[told].T)[0]

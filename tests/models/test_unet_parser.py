@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ohlora_lib.models import weights
-from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
+from ohlora_lib.models.unet_parser import UNetConfig, UNetParser, halved
 
 SMALL = UNetConfig(widths=(4, 6, 8), resolution=32)
 
@@ -48,6 +48,23 @@ def test_file_gives_back_the_same_network(tmp_path, pictures):
     weights.save(network, tmp_path / "parser.safetensors")
     again = weights.load(tmp_path / "parser.safetensors")
     assert np.array_equal(again.parse(pictures), network.parse(pictures))
+
+
+def test_folded_network_reads_the_same_and_leaves_the_other_as_it_was(pictures):
+    network = UNetParser(UNetConfig(widths=(4, 6, 8), resolution=32), seed=3)
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        network(images * 2 + 1)  # fills the norms' means
+        before = network.eval()(images)
+        folded = network.folded()
+        torch.testing.assert_close(folded(images), before, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(network(images), before)
+    assert not any("norm" in name for name in folded.state_dict())
+
+
+def test_halving_takes_the_largest_of_every_four():
+    x = torch.randn(2, 3, 8, 6, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(halved(x), torch.nn.functional.max_pool2d(x, 2))
 
 
 def test_sides_that_do_not_halve_are_refused_with_the_number():
