@@ -119,11 +119,10 @@ class PublishedParser:
 def load_parser(name: str = "embedded", device: str | torch.device = "cpu") -> Parser:
     """One of PARSERS with its weights; FaceXFormer's and MTCNN's are the published ones."""
     if name == "embedded":
-        return EmbeddedParser(_placed(weights.load("parser").folded(), device))
+        return EmbeddedParser(precision.place(weights.load("parser").folded(), device=device))
     if name == "facexformer":
-        return PublishedParser(
-            weights.load("mtcnn").to(device), _placed(weights.load("facexformer"), device)
-        )
+        reader = precision.place(weights.load("facexformer"), device=device)
+        return PublishedParser(weights.load("mtcnn").to(device), reader)
     raise ValueError(f"no parser is called {name!r}: choose from {', '.join(PARSERS)}")
 
 
@@ -179,9 +178,7 @@ def without_specks(maps: np.ndarray) -> np.ndarray:
             x, y, width, height = cv2.boundingRect((one == eye).view(np.uint8))
             if not width:
                 continue
-            around = one[
-                y : y + height, x : x + width
-            ]  # in the whole map it takes ten times as long
+            around = one[y : y + height, x : x + width]  # in the whole map it takes long
             seen = (around == eye).view(np.uint8)
             count, pieces, sizes, _ = cv2.connectedComponentsWithStats(seen)
             if count > 2:  # 0 is what is not eye
@@ -208,7 +205,3 @@ def _resized(images: np.ndarray) -> np.ndarray:
     """(N, H, W, 3) -> (N, 224, 224, 3), by the same bicubic as the published crop."""
     how = Image.Resampling.BICUBIC
     return np.stack([Image.fromarray(image).resize((SIZE, SIZE), how) for image in images])
-
-
-def _placed(network: torch.nn.Module, device: str | torch.device) -> torch.nn.Module:
-    return precision.place(network, "auto", device)
