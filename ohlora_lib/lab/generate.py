@@ -165,7 +165,7 @@ def framing(pictures: np.ndarray) -> Figure:
     return figure
 
 
-def speed(studio: Studio, w: np.ndarray, seconds: float = 2.0) -> str:
+def speed(studio: Studio, w: np.ndarray, seconds: float = 1.0) -> str:
     """How many faces a second it makes here, said so roughly that a second run says the same."""
     began, count = time.perf_counter(), 0
     while (spent := time.perf_counter() - began) < seconds:
