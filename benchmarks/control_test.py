@@ -7,13 +7,12 @@ which also does the statistics. The networks are the notebooks' own, at `--resol
 published generator and property CNN; the weights of these two are random (which costs the same).
 Exit status 1 when the test costs more than an eighth of the plain loop. Last come two bounds: all
 multiplications at the chosen format's full speed, which no code can beat that makes them, and the
-operations as they are, CNN and annotator in float32 (`benchmarks.roofline`).
+operations as they are, the CNN in float32 (`benchmarks.roofline`).
 """
 
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -22,7 +21,7 @@ import torch
 
 from benchmarks.plain_stylegan import plain_synthesis
 from benchmarks.roofline import Limits, counted
-from ohlora_lib.measure.parse import load_parser
+from ohlora_lib.measure.parse import EmbeddedParser, load_parser
 from ohlora_lib.models import precision, weights
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
@@ -66,7 +65,8 @@ def loop(
         with torch.inference_mode():
             cnn(property_input(image))
         parse(image)
-        annotator.annotate(image)
+        with precision.inference(chosen):
+            annotator.annotate(image)
 
 
 def main() -> int:
@@ -85,7 +85,7 @@ def main() -> int:
     population = studio.images(studio.vectors(latents(1, range(16))))
     instruments = Instruments.over(CnnMeter(cnn), parse, annotator, population)
     networks = (generator, cnn, parse, annotator, steered)
-    exact = ParseMeter(replace(parse.parser, number_format="float32"))
+    exact = ParseMeter(EmbeddedParser(weights.load("parser"), number_format="float32"))
     singly = (generator, cnn, exact, annotator, steered)
     first = seconds(lambda: loop(plain_synthesis, *singly), options.runs)
     own = seconds(lambda: loop(Generator.from_w, *singly), options.runs)

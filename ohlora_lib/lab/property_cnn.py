@@ -116,7 +116,7 @@ def _make_part(studio: Studio, parser: Parser, seed: int, rows: range, path: Pat
     z = latents(seed, np.array(rows), studio.generator.config.z_size)
     images = studio.images(studio.vectors(z))
     which = {**usual_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
-    scores = property_scores(images, parser, which).to_numpy()
+    scores = property_scores(images, parser, which)[list(RAW)].to_numpy()
     np.savez(path, images=images, idx=rows, scores=scores)
 
 
@@ -173,9 +173,9 @@ def test(folder: Path, faces: Faces, trained: Trained) -> pd.DataFrame:
     computed = faces.scores.tail(faces.test).reset_index(drop=True)
     table = said.add_prefix("predicted_").join(computed.add_prefix("computed_"))
     table.insert(0, "idx", faces.raw["idx"].tail(faces.test).to_numpy())
-    centre, spread = (getattr(faces.normalisation, of)["hairstyle"] for of in ("centre", "spread"))
-    original = faces.raw[ORIGINAL_HAIRSTYLE].tail(faces.test).to_numpy()
-    table[ORIGINAL_HAIRSTYLE] = (original - centre) / spread
+    original, normal = faces.raw[ORIGINAL_HAIRSTYLE].tail(faces.test), faces.normalisation
+    original = (original - normal.centre["hairstyle"]) / normal.spread["hairstyle"]
+    table[f"computed_{ORIGINAL_HAIRSTYLE}"] = original.to_numpy()
     write_table(table, folder / "test.parquet")
     return table
 

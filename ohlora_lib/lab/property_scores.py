@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
 from ohlora_lib.lab.segment import Rendered
 from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
-from ohlora_lib.measure.hairstyle import NO_BLOCK, SURE
+from ohlora_lib.measure.hairstyle import LEAST_BLOCKS, NO_BLOCK
 from ohlora_lib.measure.normalise import Normalisation, min_max, z_scores
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, usual_scores
 from ohlora_lib.measure.scores import FIRST, SECOND, score
@@ -145,15 +145,15 @@ def left_out_told(scored: Scored) -> str:
     few = unread & (original != NO_BLOCK)
     told = (
         f"{complete:,} of {total:,} faces have all eight scores; only they are normalised and go "
-        f"on. The hairstyle of {unread.mean():.1%} is {NO_BLOCK} by definition: their hair does "
-        "not reach far enough into the lower half to be read."
+        f"on. The hairstyle of {unread.mean():.1%} is set to {NO_BLOCK}: in the lower half they "
+        "show no hair, or too little to tell."
     )
     if few.any():
         told += (
-            f" The original reads {few.sum():,} of these {unread.sum():,} all the same, from "
-            f"strands of fewer than {SURE} blocks: {original[few].min():.2f} to "
-            f"{original[few].max():.2f}, where the faces with more hair have a mean of "
-            f"{hairstyle[~unread].mean():.2f} and a deviation of {hairstyle[~unread].std():.2f}."
+            f" Too little are fewer than {LEAST_BLOCKS} blocks, as {few.sum():,} of these "
+            f"{unread.sum():,} have. The original reads them too: it gives them "
+            f"{original[few].min():.2f} to {original[few].max():.2f}, where faces with more hair "
+            f"have {hairstyle[~unread].mean():.2f} ± {hairstyle[~unread].std():.2f}."
         )
     return told
 
@@ -251,12 +251,12 @@ def against_truth(rendered: Rendered, parser: Parser) -> tuple[pd.DataFrame, pd.
 
     `second` and `first` algorithm through the parser; `true maps`: second, had the parser no error.
     """
-    known, usual = rendered.parsed.found, usual_scores(parser)
-    scores = face_scores(rendered.parsed, {**usual, **OTHERS})[known].reset_index(drop=True)
-    exact = score(rendered.maps[known], rendered.parsed.faces[known], usual)
+    known, all_scores = rendered.parsed.found, {**usual_scores(parser), **OTHERS}
+    scores = face_scores(rendered.parsed, all_scores)[known].reset_index(drop=True)
+    exact = score(rendered.maps[known], rendered.parsed.faces[known], all_scores)
     attributes = rendered.attributes[known].reset_index(drop=True)
     rows = {}
-    for name, attribute in TRUTH.items():
+    for name, attribute in (TRUTH | {ORIGINAL_HAIRSTYLE: TRUTH["hairstyle"]}).items():
         tables = {"second": scores[name], "true maps": exact[name]}
         if name in DIFFERENT:
             tables["first"] = scores[FIRST[name]]

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from ohlora_lib.measure.scores import SECOND, SURE, score
+from ohlora_lib.measure.scores import SECOND, SECOND_SURE, score
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision, weights
 from ohlora_lib.models.facexformer import (
@@ -72,7 +72,7 @@ class EmbeddedParser:
 
     network: UNetParser
     number_format: str = "auto"
-    scores: ClassVar[Mapping[str, str]] = SURE
+    scores: ClassVar[Mapping[str, str]] = SECOND_SURE
 
     def __call__(self, images: np.ndarray) -> Parsed:
         with precision.inference(self.number_format, self.network.classify.weight.device):
@@ -129,7 +129,7 @@ def load_parser(name: str = "embedded", device: str | torch.device = "cpu") -> P
 def usual_scores(parser: Parser) -> Mapping[str, str]:
     """Property -> the score that is read off this parser's maps: its own choice, or the published.
 
-    The embedded parser reads no hairstyle off a few strands; see `hairstyle.SURE`.
+    Of the embedded parser's maps no hairstyle is read off a few strands (`LEAST_BLOCKS`).
     """
     return getattr(parser, "scores", SECOND)
 

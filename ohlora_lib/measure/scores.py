@@ -36,8 +36,8 @@ FIRST = {name: f"v1_{name}" for name in _SEVEN}
 """Property -> score of Oh-LoRA v1."""
 SECOND = {name: f"v2_{name}" for name in _SEVEN} | {"hairstyle": "hairstyle"}
 """Property -> score of Oh-LoRA v3 and v3.1, in the order of the property CNN's outputs."""
-SURE = SECOND | {"hairstyle": "hairstyle_sure"}
-"""The same, but for faces of which too little hair is seen to tell its style."""
+SECOND_SURE = SECOND | {"hairstyle": "hairstyle_sure"}
+"""The same, but hair of too few blocks to tell its style counts as none."""
 ALL = {name: name for name in SCORES if name != "hairstyle_sure"}
 """Every score of the original's, by its code or by its prose."""
 
@@ -52,8 +52,8 @@ class ScoreError(ValueError):
 def score(maps: np.ndarray, images: np.ndarray, which: Mapping[str, str] = SECOND) -> pd.DataFrame:
     """Raw scores of maps (N, 224, 224) and images (N, 224, 224, 3), a row for each.
 
-    `which` is column -> score: FIRST, SECOND (what v3 uses), ALL or any other. What has no value
-    (first algorithm: the pose of a face without a nose) is NaN; `undefined` counts it.
+    `which` is column -> score: FIRST, SECOND (what v3 uses), SECOND_SURE, ALL or any other. What
+    has no value (first algorithm: the pose of a face without a nose) is NaN; `undefined` counts it.
     """
     maps, images = _checked(maps, images)
     table = np.empty((len(maps), len(which)))

@@ -33,7 +33,8 @@ class Detection(NamedTuple):
 
 
 def pooled(x: torch.Tensor, size: int) -> torch.Tensor:
-    """Max pool with stride 2, done channels last, where torch's is many times faster on a CPU."""
+    """Max pool with stride 2, done channels last, where torch's in float32 is many times faster
+    on a CPU."""
     last = torch.channels_last
     pool = F.max_pool2d(x.contiguous(memory_format=last), size, 2, ceil_mode=True)
     return pool if x.is_contiguous(memory_format=last) else pool.contiguous()

@@ -151,7 +151,8 @@ class Witness:
     """Who is seen, whatever her expression: the filter properties, and an identity embedding.
 
     The embedding is the annotator's features without the directions along which these tell the
-    expression; 1 is the mean distance between two faces of the population.
+    expression; 1 is the mean distance between two faces of the population. Where bfloat16 pays the
+    annotator computes in it: that moves a probability by 0.0002, an identity by 0.008.
     """
 
     annotator: Annotator

@@ -1,5 +1,7 @@
 """Oh-LoRA's face for people: `ohlora_lib.OhLora.load().image(eyes=1.2, mouth=0.9, pose=-0.6)`."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +112,16 @@ def write_faces(
     changed = {k: v.numpy() for k, v in own.items() if not torch.equal(v, theirs[k])}
     tensors = changed | {"w": np.float32(w), "arrows": np.float32(arrows)}
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    write_bytes(path, save(tensors, {"base": base}))
+    write_bytes(path, save(tensors, {"base": base, "digest": _digest(theirs)}))
+
+
+def _digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Sixteen characters that change with any value of the drawing half."""
+    values = hashlib.sha256()
+    for name in sorted(state):
+        if name.startswith(DRAWING):
+            values.update(state[name].detach().float().numpy().tobytes())
+    return values.hexdigest()[:16]
 
 
 def _load_base(base: str) -> Generator:
@@ -123,11 +134,16 @@ def _read(path: Path) -> OhLora:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            base = (file.metadata() or {})["base"]
+            base, digest = ((file.metadata() or {})[key] for key in ("base", "digest"))
         w, arrows = (tensors.pop(name).numpy() for name in ("w", "arrows"))
     except (SafetensorError, KeyError, OSError) as error:
         raise StoreError(f"{path} holds no chosen faces: {error}") from error
     generator = _load_base(base)
+    if _digest(generator.state_dict()) != digest:
+        raise StoreError(
+            f"{path}: its faces were chosen with another {base} than is there now: "
+            "run ./run_all.sh ohlora_v3 again"
+        )
     if wrong := generator.load_state_dict(tensors, strict=False).unexpected_keys:
         raise StoreError(f"{path}: {base} has no {wrong[0]}: was it made with another generator?")
     return OhLora(generator.eval(), w, arrows)

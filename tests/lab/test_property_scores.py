@@ -78,8 +78,8 @@ def test_hair_that_only_the_original_reads_is_told():
     ones = dict.fromkeys(SECOND, 1.0)
     scored = lab.Scored(raw, Normalisation(ones, ones))
     told = lab.left_out_told(scored)
-    assert "40.0%" in told and "reads 1 of these 2" in told
-    assert "1.75 to 1.75" in told and "mean of 0.30 and a deviation of 0.10" in told
+    assert "40.0%" in told and "1 of these 2" in told
+    assert "1.75 to 1.75" in told and "0.30 ± 0.10" in told
     same = lab.Scored(raw.assign(original_hairstyle=raw["hairstyle"]), scored.normalisation)
     assert "original" not in lab.left_out_told(same)
 

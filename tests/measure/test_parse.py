@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_lib.measure.hairstyle import NO_BLOCK
 from ohlora_lib.measure.parse import (
     PublishedParser,
     class_pixels,
@@ -14,9 +15,10 @@ from ohlora_lib.measure.parse import (
     parse,
     property_scores,
     shows_face,
+    usual_scores,
     without_specks,
 )
-from ohlora_lib.measure.scores import SURE, score
+from ohlora_lib.measure.scores import SECOND, SECOND_SURE, score
 from ohlora_lib.measure.segmentation import Segmentation, segment
 from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig, crop_face
 from ohlora_lib.models.mtcnn import Detection
@@ -85,7 +87,7 @@ def test_a_picture_without_a_face_is_counted_and_changes_no_other(images, embedd
 
 def test_scores_are_those_of_the_maps_however_many_images_go_at_once(images, embedded):
     parsed = parse(images, embedded)
-    wanted = score(parsed.maps, parsed.faces, SURE)
+    wanted = score(parsed.maps, parsed.faces, SECOND_SURE)
     for batch in (1, 4, 50):
         given = property_scores(images, embedded, batch=batch)
         np.testing.assert_allclose(given, wanted, rtol=1e-3, atol=1e-3)
@@ -138,6 +140,14 @@ def test_a_face_is_skin_with_most_of_eyes_nose_and_mouth():
     maps[4, 25, 20], maps[4, 35, 20] = 6, 9  # specks
     assert shows_face(maps).tolist() == [True, False, False, True, False]
     assert class_pixels(maps)[1, [0, 1, 5]].tolist() == [1600, 890, 10]
+
+
+def test_only_of_the_embedded_parsers_maps_a_few_strands_tell_nothing(embedded):
+    published = PublishedParser(Finder(), FaceXFormer(TINY).eval())
+    assert usual_scores(published) is SECOND and usual_scores(embedded) is SECOND_SURE
+    short = face(3, 38).image[None]
+    assert property_scores(short, embedded)["hairstyle"][0] == NO_BLOCK
+    assert property_scores(short, embedded, SECOND)["hairstyle"][0] > NO_BLOCK + 0.1
 
 
 def test_an_eye_is_one_piece_and_its_specks_are_skin():

@@ -411,11 +411,23 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
     monkeypatch.setattr(command, "MappingTraining", partial(MappingTraining, config=small))
     monkeypatch.setattr(command, "AdversarialTraining", partial(AdversarialTraining, config=critic))
     monkeypatch.setattr(weights, "EMBEDDED", tmp_path)  # no annotator, no perceptual loss
+    monkeypatch.setattr(original_defects, "PEOPLE", 2000)
+    styles = []
+
+    def watched(generator, seed):
+        for change in (lambda *_: None, original_defects.strengthen):
+            change(generator, seed)
+            styles.append(generator.synthesis.layer5.style.weight.clone())
+
+    monkeypatch.setattr(command, "strengthen", watched)
     out = tmp_path / "out"
     options = ["--steps", "4", "--batch", "4", "--out", str(out)]
     assert command.main(["original", *options]) == 0
     generator = weights.load(out / "original.safetensors")
     assert weights.load(out / "original-discriminator.safetensors").config == critic
+    before, after = styles
+    assert not torch.allclose(before, after, rtol=0.02)
+    assert torch.allclose(generator.synthesis.layer5.style.weight, after, rtol=0.01)
     with torch.no_grad():
         w = generator.mapping(torch.from_numpy(latents(faces.PAIR_SEED, len(few))))
     assert torch.allclose(generator.truncation.w_avg, w.mean(0), rtol=0.05, atol=0.05)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ohlora_lib.measure.parse import Parsed
-from ohlora_lib.models import weights
+from ohlora_lib.models import precision, weights
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
 from ohlora_lib.toyworld.canvas import BACKGROUND, SKIN
 from ohlora_lib.toyworld.renderer import face
@@ -75,6 +75,18 @@ def test_standardised_scores_are_of_the_population(pictures):
     scores = by_channel(pictures).scores
     found = Standardised.over(by_channel, scores)(pictures).scores
     assert np.allclose(found.mean(0), 0) and np.allclose(found.std(0), 1)
+
+
+def test_witness_says_the_same_in_bfloat16(monkeypatch):
+    faces = np.stack([face(5, index).image for index in range(12)])
+    witness = Witness.over(weights.load("annotator"), faces)
+    said = []
+    for pays in (False, True):
+        monkeypatch.setattr(precision, "cpu_pays", lambda _, pays=pays: pays)
+        said.append(witness(faces))
+    (filters, who), (fast_filters, fast_who) = said
+    assert 0 < np.abs(fast_filters - filters).max() < 0.03
+    assert np.linalg.norm(fast_who - who, axis=1).max() < 0.05
 
 
 def test_identity_changes_with_the_person_more_than_with_the_expression():

@@ -51,6 +51,15 @@ def test_only_what_fine_tuning_changed_is_kept(left):
         assert set(file.keys()) == {"w", "arrows", "synthesis.layer1.weight"}
 
 
+def test_faces_of_another_base_are_refused(left, tmp_path):
+    base = weights.load(tmp_path / "base.safetensors")
+    with torch.no_grad():
+        base.synthesis.layer3.style.weight.mul_(1.01)
+    weights.save(base, tmp_path / "base.safetensors")
+    with pytest.raises(StoreError, match=r"another .*base.safetensors than is there now.* run "):
+        OhLora.load(left[0])
+
+
 def test_a_strip_rises_from_left_to_right_and_holds_the_rest(left):
     face = OhLora.load(left[0])
     strip = np.asarray(face.strip("mouth", levels=[-1, 0, 2], face=1, pose=0.5))

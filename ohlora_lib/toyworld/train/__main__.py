@@ -101,7 +101,7 @@ def train_quality(options) -> None:
 def train_original(options) -> None:
     """z -> w, w -> faces by regression, then against a discriminator, which is kept too.
 
-    In the end defects are drawn as strong as they were (`original_defects`).
+    In the end defects are made as plain as they were (`original_defects`).
     """
     real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
     where = (options.device, options.seed)

@@ -47,6 +47,11 @@ class Entangle:
             x = self._couple(x @ turn, mixer, 1)
         return np.concatenate([x, whole[:, self.core :]], 1) @ self.spread
 
+    def latents(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draws (N, size) -> float32 z (N, z_size) of these people; what else z says is random."""
+        rest = rng.standard_normal((len(values), len(self.spread) - self.size))
+        return self.to_z(values, rest).astype(np.float32)
+
     def to_draws(self, z: np.ndarray) -> np.ndarray:
         """z (N, z_size) -> the draws (N, size) that `to_z` made it from."""
         x = (z @ self.spread.T)[:, : self.core]

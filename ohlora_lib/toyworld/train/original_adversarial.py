@@ -1,4 +1,4 @@
-"""The original generator's last step: a discriminator sharpens what regression left blurred.
+"""The original generator's third step: a discriminator sharpens what regression left blurred.
 
 The regression loss stays, so that every z keeps its face; half of it in hair, where the blur sits.
 The generator's noise inputs stay off: they turn hair into grain.

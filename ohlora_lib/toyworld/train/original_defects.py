@@ -1,8 +1,8 @@
-"""The original generator's last step: defects as plain as in the faces that it learned from.
+"""The original generator's fourth step, without training: defects as plain as in the pairs.
 
-Of what w leaves open regression draws a faint mean: three of five poor pictures came out good. But
-how strong each kind of defect is can be read off w linearly, and styles are linear in w: weights
-that read each strength as more than it is show it as strong as it was, and nothing else changes.
+Of what w leaves open regression draws a faint mean. But how strong each kind of defect is can be
+read off w by a line (R² of 0.65 to 0.82 on the embedded generator), and styles are linear in w:
+weights that read a strength as more than it is show more of it, and little else moves.
 """
 
 import numpy as np
@@ -14,22 +14,24 @@ from ohlora_lib.toyworld.train.entangle import DRAWS, Entangle
 from ohlora_lib.toyworld.train.loop import stream
 from ohlora_lib.toyworld.train.original_mapping import defects
 
-GAINS = dict(zip(KINDS, (0.3, 0.7, 0.7, 0.6, 1.0, 1.0), strict=True))
-"""What is added to the strength of each kind: less to what was drawn well (warps) before."""
+GAINS = {"warp": 0.3, "melt": 0.7, "smear": 0.7, "blobs": 0.6, "patches": 1.0, "cast": 1.0}
+"""What is added to the strength of each kind. Chosen on the generator's own pairs, by the annotator
+and by eye: of the faces with a quality below 0.35 it found 38 % of the drawn ones poor before and
+82 % after, where it does 88 % of the rendered ones. Warps were drawn well before."""
 PEOPLE = 60_000
 RIDGE = 1e-4  # of w's mean variance
 
 
 @torch.no_grad()
-def strengthen(generator: Generator, seed: int = 0, gains=GAINS, people: int = PEOPLE) -> None:
+def strengthen(generator: Generator, seed: int = 0) -> None:
     """Changes the styles' weights, in place; to be called once."""
-    rng, size = stream(seed, 0), generator.config.z_size
-    drawn = rng.standard_normal((people, DRAWS))
-    rest = rng.standard_normal((people, size - DRAWS))
-    z = torch.from_numpy(Entangle(z_size=size).to_z(drawn, rest)).float()
-    w = torch.cat([generator.mapping(part) for part in z.split(1000)]).double().numpy()
-    more = stronger(w - w.mean(0), defects(drawn), np.array(list(gains.values())))
-    read_through(generator, w.mean(0), more)
+    rng, device = stream(seed, 0), generator.truncation.w_avg.device
+    drawn = rng.standard_normal((PEOPLE, DRAWS))
+    z = torch.from_numpy(Entangle(z_size=generator.config.z_size).latents(drawn, rng))
+    w = torch.cat([generator.mapping(part.to(device)).cpu() for part in z.split(1000)])
+    w, centre = w.double().numpy(), w.double().mean(0).numpy()
+    gains = np.array([GAINS[kind] for kind in KINDS])
+    read_through(generator, centre, stronger(w - centre, defects(drawn), gains))
 
 
 def stronger(away: np.ndarray, strength: np.ndarray, gains: np.ndarray) -> np.ndarray:
@@ -48,10 +50,11 @@ def stronger(away: np.ndarray, strength: np.ndarray, gains: np.ndarray) -> np.nd
 @torch.no_grad()
 def read_through(generator: Generator, centre: np.ndarray, matrix: np.ndarray) -> None:
     """Makes the styles of w what those of `centre + (w - centre) @ matrix` were, in place."""
-    centre, matrix = torch.from_numpy(centre), torch.from_numpy(matrix)
+    device = generator.truncation.w_avg.device
+    centre, matrix = (torch.from_numpy(a).to(device) for a in (centre, matrix))
     for i in range(generator.config.layers):
         style = getattr(generator.synthesis, f"layer{i}").style
         before = style.weight.double()
         after = before @ matrix.T
         style.weight.copy_(after)
-        style.bias.add_(style.scale / style.rate * ((before - after) @ centre).float())
+        style.bias.add_(style.scale / style.rate * ((before - after) @ centre))

@@ -74,8 +74,7 @@ class MappingTraining:
     def step(self, step, progress):
         rng, batch = stream(self.seed, step + 1), self.plan.batch
         people = some_people(rng, batch, round(self.plan.poor * batch))
-        rest = rng.standard_normal((batch, self.config.z_size - DRAWS))
-        z = torch.from_numpy(self.entangle.to_z(people, rest)).float()
+        z = torch.from_numpy(self.entangle.latents(people, rng))
         w = (self.mapping(z.to(self.device)) - self.mean) / self.std
         unread = self._missed(self.reader(w), people)
         unseen = self._missed(self.plain_reader(w), defects(people) / self.usual)
