@@ -9,7 +9,7 @@ SCALES = ("smoke", "quick", "paper")
 DEFAULT_SYSTEM = "ohlora_v3"
 EXAMPLES = """examples:
   ./run_all.sh                                 the default system at quick scale
-  ./run_all.sh ohlora_v3 --scale smoke         does it work here? (2 to 3 minutes)
+  ./run_all.sh ohlora_v3 --scale smoke         does it work here? (2 minutes)
   ./run_all.sh --only 01_generate --force      one stage anew
   ./run_all.sh --list                          systems and their stages
   ./run_all.sh --test                          the test suite
