@@ -102,14 +102,14 @@ def fit_told(fit: pd.DataFrame) -> str:
 def original_told(table: pd.DataFrame) -> str:
     """How many faces have another hairstyle in the original, which reads hair of any amount."""
     original, computed = table[f"computed_{ORIGINAL_HAIRSTYLE}"], table["computed_hairstyle"]
-    others = ((original - computed).abs() > 1e-6).sum()
-    if not others:
+    others = (original - computed).abs() > 1e-6
+    if not others.any():
         return "The hairstyle is the original's score."
     return (
-        f"The hair of {others} of these faces counts as none, since it has fewer than "
+        f"The hair of {others.sum()} of these faces counts as none, since it has fewer than "
         f"{LEAST_BLOCKS} blocks. The original gives them a hairstyle of "
-        f"{original[(original - computed).abs() > 1e-6].abs().max():.0f} deviations at most; the "
-        "table's last row compares with it."
+        f"{original[others].abs().max():.0f} deviations at most; the table's last row compares "
+        "with it."
     )
 
 
