@@ -45,9 +45,9 @@ class RegressorPlan:
     """A network and how it is trained: mean squared error, AdamW, `validation` of the images apart.
 
     From `outlying` on (deviations) an error counts in proportion, no longer as its square: a face
-    with a few strands of hair can have an original hairstyle of twenty. The rate falls to zero along a
-    cosine, or, with `decay`, by that factor an epoch. `mirror` turns every second batch around:
-    scores stay, but a head turned to its right is turned to its left.
+    with a few strands of hair can have an original hairstyle of twenty. The rate falls to zero
+    along a cosine, or, with `decay`, by that factor an epoch. `mirror` turns every second batch
+    around: scores stay, but a head turned to its right is turned to its left.
     """
 
     network: PropertyCNNConfig
