@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 
 def rate(run: Callable[[], object], images: int, seconds: float, device: torch.device) -> float:
@@ -85,6 +85,11 @@ class Roofline(TorchDispatchMode):
         fastest = self.limits.flops[given[0].dtype] if flops else 1
         self.seconds += max(flops / fastest, moved / self.limits.bytes)
         return out
+
+
+@register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+def _linear_flops(x: torch.Size, weight: torch.Size, *_, **__) -> int:
+    return 2 * x.numel() * weight[0]
 
 
 def _is_free(func: torch._ops.OpOverload) -> bool:

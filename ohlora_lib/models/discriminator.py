@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ohlora_lib.models.folded import Folded
+from ohlora_lib.models.precision import compute_dtype
 from ohlora_lib.models.stylegan_layers import (
     SLOPE,
     Blur,
     Dense,
-    Folded,
     channels_at,
-    compute_dtype,
     four_shifts,
     images_together,
     initialise,
@@ -66,8 +66,8 @@ class ConvLayer(nn.Module):
     def start(self, rng: torch.Generator) -> None:
         self.weight.normal_(generator=rng)
 
-    def kernel(self, weight):
-        return weight * self.scale
+    def kernel(self, weight, dtype):
+        return (weight * self.scale).to(dtype, memory_format=torch.channels_last)
 
     def forward(self, x):
         kernel = self.folded(self.kernel, self.weight, x.dtype)
@@ -82,9 +82,10 @@ class DownConvLayer(ConvLayer):
         super().__init__(inputs, outputs)
         self.blur = Blur(inputs)
 
-    def kernel(self, weight):
+    def kernel(self, weight, dtype):
         """(outputs, inputs, 3, 3) -> (outputs, inputs, 4, 4), to be applied with stride 2."""
-        return four_shifts(weight * (self.scale / 4))
+        kernel = four_shifts(weight * (self.scale / 4))
+        return kernel.to(dtype, memory_format=torch.channels_last)
 
     def forward(self, x):
         kernel = self.folded(self.kernel, self.weight, x.dtype)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from ohlora_lib.models.pixels import channels_first
+from ohlora_lib.models.pixels import channels_first, likeliest
 from ohlora_lib.models.swin import stage_maps, swin_backbone
 from ohlora_lib.models.two_way import MLP, TwoWayTransformer
 
@@ -63,7 +63,7 @@ class FaceReading(NamedTuple):
     @property
     def parse_map(self) -> torch.Tensor:
         """(N, 224, 224) uint8 class numbers."""
-        return self.parse.argmax(dim=1).byte()
+        return likeliest(self.parse)
 
 
 class PositionalEncoding(nn.Module):
@@ -82,17 +82,37 @@ class PositionalEncoding(nn.Module):
         return torch.cat([phase.sin(), phase.cos()], dim=-1).permute(2, 0, 1)
 
 
-class ChannelNorm(nn.Module):
-    """(N, C, H, W): layer norm over the channels of each pixel."""
+class Quarters(nn.ConvTranspose2d):
+    """(..., inputs), a cell -> (..., 2, 2, outputs), the four that it is cut into.
 
-    def __init__(self, channels: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+    A transposed convolution whose kernel is no larger than its stride is a linear layer.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, kernel_size=2, stride=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, eps=1e-6)
-        return x.permute(0, 3, 1, 2)
+        weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        return F.linear(x, weight, self.bias.repeat(4)).unflatten(-1, (2, 2, -1))
+
+
+class Upscaling(nn.Sequential):
+    """(N, h, w, width) -> (N, h, w, 2, 2, 2, 2, width / 8): cells cut into four, and again."""
+
+    def __init__(self, width: int):
+        super().__init__(
+            Quarters(width, width // 4),
+            nn.LayerNorm(width // 4, eps=1e-6),
+            nn.GELU(),
+            Quarters(width // 4, width // 8),
+            nn.GELU(),
+        )
+
+
+def as_maps(cut: torch.Tensor) -> torch.Tensor:
+    """(N, C, h, w, 2, 2, 2, 2), cells that were cut twice -> (N, C, 4 h, 4 w)."""
+    maps = cut.permute(0, 1, 2, 4, 6, 3, 5, 7)  # each cut is rows, columns
+    return maps.flatten(5, 7).flatten(2, 4)
 
 
 class FaceDecoder(nn.Module):
@@ -112,13 +132,7 @@ class FaceDecoder(nn.Module):
         self.gender_token = nn.Embedding(1, width)
         self.race_token = nn.Embedding(1, width)
         self.mask_tokens = nn.Embedding(len(CLASSES), width)
-        self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(width, width // 4, kernel_size=2, stride=2),
-            ChannelNorm(width // 4),
-            nn.GELU(),
-            nn.ConvTranspose2d(width // 4, width // 8, kernel_size=2, stride=2),
-            nn.GELU(),
-        )
+        self.output_upscaling = Upscaling(width)
         self.output_hypernetwork_mlps = MLP(width, width // 8)
         self.landmarks_prediction_head = MLP(width, 136)
         self.pose_prediction_head = MLP(width, 3)
@@ -146,11 +160,12 @@ class FaceDecoder(nn.Module):
         batch, _, height, width = features.shape
         tokens = self._tokens().expand(batch, -1, -1)
         image = features.flatten(2).transpose(1, 2)
-        tokens, image = self.transformer(tokens, image, positions.flatten(1).T[None])
-        image = image.transpose(1, 2).unflatten(2, (height, width))
-        upscaled = self.output_upscaling(image)
+        places = positions.flatten(1).T.contiguous()[None]
+        tokens, image = self.transformer(tokens, image, places)
+        upscaled = self.output_upscaling(image.unflatten(1, (height, width)))
         kernels = self.output_hypernetwork_mlps(tokens[:, 7:])  # one MLP for all 11 classes
-        parse = torch.einsum("nkc,nchw->nkhw", kernels, upscaled)
+        logits = kernels @ upscaled.flatten(1, -2).transpose(1, 2)
+        parse = as_maps(logits.view(batch, -1, *upscaled.shape[1:-1]))
         heads = (
             self.landmarks_prediction_head,
             self.pose_prediction_head,
@@ -193,22 +208,24 @@ class FaceXFormer(nn.Module):
     def fuse(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """The stages' (N, side, side, C), finest first -> (N, width, finest side, finest side).
 
-        Published: project, enlarge, concatenate deepest first, then mix by a 1x1 convolution. The
-        convolution is linear, so each map is mixed while it is small, and the sum is the same.
+        Published: project, enlarge, concatenate deepest first, then mix by a 1x1 convolution. All
+        of it is linear: each map is projected and mixed at once, while it is small.
         """
         mixes = self.linear_fuse.weight.flatten(1).chunk(len(maps), dim=1)[::-1]
-        side, fused = maps[0].shape[1], 0
+        side, fused = maps[0].shape[1], None
         for project, mix, x in zip(self.linear_c, mixes, maps, strict=True):
-            x = F.linear(project(x), mix).permute(0, 3, 1, 2)
-            if x.shape[-1] != side:
-                x = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
-            fused = fused + x
+            x = F.linear(x, mix @ project.proj.weight, mix @ project.proj.bias).permute(0, 3, 1, 2)
+            if fused is None:
+                fused = x
+            else:
+                fused += F.interpolate(x, size=side, mode="bilinear", align_corners=False)
         return fused
 
     def forward(self, faces: torch.Tensor) -> FaceReading:
-        features = self.fuse(stage_maps(self.backbone, faces)).to(self.linear_fuse.weight.dtype)
-        # A tenth of the work, and half of the error when autocast rounds it to bfloat16.
+        maps = stage_maps(self.backbone, faces)
+        # A tenth of the work, and most of the error when autocast rounds it to bfloat16.
         with torch.autocast(faces.device.type, enabled=False):
+            features = self.fuse(maps)
             return self.face_decoder(features, self.pe_layer(features.shape[-1]))
 
 

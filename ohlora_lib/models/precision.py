@@ -59,6 +59,12 @@ def autocast(precision: str = "auto", device: torch.device | str = "cpu") -> tor
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
+def compute_dtype(x: torch.Tensor) -> torch.dtype:
+    """The number format to compute in: autocast's where it is on, else that of `x`."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
 @contextmanager
 def inference(precision: str = "auto", device: torch.device | str = "cpu") -> Iterator[None]:
     """Autocast, without gradients."""

@@ -20,12 +20,6 @@ def channels_at(resolution: int, fmaps_base: int, fmaps_max: int) -> int:
     return min(fmaps_base // resolution, fmaps_max)
 
 
-def compute_dtype(x: torch.Tensor) -> torch.dtype:
-    """The number format to compute in: autocast's where it is on, else that of `x`."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-
-
 def images_together(x: torch.Tensor, numbers: int) -> int:
     """How many images to take through a layer at once, when each makes `numbers` values there.
 
@@ -67,33 +61,6 @@ class Dense(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             x = F.linear(x.to(self.weight) * self.scale, self.weight, self.bias * self.rate)
         return F.leaky_relu(x, SLOPE) if self.activate else x
-
-
-class Folded:
-    """What `make` computes from a weight, remembered for this version of it while no gradient runs.
-
-    An optimiser's step, an EMA or a loaded checkpoint changes the version; writing through `.data`
-    does not, so write under `torch.no_grad()` instead.
-    """
-
-    def __init__(self):
-        self.weight = self.state = self.value = None
-
-    def __call__(self, make, weight, dtype, layout=torch.channels_last) -> torch.Tensor:
-        if (torch.is_grad_enabled() and weight.requires_grad) or weight.is_inference():
-            return make(weight).to(dtype, memory_format=layout)
-        state = (weight._version, weight.data_ptr(), weight.dtype, dtype, layout)
-        if self.weight is not weight or self.state != state:
-            with torch.inference_mode(False), torch.no_grad():
-                self.value = make(weight).to(dtype, memory_format=layout)
-            self.weight, self.state = weight, state
-        return self.value
-
-    def __deepcopy__(self, memo):
-        return Folded()  # a copied network folds its own weights
-
-    def __reduce__(self):
-        return Folded, ()
 
 
 class Blur(nn.Module):

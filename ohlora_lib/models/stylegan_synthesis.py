@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ohlora_lib.models.folded import Folded
+from ohlora_lib.models.precision import compute_dtype
 from ohlora_lib.models.stylegan_activation import styled_activation
 from ohlora_lib.models.stylegan_layers import (
     FUSED_FROM,
     Blur,
     Dense,
-    Folded,
     channels_at,
-    compute_dtype,
     four_shifts,
     images_together,
 )
@@ -91,8 +91,8 @@ class ConvLayer(StyledLayer):
     def start(self, rng: torch.Generator) -> None:
         self.weight.normal_(generator=rng)
 
-    def kernel(self, weight):
-        return weight * self.scale
+    def kernel(self, weight, dtype, layout):
+        return (weight * self.scale).to(dtype, memory_format=layout)
 
     def features(self, x):
         layout = torch.channels_last
@@ -111,13 +111,14 @@ class UpConvLayer(ConvLayer):
         self.flipped = resolution >= FUSED_FROM
         self.blur = Blur(channels)
 
-    def kernel(self, weight):
+    def kernel(self, weight, dtype, layout):
         """(C, inputs, 3, 3) -> (inputs, C, 4, 4), for a transposed convolution."""
         weight = weight.transpose(0, 1) * self.scale
-        return four_shifts(weight if self.flipped else weight.flip(2, 3))
+        kernel = four_shifts(weight if self.flipped else weight.flip(2, 3))
+        return kernel.to(dtype, memory_format=layout)
 
     def features(self, x):
-        kernel = self.folded(self.kernel, self.weight, x.dtype)
+        kernel = self.folded(self.kernel, self.weight, x.dtype, torch.channels_last)
         return self.blur(F.conv_transpose2d(x, kernel, stride=2, padding=1))
 
 

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ohlora_lib.models.packed import Linear
+
 NORM_EPS = 1e-5
 
 
@@ -45,8 +47,8 @@ class WindowAttention(nn.Module):
         table = torch.empty((2 * window - 1) ** 2, heads)
         self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
         self.register_buffer("relative_position_index", relative_positions(window))
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = Linear(channels, 3 * channels)
+        self.proj = Linear(channels, channels)
 
     def bias(self, mask: torch.Tensor | None) -> torch.Tensor:
         """(1 or windows, heads, cells, cells) what is added to the attention's logits."""
@@ -74,12 +76,12 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(channels, NORM_EPS)
         self.attn = WindowAttention(channels, heads, window)
         self.norm2 = nn.LayerNorm(channels, NORM_EPS)
-        # Positions 2 and 4 of the published Sequential are dropouts.
+        # Positions 1, 2 and 4 of the published Sequential are the GELU and dropouts.
         self.mlp = nn.Sequential(
-            nn.Linear(channels, 4 * channels),
-            nn.GELU(),
+            Linear(channels, 4 * channels, gelu=True),
             nn.Identity(),
-            nn.Linear(4 * channels, channels),
+            nn.Identity(),
+            Linear(4 * channels, channels),
         )
 
     def forward(self, x: torch.Tensor, shift: tuple[torch.Tensor, ...] | None) -> torch.Tensor:
@@ -106,7 +108,8 @@ class Stage(nn.Sequential):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shape = x.shape
         shift = (self.shift_enter, self.shift_leave, self.shift_mask)
-        x = x.flatten(1, 2)[:, self.enter]
+        # The sum that all blocks add to keeps its digits, whatever they compute in.
+        x = x.flatten(1, 2)[:, self.enter].to(self[0].norm1.weight.dtype)
         for number, block in enumerate(self):
             x = block(x, shift if self.shifts and number % 2 else None)
         return x[:, self.leave].view(shape)
@@ -117,7 +120,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+        self.reduction = Linear(4 * channels, 2 * channels, bias=False)
         self.norm = nn.LayerNorm(4 * channels, NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

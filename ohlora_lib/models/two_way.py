@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ohlora_lib.models.packed import Linear
+
 
 class MLP(nn.Module):
     """(..., width) -> (..., outputs): three linear layers, ReLU between."""
@@ -11,7 +13,7 @@ class MLP(nn.Module):
     def __init__(self, width: int, outputs: int):
         super().__init__()
         self.layers = nn.ModuleList(
-            [nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, outputs)]
+            [Linear(width, width), Linear(width, width), Linear(width, outputs)]
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -25,10 +27,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, downsample: int = 1):
         super().__init__()
         self.heads, inner = heads, width // downsample
-        self.q_proj = nn.Linear(width, inner)
-        self.k_proj = nn.Linear(width, inner)
-        self.v_proj = nn.Linear(width, inner)
-        self.out_proj = nn.Linear(inner, width)
+        self.q_proj = Linear(width, inner)
+        self.k_proj = Linear(width, inner)
+        self.v_proj = Linear(width, inner)
+        self.out_proj = Linear(inner, width)
 
     def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         projected = (self.q_proj(q), self.k_proj(k), self.v_proj(v))
@@ -42,8 +44,8 @@ class TokenMLP(nn.Module):
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.lin1 = nn.Linear(width, hidden)
-        self.lin2 = nn.Linear(hidden, width)
+        self.lin1 = Linear(width, hidden)
+        self.lin2 = Linear(hidden, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.lin2(F.relu(self.lin1(x)))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ohlora_lib.models.pixels import channels_first
+from ohlora_lib.models.pixels import channels_first, likeliest
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class UNetParser(nn.Module):
         training = self.training
         logits = self.eval()(x.to(weight.dtype, memory_format=torch.channels_last)).float()
         self.train(training)
-        return resize(logits, side).argmax(1).to(torch.uint8).cpu().numpy()
+        return likeliest(resize(logits.contiguous(), side)).cpu().numpy()
 
 
 def halved(x: torch.Tensor) -> torch.Tensor:
