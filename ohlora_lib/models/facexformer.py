@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from ohlora_lib.models.pixels import channels_first, likeliest
+from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.swin import stage_maps, swin_backbone
 from ohlora_lib.models.two_way import MLP, TwoWayTransformer
 
@@ -63,7 +63,7 @@ class FaceReading(NamedTuple):
     @property
     def parse_map(self) -> torch.Tensor:
         """(N, 224, 224) uint8 class numbers."""
-        return likeliest(self.parse)
+        return self.parse.max(dim=1).indices.byte()  # argmax takes ten times as long on a CPU
 
 
 class PositionalEncoding(nn.Module):

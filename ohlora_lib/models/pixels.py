@@ -16,18 +16,6 @@ def channels_first(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     return images.permute(0, 3, 1, 2).float().contiguous()
 
 
-def likeliest(logits: torch.Tensor) -> torch.Tensor:
-    """(N, classes, H, W) -> (N, H, W) uint8, the class with the most, the first of equal ones.
-
-    `argmax` says the same, but reads one pixel after another on a CPU, which takes ten times as
-    long as comparing whole maps.
-    """
-    classes = logits.shape[1]
-    order = torch.arange(classes, 0, -1, dtype=torch.uint8, device=logits.device)[:, None, None]
-    most = logits == logits.amax(1, keepdim=True)
-    return classes - (most * order).amax(1)
-
-
 def resize_linear(images: np.ndarray, side: int) -> np.ndarray:
     """(N, H, W, 3) uint8 -> (N, side, side, 3) uint8, bit for bit as OpenCV's INTER_LINEAR.
 

@@ -91,7 +91,7 @@ def _normalise(x, scale, shift, keep: bool):
     norm does over the pixels of a channels-last map on a CPU, so batch norm serves here.
     """
     if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-        return _normalise_each(x, scale, shift)
+        return _normalise_each(x, scale, shift, keep)
     mean, var = _statistics(x)
     inverse_std = torch.rsqrt(var + EPSILON)
     factor = scale * inverse_std
@@ -101,9 +101,11 @@ def _normalise(x, scale, shift, keep: bool):
     return torch.addcmul(added, x, factor, out=out), mean, inverse_std
 
 
-def _normalise_each(x, scale, shift):
+def _normalise_each(x, scale, shift, keep: bool):
     """One batch norm per image: statistics and style in one call, computed in float32 inside."""
-    out, mean, inverse_std = torch.empty_like(x), torch.empty_like(scale), torch.empty_like(scale)
+    out, mean, inverse_std = x, torch.empty_like(scale), torch.empty_like(scale)
+    if keep:
+        out = torch.empty_like(x)
     for i in range(x.shape[0]):
         torch.ops.aten.native_batch_norm.out(
             *(x[i : i + 1], scale[i], shift[i], None, None, True, 0.0, EPSILON),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ohlora_lib.models.pixels import channels_first, likeliest
+from ohlora_lib.models.pixels import channels_first
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class UNetParser(nn.Module):
         training = self.training
         logits = self.eval()(x.to(weight.dtype, memory_format=torch.channels_last)).float()
         self.train(training)
-        return likeliest(resize(logits.contiguous(), side)).cpu().numpy()
+        return resize(logits, side).max(dim=1).indices.byte().cpu().numpy()
 
 
 def halved(x: torch.Tensor) -> torch.Tensor:
