@@ -27,6 +27,11 @@ def styled_activation(x, noise, noise_weight, bias, scale, shift):
     return _forward(*chain, keep=False)[0]
 
 
+def normalised(x, scale, shift):
+    """norm(x) * scale + shift, of what is activated already. Overwrites x; without gradients."""
+    return _normalise(x, scale, shift, keep=False)[0]
+
+
 def _forward(x, noise, noise_weight, bias, scale, shift, keep: bool):
     """`keep`: x stays what the activation made of it, as backward needs that."""
     noise_and_one = _with_ones(noise, x)

@@ -6,17 +6,20 @@ then the style's scale and shift per channel. Layer 0 starts from a learned cons
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ohlora_lib.models import onednn
 from ohlora_lib.models.folded import Folded
 from ohlora_lib.models.precision import compute_dtype
-from ohlora_lib.models.stylegan_activation import styled_activation
+from ohlora_lib.models.stylegan_activation import normalised, styled_activation
 from ohlora_lib.models.stylegan_layers import (
     FUSED_FROM,
+    SLOPE,
     Blur,
     Dense,
     channels_at,
@@ -91,15 +94,24 @@ class ConvLayer(StyledLayer):
     def start(self, rng: torch.Generator) -> None:
         self.weight.normal_(generator=rng)
 
+    def forward(self, x, style, noise=None):
+        quick = x.dtype == torch.bfloat16 and onednn.at_hand(x, x.dtype)
+        if not quick or self.apply_noise.weight.any():
+            return super().forward(x, style, noise)
+        # Nothing comes between: bias and activation are part of the last convolution.
+        last = partial(onednn.leaky_convolution, bias=self.bias, slope=SLOPE)
+        scale, shift = style.chunk(2, dim=1)
+        return normalised(self.features(x, last), scale + 1, shift)
+
     def kernel(self, weight, dtype, layout):
         return (weight * self.scale).to(dtype, memory_format=layout)
 
-    def features(self, x):
+    def features(self, x, convolve=F.conv2d):
         layout = torch.channels_last
         if self.inputs >= LONG_SUM and x.dtype == torch.float32 and x.device.type == "cpu":
             layout = torch.contiguous_format
         kernel = self.folded(self.kernel, self.weight, x.dtype, layout)
-        x = F.conv2d(x.contiguous(memory_format=layout), kernel, padding=1)
+        x = convolve(x.contiguous(memory_format=layout), kernel, padding=1)
         return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -117,9 +129,9 @@ class UpConvLayer(ConvLayer):
         kernel = four_shifts(weight if self.flipped else weight.flip(2, 3))
         return kernel.to(dtype, memory_format=layout)
 
-    def features(self, x):
+    def features(self, x, convolve=F.conv2d):
         kernel = self.folded(self.kernel, self.weight, x.dtype, torch.channels_last)
-        return self.blur(F.conv_transpose2d(x, kernel, stride=2, padding=1))
+        return self.blur(F.conv_transpose2d(x, kernel, stride=2, padding=1), convolve)
 
 
 class ToRGB(nn.Module):
