@@ -8,8 +8,10 @@ how far `auto` is from float32.
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,14 @@ from torch import nn
 
 from benchmarks.plain_stylegan import plain_images, plain_scores
 from benchmarks.roofline import Limits, counted, rate
-from ohlora_lib.models import precision
+from ohlora_lib.models import precision, weights
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.facexformer import FaceXFormer
 from ohlora_lib.models.mtcnn import MTCNN
 from ohlora_lib.models.property_cnn import PropertyCNN, property_input
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
+from ohlora_lib.models.workers import on_one_thread, workers
+from ohlora_lib.vectors.latents import Studio, latents
 
 ROW = "{:20} {:>11} {:>6} {:>8} {:>8} {:>10} {:>8} {:>12} {:>8} {:>8} {:>6}"
 SMALL = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
@@ -143,6 +147,19 @@ def same_classes(choice: str, device: torch.device, images: int = 8) -> str:
     return f"FaceXFormer with random weights: the same class at {same:.2%} of the pixels"
 
 
+def by_processes(choice: str, seconds: float, images: int = 512) -> str:
+    """The embedded generator in one process a core, as the notebooks have it."""
+    studio = Studio(precision.place(weights.load("original"), choice), choice)
+    shares = [studio.vectors(latents(0, range(images)))] * os.cpu_count()
+
+    def draw() -> None:
+        list(pool.map(partial(on_one_thread, studio.images), shares))
+
+    with workers(studio.device) as pool:
+        done = rate(draw, images * len(shares), seconds, studio.device)
+    return f"the embedded generator (128 px), one process a core: {done:.1f} images/s"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", help=f"of {', '.join(CASES)}; all if none is named")
@@ -165,7 +182,10 @@ def main() -> None:
     for name, case in CASES.items():
         if not options.networks or name in options.networks:
             print(row(name, case, options, limits), flush=True)
-    print("\n" + agreement(options.precision, options.device))
+    print()
+    if options.device.type == "cpu":
+        print(by_processes(options.precision, 4 * options.seconds))
+    print(agreement(options.precision, options.device))
     print(same_classes(options.precision, options.device))
 
 

@@ -92,6 +92,11 @@ def _linear_flops(x: torch.Size, weight: torch.Size, *_, **__) -> int:
     return 2 * x.numel() * weight[0]
 
 
+@register_flop_formula(torch.ops.mkldnn._convolution_pointwise)
+def _convolution_flops(x: torch.Size, kernel: torch.Size, *_, out_shape=None, **__) -> int:
+    return 2 * out_shape.numel() // out_shape[1] * kernel.numel()
+
+
 def _is_free(func: torch._ops.OpOverload) -> bool:
     """Whether it touches no pixel."""
     return func.is_view or "empty" in func.__name__ or func.__name__.startswith("_reshape_alias")
