@@ -3,6 +3,8 @@
 Only without gradients, and by operators that torch's compiler calls; elsewhere, torch's layers.
 """
 
+import platform
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,7 +17,7 @@ def at_hand(x: torch.Tensor, dtype: torch.dtype) -> bool:
     """Whether these steps can be taken on `x` in this number format."""
     if x.device.type != "cpu" or torch.is_grad_enabled():
         return False
-    if not torch.backends.mkldnn.is_available():
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
         return False
     bfloat16 = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return bfloat16 or dtype == torch.float32
