@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -55,6 +58,31 @@ def contact_sheet(images: np.ndarray, columns: int, gap: int = 4) -> np.ndarray:
     return sheet
 
 
+class Pasted(Artist):
+    """An image (H, W, 3) uint8 over the whole of its axes.
+
+    Pillow resizes it: matplotlib's `imshow` takes thirty times as long to.
+    """
+
+    def __init__(self, image: np.ndarray):
+        super().__init__()
+        self.image = Image.fromarray(image)
+        self.set_in_layout(False)  # the axes have a size without it
+
+    def draw(self, renderer: RendererBase) -> None:
+        left, bottom, right, top = (round(edge) for edge in self.axes.bbox.extents)
+        size = right - left, top - bottom
+        image = self.image.resize(size, Image.Resampling.LANCZOS).convert("RGBA")
+        renderer.draw_image(renderer.new_gc(), left, bottom, np.asarray(image)[::-1])
+
+
+def paste(axes: Axes, image: np.ndarray) -> None:
+    """Fill the axes with an image (H, W, 3) uint8, whose pixels are the axes' units."""
+    height, width, _ = image.shape
+    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    axes.add_artist(Pasted(image))
+
+
 def labelled_sheet(
     images: np.ndarray, columns: int, rows: Sequence[str] = (), heads: Sequence[str] = ()
 ) -> Figure:
@@ -65,7 +93,7 @@ def labelled_sheet(
     figure, axes = pyplot.subplots(
         figsize=(columns * size + 0.1 * longest, len(images) // columns * size * 1.03 + 0.25)
     )
-    axes.imshow(sheet, interpolation="lanczos")
+    paste(axes, sheet)
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=INK)

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from ohlora_lib.lab.figures import INK, MUTED, SERIES, contact_sheet, labelled_sheet
+from ohlora_lib.lab.figures import INK, MUTED, SERIES, contact_sheet, labelled_sheet, paste
 from ohlora_lib.lab.settings import Between, OneOf, Settings
 from ohlora_lib.measure.parse import PARSERS, Parsed, Parser, class_pixels, parse
 from ohlora_lib.measure.segmentation import AT_ONCE, Segmentation
@@ -153,7 +153,7 @@ def overlays(parsed: Parsed, columns: int) -> Figure:
     sheet = contact_sheet(np.concatenate(pairs), columns)
     width = 8.6
     figure, axes = pyplot.subplots(figsize=(width, width * sheet.shape[0] / sheet.shape[1] + 0.6))
-    axes.imshow(sheet, interpolation="lanczos")
+    paste(axes, sheet)
     axes.set_axis_off()
     handles = [
         Patch(color=COLOURS[number] / 255, label=CLASS_NAMES[number])
