@@ -178,17 +178,6 @@ class FaceDecoder(nn.Module):
         return FaceReading(parse, *(head(tokens[:, i]) for i, head in enumerate(heads)))
 
 
-class Projection(nn.Module):
-    """(N, side, side, C) a stage's map -> (N, side, side, width)."""
-
-    def __init__(self, channels: int, width: int):
-        super().__init__()
-        self.proj = nn.Linear(channels, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.proj(x)
-
-
 class FaceXFormer(nn.Module):
     """(N, 3, 224, 224) normalised face crops (see `face_input`) -> FaceReading."""
 
@@ -201,7 +190,9 @@ class FaceXFormer(nn.Module):
         self.pe_layer = PositionalEncoding(config.width)
         self.face_decoder = FaceDecoder(config)
         stages = [config.embed * 2**stage for stage in range(len(config.depths))]
-        self.linear_c = nn.ModuleList(Projection(channels, config.width) for channels in stages)
+        self.linear_c = nn.ModuleList(
+            nn.ModuleDict({"proj": nn.Linear(channels, config.width)}) for channels in stages
+        )
         fused = config.width * len(stages)
         self.linear_fuse = nn.Conv2d(fused, config.width, kernel_size=1, bias=False)
 
@@ -213,8 +204,9 @@ class FaceXFormer(nn.Module):
         """
         mixes = self.linear_fuse.weight.flatten(1).chunk(len(maps), dim=1)[::-1]
         side, fused = maps[0].shape[1], None
-        for project, mix, x in zip(self.linear_c, mixes, maps, strict=True):
-            x = F.linear(x, mix @ project.proj.weight, mix @ project.proj.bias).permute(0, 3, 1, 2)
+        for linear, mix, x in zip(self.linear_c, mixes, maps, strict=True):
+            project = linear["proj"]
+            x = F.linear(x, mix @ project.weight, mix @ project.bias).permute(0, 3, 1, 2)
             if fused is None:
                 fused = x
             else:
