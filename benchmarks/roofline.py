@@ -32,6 +32,19 @@ def rate(run: Callable[[], object], images: int, seconds: float, device: torch.d
     return images / best
 
 
+def _linear_flops(x: torch.Size, weight: torch.Size, *_, **__) -> int:
+    return 2 * x.numel() * weight[0]
+
+
+def _convolution_flops(x: torch.Size, kernel: torch.Size, *_, out_shape=None, **__) -> int:
+    return 2 * out_shape.numel() // out_shape[1] * kernel.numel()
+
+
+if torch.backends.mkldnn.is_available():  # the steps of `models.onednn`
+    register_flop_formula(torch.ops.mkldnn._linear_pointwise)(_linear_flops)
+    register_flop_formula(torch.ops.mkldnn._convolution_pointwise)(_convolution_flops)
+
+
 FORMATS = (torch.float32, torch.bfloat16)
 
 
@@ -85,16 +98,6 @@ class Roofline(TorchDispatchMode):
         fastest = self.limits.flops[given[0].dtype] if flops else 1
         self.seconds += max(flops / fastest, moved / self.limits.bytes)
         return out
-
-
-@register_flop_formula(torch.ops.mkldnn._linear_pointwise)
-def _linear_flops(x: torch.Size, weight: torch.Size, *_, **__) -> int:
-    return 2 * x.numel() * weight[0]
-
-
-@register_flop_formula(torch.ops.mkldnn._convolution_pointwise)
-def _convolution_flops(x: torch.Size, kernel: torch.Size, *_, out_shape=None, **__) -> int:
-    return 2 * out_shape.numel() // out_shape[1] * kernel.numel()
 
 
 def _is_free(func: torch._ops.OpOverload) -> bool:

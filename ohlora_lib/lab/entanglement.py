@@ -33,9 +33,9 @@ def disturbance(
     steps = steps_up(w, read)[:, None, None] * np.float32([-1 / 4, 1 / 4])[:, None, None]
     moved = w[:faces] + steps  # (property, down or up, face, D)
     seen = annotator.annotate(studio.images(moved.reshape(-1, w.shape[1]))).attributes
-    low, high = np.stack([seen[n].reshape(moved.shape[:3]) for n in ALONG], -1).swapaxes(0, 1)
+    values = np.stack([seen[name] for name in ALONG], -1).reshape(*moved.shape[:3], -1)
     spread = np.array([read.attributes[name].std() for name in ALONG])
-    change = (high - low).mean(1) / spread
+    change = (values[:, 1] - values[:, 0]).mean(1) / spread
     own = np.diag(change)[:, None]  # the first of ALONG are the properties that are raised
     return pd.DataFrame(change / own, list(EXPRESSION), list(ALONG)).rename_axis("raised")
 

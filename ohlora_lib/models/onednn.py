@@ -17,7 +17,9 @@ def at_hand(x: torch.Tensor, dtype: torch.dtype) -> bool:
     """Whether these steps can be taken on `x` in this number format."""
     if x.device.type != "cpu" or torch.is_grad_enabled():
         return False
-    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+    if platform.machine() not in ("x86_64", "AMD64"):  # not tried on others
+        return False
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
     bfloat16 = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return bfloat16 or dtype == torch.float32
@@ -28,7 +30,8 @@ class Linear(nn.Linear):
 
     At every call autocast would convert the weights to bfloat16, oneDNN would sort them into the
     blocks that it multiplies, and float32's bias would be copied to every row beforehand. Here the
-    first two are done once, and bias and GELU come with the multiplication.
+    first two are done once, for a second copy of the weights, and bias and GELU come with the
+    multiplication.
     """
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True, gelu: bool = False):
@@ -37,7 +40,8 @@ class Linear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         dtype = compute_dtype(x)
-        if not at_hand(x, dtype):
+        as_given = dtype == x.dtype == self.weight.dtype
+        if not at_hand(x, dtype) or not (as_given or torch.is_autocast_enabled(x.device.type)):
             x = super().forward(x)
             return F.gelu(x) if self.gelu else x
         weight = self.packed(_pack, self.weight, dtype)

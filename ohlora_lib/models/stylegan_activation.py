@@ -107,10 +107,12 @@ def _normalise(x, scale, shift, keep: bool):
 
 
 def _normalise_each(x, scale, shift, keep: bool):
-    """One batch norm per image: statistics and style in one call, computed in float32 inside."""
-    out, mean, inverse_std = x, torch.empty_like(scale), torch.empty_like(scale)
-    if keep:
-        out = torch.empty_like(x)
+    """One batch norm per image: statistics and style in one call, computed in float32 inside.
+
+    It may write over its input: it has the statistics before it writes.
+    """
+    out = torch.empty_like(x) if keep else x
+    mean, inverse_std = torch.empty_like(scale), torch.empty_like(scale)
     for i in range(x.shape[0]):
         torch.ops.aten.native_batch_norm.out(
             *(x[i : i + 1], scale[i], shift[i], None, None, True, 0.0, EPSILON),

@@ -25,8 +25,7 @@ def images_together(x: torch.Tensor, numbers: int) -> int:
 
     On a CPU, few: glibc hands blocks above 32 MiB back to the system, and to get them anew costs
     five times as long as the arithmetic done in them; and what fits into the cache is still there
-    for the next pass (on an EPYC 8 MiB took a tenth less time than 12 or 24). GPUs take the whole
-    batch.
+    for the next pass (on an EPYC 8 MiB took a tenth less time than 12). GPUs take the whole batch.
     """
     if x.device.type != "cpu":
         return max(1, x.shape[0])

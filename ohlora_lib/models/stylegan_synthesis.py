@@ -95,10 +95,11 @@ class ConvLayer(StyledLayer):
         self.weight.normal_(generator=rng)
 
     def forward(self, x, style, noise=None):
-        quick = x.dtype == torch.bfloat16 and onednn.at_hand(x, x.dtype)
-        if not quick or self.apply_noise.weight.any():
+        # Where the noise weighs nothing, bias and activation are part of the last convolution.
+        # (In float32 all is as in the published networks, step by step.)
+        fused = x.dtype == torch.bfloat16 and onednn.at_hand(x, x.dtype)
+        if not fused or self.apply_noise.weight.any():
             return super().forward(x, style, noise)
-        # Nothing comes between: bias and activation are part of the last convolution.
         last = partial(onednn.leaky_convolution, bias=self.bias, slope=SLOPE)
         scale, shift = style.chunk(2, dim=1)
         return normalised(self.features(x, last), scale + 1, shift)

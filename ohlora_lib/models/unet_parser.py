@@ -112,7 +112,8 @@ class UNetParser(nn.Module):
         training = self.training
         logits = self.eval()(x.to(weight.dtype, memory_format=torch.channels_last)).float()
         self.train(training)
-        return resize(logits, side).max(dim=1).indices.byte().cpu().numpy()
+        most = resize(logits, side).max(dim=1)  # argmax takes longer on a CPU
+        return most.indices.byte().cpu().numpy()
 
 
 def halved(x: torch.Tensor) -> torch.Tensor:

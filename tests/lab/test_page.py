@@ -168,6 +168,16 @@ def test_contact_sheet_lays_out_rows_and_leaves_the_rest_white():
     assert (sheet[4] == 255).all() and (sheet[5:, 5:] == 255).all()
 
 
+def test_sheet_with_labels_stands_upright_in_its_axes():
+    red, blue = (255, 0, 0), (0, 0, 255)
+    face = np.concatenate([np.full((8, 16, 3), colour, np.uint8) for colour in (red, blue)])
+    drawn = np.array(figures._drawn(figures.labelled_sheet(face[None], 1, ["row"], ["head"])), int)
+    above, below = (np.argwhere(abs(drawn - colour).sum(2) < 60) for colour in (red, blue))
+    assert len(above) == pytest.approx(len(below), rel=0.05)
+    assert above[:, 0].max() < below[:, 0].min()
+    assert len(above) > 0.2 * drawn.shape[0] * drawn.shape[1]
+
+
 def sentinel():
     note = {"ohlora": {"end": {"peak_mb": 1}}}
     return new_output("display_data", {"text/plain": "end"}, metadata=note)
