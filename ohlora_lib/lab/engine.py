@@ -51,6 +51,7 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | 
                 cwd=ROOT,
                 progress_bar=False,
                 coalesce_streams=True,
+                shutdown_kernel="immediate",  # its last cell has run: nothing is left to wait for
                 config=config,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or it chats at shutdown
             )
