@@ -15,7 +15,7 @@ import torch
 
 from ohlora_lib.store import shards
 
-ROWS = 16
+ROWS = 32
 """Sent to a process together: a number of its own, or results would hang on the number of cores."""
 
 
