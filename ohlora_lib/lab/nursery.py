@@ -68,7 +68,9 @@ def _be_kernel(nursery: int, arguments: list[str], environment: dict[str, str], 
     from ipykernel.kernelapp import launch_new_instance
 
     from ohlora_lib.store import shards
+    from ohlora_lib.store.memory import keep_freed
 
+    keep_freed()
     shards.prepare()
     # It ends when the nursery has ended.
     sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={nursery}"]

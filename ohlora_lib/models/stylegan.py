@@ -201,6 +201,6 @@ def to_uint8(images) -> np.ndarray:
     values = images.detach().permute(0, 2, 3, 1).cpu()
     pixels = torch.empty(values.shape, dtype=torch.uint8)
     for image, place in zip(values, pixels, strict=True):  # one at a time stays in the cache
-        exact = image.to(torch.float64, copy=True).add_(1).mul_(255).div_(2).add_(0.5)
+        exact = image.to(torch.float64, copy=True).add_(1).mul_(255 / 2).add_(0.5)
         place.copy_(exact.clamp_(0, 255))
     return pixels.numpy()

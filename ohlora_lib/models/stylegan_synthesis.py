@@ -149,8 +149,7 @@ class ToRGB(nn.Module):
         self.weight.normal_(generator=rng)
 
     def forward(self, x):
-        weight = (self.weight.flatten(1) * self.scale).to(x.dtype)
-        return F.linear(x.permute(0, 2, 3, 1), weight, self.bias.to(x.dtype)).permute(0, 3, 1, 2)
+        return F.conv2d(x, (self.weight * self.scale).to(x.dtype), self.bias.to(x.dtype))
 
 
 class Drawing(NamedTuple):

@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from ohlora_lib.store.atomic import atomic_path
+from ohlora_lib.store.memory import keep_freed
 from ohlora_lib.store.progress import progress
 
 
@@ -84,7 +85,7 @@ def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExe
     # Not fork: the caller may hold threads (a notebook's kernel does).
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "pandas"])  # slow to import: once, not in each process
-    return ProcessPoolExecutor(count, context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(count, context, initializer=_begin)
 
 
 def _serve() -> None:
@@ -92,6 +93,11 @@ def _serve() -> None:
     global _prepared
     _prepared = None  # it is the parent's
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _begin()
+
+
+def _begin() -> None:
+    keep_freed()
     _end_with_parent()
 
 
