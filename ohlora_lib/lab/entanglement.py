@@ -72,15 +72,24 @@ def straightness(vectors: np.ndarray, read: Annotations) -> dict[str, float]:
 
 
 def told(matrix: pd.DataFrame, in_z: dict[str, float], in_w: dict[str, float]) -> str:
-    """The largest disturbance among the three, and how straight they lie in z and in w."""
-    among = matrix[list(EXPRESSION)].abs().to_numpy(copy=True)
-    np.fill_diagonal(among, 0)
-    row, column = np.unravel_index(among.argmax(), among.shape)
+    """The largest disturbances, among the three and of all that is watched, and how straight the
+    three lie in z and in w."""
     sentence = (
-        f"Raising {EXPRESSION[row]} by one deviation moves {EXPRESSION[column]} by "
-        f"{matrix.iloc[row, column]:+.2f}, the most among the three."
+        f"The most among the three: raising {_largest(matrix[list(EXPRESSION)])}. "
+        f"The most of all that is watched: raising {_largest(matrix)}."
     )
     if in_z:
         explained = "; ".join(f"{name} {in_z[name]:.2f} and {in_w[name]:.2f}" for name in in_z)
         sentence += f" A straight direction explains so much of each in z and in w: {explained}."
     return sentence
+
+
+def _largest(matrix: pd.DataFrame) -> str:
+    """What moves along the most, and by how much."""
+    size = matrix.abs().to_numpy(copy=True)
+    np.fill_diagonal(size, 0)
+    row, column = np.unravel_index(size.argmax(), size.shape)
+    return (
+        f"{matrix.index[row]} by one deviation moves {matrix.columns[column]} by "
+        f"{matrix.iloc[row, column]:+.2f}"
+    )

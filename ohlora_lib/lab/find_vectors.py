@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ohlora_lib.lab.figures import INK, MUTED, SERIES
 from ohlora_lib.lab.generate import open_generator
 from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
-from ohlora_lib.measure.parse import PARSERS, load_parser
+from ohlora_lib.measure.parse import PARSERS, EmbeddedParser, load_parser
 from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.models.workers import workers
@@ -82,13 +82,17 @@ class Tools:
     annotator: Annotator
     stands_in: bool  # the annotator for the property CNN
 
-    def dropout(self) -> dict[str, Meter]:
-        """The property CNN as the original measured, if what reads the expression has dropout."""
+    def others(self) -> dict[str, Meter]:
+        """Meters beside the two: the annotator, which knows neither, if these are toy faces; the
+        property CNN as the original measured, if it has dropout."""
         if self.stands_in:
             return {}
+        toy = isinstance(self.parse.parser, EmbeddedParser)
+        meters: dict[str, Meter] = {"annotator": AnnotatorMeter(self.annotator)} if toy else {}
         config = self.cnn.network.config
-        rates = config.conv_dropout, config.dense_dropout
-        return {"dropout": CnnMeter(self.cnn.network, dropout_seed=1)} if any(rates) else {}
+        if any((config.conv_dropout, config.dense_dropout)):
+            meters["dropout"] = CnnMeter(self.cnn.network, dropout_seed=1)
+        return meters
 
 
 def open_tools(settings: ToolSettings) -> Tools:
@@ -257,9 +261,11 @@ def count_told(curve: pd.DataFrame) -> str:
     first, last = curve.n.min(), curve.n.max()
     svm, ridge = mean.loc["svm"], mean.loc["ridge"]
     told = (
-        f"From {first:,} to {last:,} samples the SVMs' accuracy goes from "
-        f"{svm.accuracy[first]:.3f} to {svm.accuracy[last]:.3f}, and two samples' directions agree "
-        f"at {svm.agreement[last]:.2f} instead of {svm.agreement[first]:.2f}. What an SVM's "
+        "One SVM over all images, without groups, for each property. From "
+        f"{first:,} to {last:,} samples its accuracy goes from {svm.accuracy[first]:.2f} to "
+        f"{svm.accuracy[last]:.2f} on average (of few samples few are left to measure it on), and "
+        f"two samples' directions agree at {svm.agreement[last]:.2f} instead of "
+        f"{svm.agreement[first]:.2f}. What an SVM's "
         f"direction moves along goes from {svm.spill[first]:.3f} to {svm.spill[last]:.3f} per "
         f"unit, the ridge's from {ridge.spill[first]:.3f} to {ridge.spill[last]:.3f}."
     )
@@ -297,9 +303,15 @@ def cosines_told(settings: FindSettings, between: float) -> str:
 
 
 def regression_table(searched: Searched) -> pd.DataFrame:
-    """R² on latents held out, of whatever regressions were made."""
+    """R² on latents held out, of whatever regressions were made; one column for the same one."""
     reports = {n: r for n, r in searched.reports.items() if "r2" in r and "group" not in n}
-    columns = {name: report.groupby("property").r2.mean() for name, report in reports.items()}
+    columns: dict[str, pd.Series] = {}
+    for name, report in reports.items():
+        told = report.groupby("property").r2.mean()
+        same = next((other for other, values in columns.items() if values.equals(told)), None)
+        columns[name if same is None else f"{same}, {name}"] = (
+            told if same is None else columns.pop(same)
+        )
     return pd.DataFrame(columns).reindex(searched.scores.columns).rename_axis("R² of")
 
 
@@ -308,9 +320,10 @@ def found(settings: FindSettings, searched: Searched, report: pd.DataFrame, curv
     accuracy = overall_accuracy(report)[list(EXPRESSION)]
     most = curve[curve.n == curve.n.max()].groupby("method").spill.mean()
     sentence = (
-        f"Latents with the most and the least of {accuracy.idxmin()} are told apart with an "
-        f"accuracy of {accuracy.min():.3f} or more, yet a step along an SVM's normal moves every "
-        f"other score by {most['svm']:.2f} of what it moves its own (ridge: {most['ridge']:.2f})."
+        "Latents with the most and the least of eyes, mouth or pose are told apart with an "
+        f"accuracy of at least {accuracy.min():.2f}, yet a step along an SVM's normal moves the "
+        f"other scores by {most['svm']:.2f} of what it moves its own, on average (ridge: "
+        f"{most['ridge']:.2f})."
     )
-    headline = {f"SVM accuracy, {name}": f"{value:.4f}" for name, value in accuracy.items()}
+    headline = {f"SVM accuracy, {name}": f"{value:.3f}" for name, value in accuracy.items()}
     return sentence, headline | {"samples": f"{len(searched.scores):,}"}

@@ -257,7 +257,8 @@ def effect(
     settings: FinetuneSettings, networks: Networks, training: FineTuning, judge: Judge
 ) -> Effect:
     """Judge `judged` new faces of the generator as it came and as it is now."""
-    came = fresh(networks.generator, settings.judged, settings.seed, 2, training.target.labels)
+    before = networks.generator.to(training.device)
+    came = fresh(before, settings.judged, settings.seed, 2, training.target.labels)
     now = fresh(training.generator, settings.judged, settings.seed, 2, training.labels)
     shown = training.target.images[: settings.judged]
     return Effect(*(judge.judge(images) for images in (shown, came, now)), judge.name)

@@ -8,14 +8,21 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
-from ohlora_lib.lab.label_and_filter import ANNOTATOR, Judged, Kept, Labelled, LabelSettings
+from ohlora_lib.lab.label_and_filter import (
+    ANNOTATOR,
+    TRUTH,
+    Judged,
+    Kept,
+    Labelled,
+    LabelSettings,
+)
 from ohlora_lib.measure.annotate import INDEX, PROPERTIES
 from ohlora_lib.measure.cutoffs import ALL, AT_LEAST, Cutoffs, passes
 from ohlora_lib.store.images import ImageSet
 
 PUBLISHED_PASSES = {"gender": 11_251, "quality": 12_147, "age": 6_857, "glass": 11_142, ALL: 4_930}
 PUBLISHED_IMAGES = 13_000
-"""How many of the published scores pass the published cutoffs."""
+"""How many of the published scores pass the published cutoffs: of FineTune-v1's images."""
 COLOURS = dict(zip(PROPERTIES, SERIES, strict=False))
 
 
@@ -91,28 +98,33 @@ def histograms(scores: pd.DataFrame, settings: LabelSettings) -> Figure:
         labels = [f"passes: {passed.mean():.0%}", f"fails: {1 - passed.mean():.0%}"]
         axes.hist(sets, bins, stacked=True, color=colours, label=labels)
         axes.axvline(cutoff, color=INK, lw=1)
-        sign = "≥" if name in AT_LEAST else "≤"
-        axes.set(
-            title=f"{name} {sign} {cutoff:g}", xlabel="score", ylabel="images", yscale="symlog"
-        )
+        title = f"{name} {_cutoff_told(settings.limits, name)}"
+        axes.set(title=title, xlabel="score", ylabel="images", yscale="symlog")
         axes.legend(loc="upper center")
     return figure
 
 
-def passes_table(kept: Kept) -> pd.DataFrame:
-    """How many images pass each cutoff and all; the published ones beside them."""
+def passes_table(kept: Kept, settings: LabelSettings) -> pd.DataFrame:
+    """How many images pass each cutoff and all; the published cutoffs and numbers beside them."""
     rows = {}
     for name in (*PROPERTIES, ALL):
         passed, theirs = kept.passed[name], PUBLISHED_PASSES[name]
         rows["all four" if name == ALL else name] = {
+            "cutoff": _cutoff_told(settings.limits, name),
             "passed": int(passed.sum()),
             "share": f"{passed.mean():.1%}",
+            "published: cutoff": _cutoff_told(Cutoffs(), name),
             "published: passed": theirs,
             "published: share": f"{theirs / PUBLISHED_IMAGES:.1%}",
         }
-    return (
-        pd.DataFrame(rows).T.astype({"passed": int, "published: passed": int}).rename_axis("cutoff")
-    )
+    table = pd.DataFrame(rows).T.rename_axis("property")
+    return table.astype({"passed": int, "published: passed": int})
+
+
+def _cutoff_told(cutoffs: Cutoffs, name: str) -> str:
+    if name == ALL:
+        return ""
+    return f"{'≥' if name in AT_LEAST else '≤'} {getattr(cutoffs, name):g}"
 
 
 def kept_told(kept: Kept, settings: LabelSettings) -> str:
@@ -193,32 +205,45 @@ def _few_cases(one: Judged, rare: int = 20) -> dict[str, int]:
 NOBODY = "Nobody knows the truth about these images: how right the scores are is left out."
 
 
-def fit_of_kept(kept: Kept, judged: dict[str, Judged]) -> str | None:
-    """The share of kept images that fit, by the annotator network; None if it cannot say."""
-    if ANNOTATOR not in judged:
-        return None
-    one = judged[ANNOTATOR]
+def judges_told(kept: Kept, judged: dict[str, Judged], settings: LabelSettings) -> str:
+    """How many fit of rendered faces that pass and of all, and of the kept images and of all."""
+    if not judged:
+        return NOBODY
+    of_all = {who: _share(one.fits.sum(), len(one.fits)) for who, one in judged.items()}
+    return (
+        f"{_passing_told(judged[TRUTH], settings)}; of all rendered ones {of_all[TRUTH]} fit. By "
+        f"the annotator network {_fit_of_kept(kept, judged[ANNOTATOR])} of the kept images fit, "
+        f"and {of_all[ANNOTATOR]} of all that could have been kept."
+    )
+
+
+def _passing_told(rendered: Judged, settings: LabelSettings) -> str:
+    """How many fit of the rendered faces that pass."""
+    passed = passes(rendered.scores, settings.limits)[ALL]
+    if not passed.any():
+        return "No rendered face passes"
+    share = _share((passed & rendered.fits).sum(), passed.sum())
+    return f"Of rendered faces that pass, {share} fit the concept"
+
+
+def _fit_of_kept(kept: Kept, one: Judged) -> str:
+    """The share of the kept images that fit, by a judge that knows them."""
     chosen = one.scores[INDEX].isin(kept.numbers)
     return _share((one.fits & chosen).sum(), chosen.sum())
 
 
-def judges_told(kept: Kept, judged: dict[str, Judged]) -> str:
-    """How many of the kept fit, by the judge that knows them, and how many of all."""
-    share = fit_of_kept(kept, judged)
-    if share is None:
-        return NOBODY
-    fits = judged[ANNOTATOR].fits
-    return (
-        f"By the annotator network {share} of the kept images fit the concept, and "
-        f"{_share(fits.sum(), len(fits))} of all that could have been kept."
-    )
-
-
-def found(kept: Kept, judged: dict[str, Judged]) -> tuple[str, dict[str, str]]:
+def found(
+    kept: Kept, judged: dict[str, Judged], settings: LabelSettings
+) -> tuple[str, dict[str, str]]:
     """The page's finding and headline."""
-    number, every, share = len(kept.numbers), len(kept.passed), fit_of_kept(kept, judged)
+    number, every = len(kept.numbers), len(kept.passed)
     how = "were taken by rank, as too few pass" if kept.by_rank else "pass all four cutoffs"
-    told = f" {share} of these fit the concept, as the annotator network sees it." if share else ""
+    sentence = f"{number:,} of {every:,} images {how}."
+    if judged:
+        sentence += (
+            f" {_passing_told(judged[TRUTH], settings)}; of the kept images, as the annotator "
+            f"network sees them, {_fit_of_kept(kept, judged[ANNOTATOR])} fit."
+        )
     headline = {"images kept": f"{number:,} of {every:,} ({number / every:.1%})"}
     for who, one in judged.items():
         few, values = _few_cases(one), []
@@ -226,4 +251,4 @@ def found(kept: Kept, judged: dict[str, Judged]) -> tuple[str, dict[str, str]]:
             cases = f" ({few[name]} cases)" if few.get(name) else ""
             values.append("–" if np.isnan(value) else f"{value:.3f}{cases}")
         headline[f"AUROC of {' / '.join(PROPERTIES)}, by {who}"] = " / ".join(values)
-    return f"{number:,} of {every:,} images {how}.{told}", headline
+    return sentence, headline

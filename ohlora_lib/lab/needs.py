@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from ohlora_lib.lab.options import ROOT
 from ohlora_lib.lab.pipeline import Pipeline, PipelineError, Stage
 from ohlora_lib.models import weights
+from ohlora_lib.models.filter_cnn import FILTERS
+from ohlora_lib.train.classifier import PUBLISHED
+from ohlora_lib.vectors import scene
 
 SECONDS = {"generator": 0.14, "discriminator": 0.11, "facexformer": 0.60, "cnn": 0.02}
 """An image of 256 px through the published networks (`python -m benchmarks.models`, two cores of a
@@ -18,8 +21,18 @@ KEPT = 4930 / 13000  # of the images, by the published cutoffs
 TRIES = 20  # epochs until a filter CNN stops gaining
 IMAGE, FACE = 110e3, 130e3  # bytes on disk: a picture of 256 px; a face and its map
 LEAST_MEMORY = 4e9
-CHECKPOINTS = {"facexformer": ("facexformer", "mtcnn")}
-"""A parameter's word that stands for other checkpoints than its own."""
+WIDTHS = {"z": 512, "w": 512, "mapping_split1": 2560, "mapping_split2": 1024}
+"""Numbers of four bytes that a sample keeps of a latent, by layer."""
+SCORES = 8 * 9
+"""Bytes that it keeps beside them, but for the scene: the latent's number and eight scores."""
+IMPLIED = {
+    ("parser", "facexformer"): ("facexformer", "mtcnn"),
+    # What trainings start from.
+    ("networks", "published"): tuple(r.plan.start for r in PUBLISHED.values() if r.plan.start),
+    # Who judges photographs: see `finetune.Judge`.
+    ("recipe", "published"): tuple(f"{name}-{fold}" for name in FILTERS for fold in range(5)),
+}
+"""Settings that ask for checkpoints without naming them all."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +70,9 @@ def refuse_without_weights(stages: tuple[Stage, ...]) -> None:
 
 
 def checkpoints(stages: tuple[Stage, ...]) -> list[str]:
-    """The published weights that the stages' parameters name, each once."""
-    words = [str(value) for stage in stages for value in stage.parameters.values()]
-    names = [name for word in words for name in CHECKPOINTS.get(word, (word,))]
+    """The published weights that the stages' parameters name or imply, each once."""
+    given = [(key, str(value)) for stage in stages for key, value in stage.parameters.items()]
+    names = [name for pair in given for name in IMPLIED.get(pair, pair[1:])]
     return [name for name in dict.fromkeys(names) if name in weights.CHECKPOINTS]
 
 
@@ -85,9 +98,10 @@ def needs(stage: Stage, images: int) -> Needs:
         learning = TRAINING * given["epochs"] * given["images"] * SECONDS["cnn"]
         return _needs(every * judged + learning, every * 256 * 256 * 3)
     if number == "07":
-        size = given["images"] * 640 * 4.0
+        size = given["images"] * (4.0 * WIDTHS[given["layer"]] + scene.COLOURS + SCORES)
         seconds = given["images"] * seen + given["population"] * judged
-        return _needs(seconds, size, LEAST_MEMORY + 2 * size)
+        # On disk twice: the shards go when all lies in one file.
+        return _needs(seconds, 2 * size, LEAST_MEMORY + 2 * size)
     if number == "08":
         tested = given["latents"] * len(given["methods"])
         tested += given["confirmation"] * len(given["confirmed"])

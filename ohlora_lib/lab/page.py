@@ -8,6 +8,7 @@ import base64
 import contextlib
 import re
 import resource
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -110,8 +111,14 @@ def peak_mb() -> int:
         for number in path.read_text().split()
     ]
     held = [_peak_kb(number) for number in ("self", *children)]
-    held[0] = held[0] or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(max(*held, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024)
+    held[0] = held[0] or _most_kb(resource.RUSAGE_SELF)
+    return round(max(*held, _most_kb(resource.RUSAGE_CHILDREN)) / 1024)
+
+
+def _most_kb(who: int) -> int:
+    """What the system says of this process, or of its children that have ended."""
+    most = resource.getrusage(who).ru_maxrss
+    return most // 1024 if sys.platform == "darwin" else most  # macOS counts bytes
 
 
 def _peak_kb(process: str) -> int:

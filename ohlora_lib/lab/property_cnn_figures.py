@@ -28,7 +28,9 @@ def faces_told(faces: Faces) -> str:
     """How many faces taught, and how many could not."""
     unknown = int(faces.raw[list(PROPERTIES)].isna().all(axis=1).sum())
     told = f"{len(faces.raw) - faces.test:,} faces to learn from, {faces.test:,} to test on"
-    return f"{told}; in {unknown or 'none'} of them the parser found no face."
+    if not unknown:
+        return f"{told}; the parser found a face in all of them."
+    return f"{told}; in {unknown:,} of them the parser found no face."
 
 
 def curves(trained: Trained) -> Figure:
@@ -134,7 +136,7 @@ def furthest_apart(faces: Faces, table: pd.DataFrame, parser: Parser) -> Figure:
         row = (said - computed).abs().fillna(0).idxmax()
         pictures.append(faces.test_images[row])
         title = name.replace("_", "\n")
-        heads.append(f"{title}\nCNN {said[row]:+.1f}\nparser {computed[row]:+.1f}")
+        heads.append(f"{title}\nCNN {said[row]:+.1f}\nmap {computed[row]:+.1f}")
     parsed = parse(np.stack(pictures), parser)
     images = np.concatenate([parsed.faces, overlay(parsed.faces, parsed.maps)])
     return labelled_sheet(images, len(heads), rows=["face", "read as"], heads=heads)
@@ -177,12 +179,16 @@ def repair_bars(table: pd.DataFrame) -> Figure:
 
 def repairs_told(table: pd.DataFrame, count: int) -> str:
     """For which properties the CNN mends the parser's worst readings."""
-    better = table.index[table["CNN's error there"] < table["parser's error there"]]
+    better = table.index[table["CNN nearer"] > 0.5]
     worst = max(3, round(WORST * count))
     told = ", ".join(better) if len(better) else "no property"
+    over_all = table.index[table["CNN with truth"] > table["computed with truth"]]
     return (
         f"On the {worst} of {count} rendered faces that the parser reads worst, the CNN is nearer "
-        f"to the true map's score for {told}. It never saw a rendered face."
+        f"to the true map's score on most for {told}. That is no wonder of the faces where it errs "
+        f"most: over all {count} the CNN follows what was drawn more closely than the computed "
+        f"score for {', '.join(over_all) if len(over_all) else 'no property'}. It never saw a "
+        "rendered face."
     )
 
 

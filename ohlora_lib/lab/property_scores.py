@@ -150,8 +150,8 @@ def left_out_told(scored: Scored) -> str:
     )
     if few.any():
         told += (
-            f" Too little are fewer than {LEAST_BLOCKS} blocks, as {few.sum():,} of these "
-            f"{unread.sum():,} have. The original reads them too: it gives them "
+            f" Too little are fewer than {LEAST_BLOCKS} blocks: so {few.sum():,} of these "
+            f"{unread.sum():,} faces. The original reads them too: it gives them "
             f"{original[few].min():.2f} to {original[few].max():.2f}, where faces with more hair "
             f"have {hairstyle[~unread].mean():.2f} ± {hairstyle[~unread].std():.2f}."
         )
@@ -197,8 +197,8 @@ def strongest_told(table: pd.DataFrame) -> str:
     pairs = matrix.where(np.triu(np.ones(matrix.shape, bool), 1)).stack()
     first, second = pairs.abs().idxmax()
     return (
-        f"{first} and {second} go together most (correlation {pairs[first, second]:+.2f}): what "
-        "changes one changes the other, in the pictures and in what is learnt from them."
+        f"{first} and {second} go together most (correlation {pairs[first, second]:+.2f}): faces "
+        "that differ in one tend to differ in the other, and so will what is learnt from them."
     )
 
 

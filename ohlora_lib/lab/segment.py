@@ -232,6 +232,8 @@ def failures_told(made: Segmentation, areas: Areas) -> str:
     found, total = int(made.boxes.found.sum()), len(made.boxes)
     lacks = int((areas.pixels == 0).any(axis=1).sum())
     none = "In every image" if found == total else f"In {found:,} of {total:,} images"
+    if not lacks:
+        return f"{none} a face was found. No face lacks a class."
     return (
         f"{none} a face was found. {lacks:,} faces ({lacks / max(found, 1):.1%}) lack at least one "
         "class: hair over a brow, closed lips, a turned head. What the scores then say is fixed "

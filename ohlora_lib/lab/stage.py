@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256 as hasher
@@ -13,12 +14,14 @@ from platform import python_version
 from ohlora_lib.lab.notebook import Notebook, code_digest
 from ohlora_lib.lab.options import ROOT
 from ohlora_lib.lab.pipeline import PipelineError, Stage
-from ohlora_lib.store import StoreError
+from ohlora_lib.store import StoreError, inside_root
 from ohlora_lib.store.manifest import Manifest, Trace, changed
 from ohlora_lib.store.progress import HEADLESS
 from ohlora_lib.store.workfolder import FINGERPRINT, release
 
 RUNS = ROOT / "data" / "runs.jsonl"
+WEIGHTS = ROOT / "data" / "weights"
+EMBEDDED = ROOT / "ohlora_lib" / "weights"
 RECORDED = ("torch", "numpy", "pandas", "scikit-learn", "opencv-python-headless", "matplotlib")
 REPORT_CODE = ("report.py", "templates/ohlora/index.md.j2")
 
@@ -42,6 +45,7 @@ class Basis:
         for path in stage.reads.values():
             if not (ROOT / path).exists():
                 raise PipelineError(missing_input(stage, path))
+        for path in [*stage.reads.values(), *named(stage)]:
             inputs[path] = Trace.of(ROOT / path)
         source = Notebook.read(stage.notebook)
         return cls(source.digest, code_digest(source), inputs)
@@ -51,6 +55,44 @@ class Basis:
         digests = {path: trace.digest for path, trace in self.inputs.items()}
         told = json.dumps([stage.given, self.notebook, self.code, digests], sort_keys=True)
         return hasher(told.encode()).hexdigest()
+
+
+def named(stage: Stage) -> list[str]:
+    """What the stage's parameters name: files and folders of the repository, and weights."""
+    words = [word for word in stage.parameters.values() if isinstance(word, str)]
+    found = _weights(stage, [word for word in words if "/" not in word])
+    for word in words:
+        with suppress(StoreError):  # a path that leads outside
+            path = inside_root(word)
+            # A folder around the stage's own is no input; the empty word would be the repository.
+            if not (ROOT / stage.out).is_relative_to(path):
+                found += _first([path])
+    return [_name(path) for path in found]
+
+
+def _weights(stage: Stage, words: list[str]) -> list[Path]:
+    """The files that `models.weights.load` takes for these words, where they name weights."""
+    published = {}
+    if WEIGHTS.exists():
+        from ohlora_lib.lab import needs  # it knows all networks: too slow to import without need
+        from ohlora_lib.models.weights import CHECKPOINTS
+
+        published = {name: CHECKPOINTS[name].parts for name in needs.checkpoints((stage,))}
+    found = []
+    for word in dict.fromkeys([*words, *published]):
+        ours = _first([folder / f"{word}.safetensors" for folder in (WEIGHTS, EMBEDDED)])
+        parts = [_first([WEIGHTS / file for file in p.files]) for p in published.get(word, ())]
+        found += ours or [path for part in parts for path in part]
+    return found
+
+
+def _first(paths: list[Path]) -> list[Path]:
+    """The first of the paths that is there, if any is."""
+    for path in paths:
+        with suppress(OSError):  # a word too long for a name
+            if path.exists():
+                return [path]
+    return []
 
 
 def missing_input(stage: Stage, path: str) -> str:
@@ -76,8 +118,10 @@ def why_run(stage: Stage) -> str | None:
         return "its notebook changed"
     if made.code != code_digest(source):
         return "library code that it uses changed"
-    name = changed(made.inputs) or changed(made.outputs)
-    return f"{name} changed" if name else None
+    if name := changed(made.inputs) or changed(made.outputs):
+        return f"{name} changed"
+    new = [name for name in named(stage) if name not in made.inputs]
+    return f"{new[0]} is new" if new else None
 
 
 def run(stage: Stage, force: bool, with_code: bool) -> str:

@@ -135,7 +135,7 @@ def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numb
     asked = Latents.of_seed(settings.seed, numbers, studio.generator.config.z_size)
     methods = [ready.methods[name] for name in names]
     with workers(studio.device) as pool:
-        return control_test(methods, studio, ready.instruments, asked, ready.tools.dropout(), pool)
+        return control_test(methods, studio, ready.instruments, asked, ready.tools.others(), pool)
 
 
 def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:

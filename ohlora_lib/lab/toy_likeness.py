@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ohlora_lib.lab.figures import SERIES
 from ohlora_lib.measure.similarity import Similarity, compare, distances, frechet_distance
+from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import Annotations, Annotator
 from ohlora_lib.toyworld.train.faces import PAIR_SEED, TEST_SEED, FaceSet, load_faces
 
@@ -17,10 +18,8 @@ UNKNOWN = (
     "These are not toy faces: there is no rendered set to compare them with, the annotator has "
     "never seen people, and the truth about them is unknown. {} is left out."
 )
-SMALL = (
-    " In sets this small the floor is mostly chance, which flatters the ratio: the generator's "
-    "model card has it for larger ones."
-)
+SMALL = " In sets this small the floor is mostly chance, which flatters the ratio"
+CARD = ": the generator's model card has it for larger ones"
 SHOWN = {
     "eyes": "eyes: opening of the lids",
     "mouth": "mouth: opening",
@@ -156,25 +155,36 @@ def similarity_table(likeness: Likeness) -> pd.DataFrame:
     return pd.DataFrame(rows).T.drop(columns="density").rename_axis("faces")
 
 
-def similarity_told(likeness: Likeness) -> str:
-    """The distance, how many floors it is, and of which sets."""
+def similarity_told(likeness: Likeness, generator: str) -> str:
+    """The distance, how many floors it is, and of which sets.
+
+    Of the embedded generators, which have a name, model cards say more.
+    """
     distance, floor = likeness.similarity().frechet, likeness.floor()
     features = likeness.fresh.features.shape[1]
+    card = (weights.EMBEDDED / f"{generator}.md").is_file()
+    small = SMALL + (CARD if card else "") + "."
     return (
         f"Fréchet distance {distance:.2f}, {distance / floor:.1f} times the floor, between sets of "
         f"{likeness.size} faces, in the {features} features of the annotator."
-        + (SMALL if likeness.size < 10 * features else "")
+        + (small if likeness.size < 10 * features else "")
     )
 
 
 def nearest_told(likeness: Likeness) -> str:
-    """Whether generated faces are nearer to training faces than to others."""
+    """Whether generated faces are nearer to some training faces than to as many others."""
     table = nearest(likeness)
     known, others = table["to known"].median(), table["to others"].median()
+    few = len(likeness.known.features)
     return (
-        f"The median distance to the nearest of {len(likeness.known.features)} training faces is "
-        f"{known:.2f}, to the nearest of as many that trained nothing {others:.2f}: "
-        + ("no sign of memorising." if known > 0.9 * others else "it leans on its training faces.")
+        f"The median distance of {len(table)} generated faces to the nearest of {few} faces of the "
+        f"original generator's training set is {known:.2f}, to the nearest of {few} that trained "
+        f"nothing {others:.2f}: "
+        + (
+            f"these {few} are not repeated, which says little about the others."
+            if known > 0.9 * others
+            else f"it leans on these {few}."
+        )
     )
 
 
@@ -184,7 +194,8 @@ def found(likeness: Likeness, shares: pd.DataFrame) -> tuple[str, dict[str, str]
     close, times = likeness.similarity(), likeness.similarity().frechet / likeness.floor()
     sentence = (
         f"{women:.1%} of the faces are women and {fits:.1%} fit the concept, a young woman without "
-        f"glasses in a good picture; the Fréchet distance to rendered faces is {times:.1f} floors."
+        f"glasses in a good picture; the Fréchet distance to rendered faces is {times:.1f} floors, "
+        f"between sets of {likeness.size}."
     )
     return sentence, {
         "women": f"{women:.1%}",

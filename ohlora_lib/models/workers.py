@@ -49,9 +49,9 @@ def workers(device: torch.device) -> Iterator[Executor | None]:
 
 
 def spread(device: torch.device, work: Callable, *parts: Iterable) -> list:
-    """`map(work, *parts)` as a list, done by the workers of that device."""
+    """`map(work, *parts)` as a list, done by the workers of that device; parts of one length."""
     with workers(device) as pool:
-        return list((pool.map if pool else map)(partial(on_one_thread, work), *parts))
+        return shards.gather(partial(on_one_thread, work), list(zip(*parts, strict=True)), pool)
 
 
 def by_rows(device: torch.device, work: Callable, *arrays: np.ndarray | torch.Tensor) -> np.ndarray:

@@ -4,16 +4,21 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.memory import keep_freed
 from ohlora_lib.store.progress import progress
+
+AHEAD = 2
+"""Pieces of work that an executor holds for each core: one that is done, one that waits. Each may
+take a whole network along."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +45,42 @@ def run(work: Work, jobs: Sequence[Job], what: str, executor: Executor | None = 
 
     The files come back in the jobs' order. `executor` needs `submit` with futures, no more.
     """
-    waiting = [job for job in jobs if not job.output.exists()]
-    if executor is None:
-        for job in progress(waiting, what):
-            do(work, job)
-    else:
-        futures = [executor.submit(do, work, job) for job in waiting]
-        try:
-            for future in progress(as_completed(futures), what, total=len(futures)):
-                future.result()
-        finally:
-            for future in futures:
-                future.cancel()  # after a failure the rest need not be done first
+    gather(do, [(work, job) for job in jobs if not job.output.exists()], executor, what)
     return [job.output for job in jobs]
+
+
+def gather(
+    work: Callable, given: Sequence[tuple], executor: Executor | None = None, what: str = ""
+) -> list:
+    """`work(*one)` for each of `given`, in their order, done in this process or on an executor.
+
+    `what` names a progress bar; without it there is none. After a failure what waits is not done.
+    """
+    coming = _as_done(work, given, executor)
+    results = dict(progress(coming, what, len(given)) if what else coming)
+    return [results[place] for place in range(len(given))]
+
+
+def _as_done(
+    work: Callable, given: Sequence[tuple], executor: Executor | None
+) -> Iterator[tuple[int, object]]:
+    """Places and results, whichever is done first; few are handed over ahead of time."""
+    if executor is None:
+        yield from ((place, work(*one)) for place, one in enumerate(given))
+        return
+    rest = enumerate(given)
+    waiting: dict[Future, int] = {}
+    try:
+        while True:
+            for place, one in islice(rest, AHEAD * os.cpu_count() - len(waiting)):
+                waiting[executor.submit(work, *one)] = place
+            if not waiting:
+                return
+            done = next(as_completed(waiting))
+            yield waiting.pop(done), done.result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 _prepared: ProcessPoolExecutor | None = None

@@ -17,6 +17,13 @@ from ohlora_lib.vectors.control_test import of_meter
 from ohlora_lib.vectors.directions import EXPRESSION
 from ohlora_lib.vectors.select import CORRELATIONS, PASSED, SUM, V8, CorrelationCutoffs, passes
 
+STAYS = {
+    "stays a woman": "does not stay a woman",
+    "stays young, without glasses": "does not stay young and without glasses",
+    "stays a good picture": "does not stay a good picture",
+    "background and outline stay": "background or outline does not stay",
+}
+"""The conditions, and what is said of a latent that does not meet one."""
 GRADES = ("최상", "상", "중", "하")
 """Excellent, high, medium, low: the published words."""
 
@@ -38,16 +45,13 @@ class Conditions:
 
     def met(self, tested: pd.DataFrame) -> pd.DataFrame:
         """A control test's rows -> which condition each of them meets, (N, 4) bool."""
-        young = (tested["age_worst"] <= self.age) & (tested["glass_worst"] <= self.glass)
-        return pd.DataFrame(
-            {
-                "stays a woman": tested["gender_worst"] >= self.gender,
-                "stays young, without glasses": young,
-                "stays a good picture": tested["quality_worst"] >= self.quality,
-                "background and outline stay": (tested["background"] <= self.background)
-                & (tested["outline"] <= self.outline),
-            }
+        met = (
+            tested["gender_worst"] >= self.gender,
+            (tested["age_worst"] <= self.age) & (tested["glass_worst"] <= self.glass),
+            tested["quality_worst"] >= self.quality,
+            (tested["background"] <= self.background) & (tested["outline"] <= self.outline),
         )
+        return pd.DataFrame(dict(zip(STAYS, met, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,10 @@ class ChoiceRule:
 
 
 def judged(tested: pd.DataFrame, rule: ChoiceRule) -> pd.DataFrame:
-    """A control test's rows of one method -> with grades, and bool columns for each stage."""
+    """A control test's rows of one method -> with grades, and bool columns for each stage.
+
+    `picked` are those of whom a person decided: none yet.
+    """
     grades = rule.grades.grade(tested).add_suffix("_grade")
     conditions = rule.conditions.met(tested)
     table = pd.concat([tested, grades, conditions], axis=1)
@@ -103,6 +110,7 @@ def judged(tested: pd.DataFrame, rule: ChoiceRule) -> pd.DataFrame:
     table["consistent"] = table["passes on both"] & conditions.all(axis=1)
     table["fits"] = table["consistent"] & (grades != GRADES[-1]).all(axis=1)
     table[SUM] = sum(tested[f"{m}_{name}"] for m in ("cnn", "parse") for name in CORRELATIONS)
+    table["picked"] = False
     order = table.assign(rank=table[SUM].fillna(-np.inf)).sort_values(
         ["fits", "rank"], ascending=False
     )
@@ -123,6 +131,7 @@ def with_picks(table: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
         raise StoreError(f"picks: latent {unknown.iloc[0]} was not tested: take it out")
     picks = picks.set_index("idx")
     table.loc[picks.index, "chosen"] = picks["chosen"].astype(bool)
+    table.loc[picks.index, "picked"] = True
     for name in picks.columns.intersection(list(EXPRESSION)):
         given = picks[name].dropna()
         table.loc[given.index, f"{name}_grade"] = given
@@ -164,16 +173,17 @@ def published_info(table: pd.DataFrame, meter: str = "cnn") -> pd.DataFrame:
 
 
 def why_not(table: pd.DataFrame) -> Iterator[tuple[str, int]]:
-    """For what the latents that were not chosen failed, and how many of them."""
-    names = ("stays a woman", "stays young, without glasses", "stays a good picture",
-             "background and outline stay")  # fmt: skip
+    """Why latents were not chosen, and how many of them; one may fail several rules."""
     lost = table[~table["chosen"]]
     yield "does not pass on the CNN", int((~lost["passes"]).sum())
     yield (
         "passes on the CNN, not on the independent meter",
         int((lost["passes"] & ~lost["passes on both"]).sum()),
     )
-    for name in names:
-        yield f"not: {name}", int((~lost[name]).sum())
+    for name, failed in STAYS.items():
+        yield failed, int((~lost[name]).sum())
     graded = lost[[f"{name}_grade" for name in EXPRESSION]]
-    yield f"a grade of {GRADES[-1]}", int((graded == GRADES[-1]).any(axis=1).sum())
+    yield f"has a grade of {GRADES[-1]}", int((graded == GRADES[-1]).any(axis=1).sum())
+    fits, picked = lost["fits"], lost["picked"]
+    yield "fits every rule, but others that fit follow better", int((fits & ~picked).sum())
+    yield "fits every rule, but a person left it out", int((fits & picked).sum())

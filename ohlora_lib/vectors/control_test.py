@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.models.workers import on_one_thread
-from ohlora_lib.store.progress import progress
+from ohlora_lib.store.shards import gather
 from ohlora_lib.vectors.directions import EXPRESSION
 from ohlora_lib.vectors.groups import EVERYWHERE
 from ohlora_lib.vectors.instruments import Instruments, expression, mean_of_finite
@@ -64,13 +64,8 @@ def control_test(
     person recentring made of it.
     """
     work = [(method, piece) for method in methods for piece in tested.pieces()]
-    rows = partial(_rows, studio, instruments, dict(others or {}))
-    if executor is None:
-        parts = [rows(*one) for one in progress(work, "control test")]
-    else:
-        waiting = [executor.submit(on_one_thread, rows, *one) for one in work]
-        parts = [one.result() for one in progress(waiting, "control test")]
-    return pd.concat(parts, ignore_index=True)
+    rows = partial(on_one_thread, _rows, studio, instruments, dict(others or {}))
+    return pd.concat(gather(rows, work, executor, "control test"), ignore_index=True)
 
 
 def _rows(

@@ -144,7 +144,7 @@ class Recipe:
     directions: str
     steps: bool  # by the stated rule; else their own length
     recentring: int
-    styles: tuple[int, int] | None
+    layers: str  # which styled layers it enters, both ends named; "" is all
 
     @classmethod
     def read(cls, name: str) -> "Recipe":
@@ -159,8 +159,18 @@ class Recipe:
             raise VectorError(
                 f"method {name!r}: after the directions come 'steps', 'recentred', 'layers 0-8'"
             )
-        bounds = (int(styles[0][1]), int(styles[0][2])) if styles else None
-        return cls(name, directions, "steps" in rest, ROUNDS * ("recentred" in rest), bounds)
+        if styles and int(styles[0][1]) > int(styles[0][2]):
+            raise VectorError(f"method {name!r}: layers are named from the first to the last")
+        layers = styles[0][0] if styles else ""
+        return cls(name, directions, "steps" in rest, ROUNDS * ("recentred" in rest), layers)
+
+    @property
+    def styles(self) -> tuple[int, int] | None:
+        """The first styled layer that it enters, and the one after the last; None for all."""
+        if not self.layers:
+            return None
+        first, last = self.layers.removeprefix("layers ").split("-")
+        return int(first), int(last) + 1
 
     def method(self, folder: Path) -> Method:
         """The method, of what `find` left in `folder`; steps still of their own length."""

@@ -36,7 +36,8 @@ def latents(seed: int, indices: Sequence[int] | np.ndarray, size: int = 512) -> 
 class Studio:
     """A generator that draws for arrays: no truncation, the checkpoint's own noise.
 
-    `styles` (first, last) restricts where an edited w enters: the other layers keep `unedited`.
+    `styles` (first, one past the last) restricts where an edited w enters: the other layers keep
+    `unedited`.
     """
 
     generator: Generator
@@ -94,6 +95,8 @@ class Studio:
         if styles is None:
             return self._batched(self.generator.from_w, given, self.number_format, to_uint8)
         layers = self.generator.config.layers
+        if styles[1] > layers:
+            raise VectorError(f"layer {styles[1] - 1}: this generator's are 0 to {layers - 1}")
         inside = torch.zeros(layers, 1, dtype=torch.bool, device=self.device)
         inside[slice(*styles)] = True
 

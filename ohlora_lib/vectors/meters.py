@@ -72,7 +72,8 @@ class AnnotatorMeter:
     properties: tuple[str, ...] = PROPERTIES
 
     def __call__(self, images: np.ndarray) -> Reading:
-        said = self.annotator.annotate(images, BATCH).attributes
+        with precision.inference(device=self.annotator.mean.device):
+            said = self.annotator.annotate(images, BATCH).attributes
         return Reading(np.stack([said[STAND_IN[n]] for n in self.properties], 1).astype(float))
 
 

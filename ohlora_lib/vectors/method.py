@@ -30,8 +30,8 @@ class Method:
     """One row of the comparison.
 
     `recentring` is the number of measured corrections, 0 for none; `middle` the request that then
-    gives the population's mean expression. `styles` (first, last) are the styled layers that the
-    edit enters, None for all.
+    gives the population's mean expression. `styles` (first, one past the last) are the styled
+    layers that the edit enters, None for all.
     """
 
     name: str

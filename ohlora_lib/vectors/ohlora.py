@@ -99,13 +99,24 @@ class OhLora:
             return to_uint8(self.generator.from_w(w))
 
 
+def straightened(w: np.ndarray, requests: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """w (K, R, 512) at each request (R, 3) -> w (K, 512) at no request and arrows (K, 3, 512), by
+    least squares, and how far those are off: a share of the movement, both RMS."""
+    known = np.column_stack([np.ones(len(requests)), requests])
+    model = np.linalg.pinv(known) @ w.astype(np.float64)  # (K, 4, 512)
+    missed = w - known @ model
+    moved = w - w.mean(axis=1, keepdims=True)
+    bend = np.sqrt(np.square(missed).mean() / max(np.square(moved).mean(), 1e-12))
+    return np.float32(model[:, 0]), np.float32(model[:, 1:]), float(bend)
+
+
 def write_faces(
     path: str | Path, generator: Generator, w: np.ndarray, arrows: np.ndarray, base: str
 ) -> None:
     """Write chosen faces: w (K, 512), arrows (K, 3, 512), and of the generator's drawing half what
     differs from `base` (a checkpoint's name or file), which is loaded with them."""
     theirs = _load_base(base).state_dict()
-    own = {k: v for k, v in generator.state_dict().items() if k.startswith(DRAWING)}
+    own = {k: v.cpu() for k, v in generator.state_dict().items() if k.startswith(DRAWING)}
     missing = [name for name in own if name not in theirs or theirs[name].shape != own[name].shape]
     if missing:
         raise VectorError(f"{base} is no base of this generator: its {missing[0]} is of other size")

@@ -11,14 +11,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
+from torch import nn
 
 from ohlora_lib.models.workers import on_one_thread
 from ohlora_lib.store import StoreError
@@ -104,8 +104,8 @@ def _claim(folder: Path, studio: Studio, meter: Meter, config: SampleConfig) -> 
     """Note what is sampled; a folder begun with something else is not gone on with."""
     plan = asdict(config) | {
         "layers": list(config.layers),
-        "generator": _digest(studio.generator.state_dict()),
-        "meter": list(meter.properties),
+        "generator": _digest(studio.generator),
+        "meter": _identity(meter),
     }
     del plan["shards"]  # how the work was cut changes nothing
     path = folder / PLAN
@@ -119,12 +119,29 @@ def _claim(folder: Path, studio: Studio, meter: Meter, config: SampleConfig) -> 
     write_json(path, plan)
 
 
-def _digest(state: dict[str, torch.Tensor]) -> str:
-    """Of all weights: another generator's vectors must not be mixed with these."""
+def _digest(network: nn.Module) -> str:
+    """Of all weights: another network's vectors or scores must not be mixed with these."""
     digest = hashlib.sha256()
-    for name, tensor in state.items():
+    for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _identity(meter: Meter) -> str:
+    """A digest of what tells a meter from another: its type, properties, networks and settings."""
+    told = [type(meter).__name__, meter.properties, meter]
+    return hashlib.sha256(json.dumps(told, default=_as_json).encode()).hexdigest()
+
+
+def _as_json(part: object) -> object:
+    if isinstance(part, nn.Module):
+        return _digest(part)
+    if isinstance(part, np.ndarray):
+        return part.tolist()
+    name = type(part).__name__  # no more is known of an object of any other kind
+    if not is_dataclass(part):
+        return name
+    return [name, {field.name: getattr(part, field.name) for field in fields(part)}]
 
 
 def _do_shard(studio: Studio, meter: Meter, config: SampleConfig, blocks, path: Path) -> None:

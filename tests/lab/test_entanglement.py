@@ -3,9 +3,11 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 
 from ohlora_lib.lab import entanglement
 from ohlora_lib.lab.entanglement import ALONG
+from ohlora_lib.vectors.directions import EXPRESSION
 
 
 class Plain:
@@ -26,7 +28,16 @@ def test_what_goes_along_is_in_the_matrix_and_told():
     matrix = entanglement.disturbance(world, world, w, read)
     assert np.allclose(np.diag(matrix), 1)
     assert 0.4 < matrix.loc["eyes", "mouth"] < 0.6 and abs(matrix.loc["eyes", "pose"]) < 0.1
-    assert "Raising" in entanglement.told(matrix, {}, {})
+
+
+def test_largest_of_the_three_and_of_all_that_is_watched_are_told():
+    matrix = pd.DataFrame(0.0, list(EXPRESSION), list(ALONG))
+    for name in EXPRESSION:
+        matrix.loc[name, name] = 1.0
+    matrix.loc["eyes", "pose"], matrix.loc["mouth", "smile"] = -0.11, 0.96
+    told = entanglement.told(matrix, {}, {})
+    assert "among the three: raising eyes by one deviation moves pose by -0.11" in told
+    assert "watched: raising mouth by one deviation moves smile by +0.96" in told
 
 
 def test_straightness_is_one_for_a_sum_and_little_for_a_product():

@@ -103,6 +103,25 @@ def test_fresh_faces_are_named_by_seed_and_stream_whatever_the_count():
     assert (finetune.fresh(generator, 2, seed=1, stream=1) != few).any()
 
 
+def test_both_generators_draw_where_the_training_was(monkeypatch):
+    generators = [Generator(GeneratorConfig(8, fmaps_base=16, fmaps_max=4)) for _ in range(2)]
+    elsewhere = torch.device("meta")
+    training = SimpleNamespace(
+        generator=generators[1].to(elsewhere),
+        device=elsewhere,
+        labels=None,
+        target=SimpleNamespace(images=np.zeros((1, 8, 8, 3)), labels=None),
+    )
+    drew = []
+    monkeypatch.setattr(
+        finetune, "fresh", lambda generator, *a: drew.append(next(generator.parameters()).device)
+    )
+    networks = SimpleNamespace(generator=generators[0])
+    judge = SimpleNamespace(judge=lambda images: None, name="nobody")
+    finetune.effect(FinetuneSettings(**GIVEN), networks, training, judge)
+    assert drew == [elsewhere, elsewhere]
+
+
 def judged(fitting, count=40, spread=1.0, seed=0):
     """Faces of whom the first `fitting` are what the concept asks, the others men."""
     said = pd.DataFrame(

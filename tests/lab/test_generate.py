@@ -1,5 +1,7 @@
 """Notebook 01's work: a face belongs to its seed and number, and what is left is what was shown."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from ohlora_lib.lab.generate import GenerateSettings
 from ohlora_lib.lab.settings import SettingsError
 from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
+from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
+from ohlora_lib.train.gan_forms import FORMS, start
 from ohlora_lib.vectors.latents import Studio
 
 SMALL = {"resolution": 32, "fmaps_base": 128, "mapping_width": 64, "w_size": 64, "z_size": 64}
@@ -83,17 +87,50 @@ def test_ways_between_two_faces_begin_and_end_at_them(tmp_path):
     assert not np.array_equal(z_way[1], w_way[1])
 
 
+def test_more_images_than_are_looked_at_leave_z_and_w_of_those_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "LOOKED_AT", 20)
+    made = generate.make(tmp_path, settings(images=24), studio())
+    z, w = made.seen
+    assert len(made.z) == len(made.w) == 24 and len(z) == len(w) == len(made.pictures) == 20
+    apart = np.abs(studio().images(w).astype(int) - made.pictures)
+    assert apart.max() <= 1  # another batch rounds otherwise
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_what_is_tuned_from_a_generator_makes_what_that_made(form):
+    toy = weights.load("original")
+    critic = Discriminator(DiscriminatorConfig(resolution=128, fmaps_base=512, fmaps_max=16))
+    assert generate.of_the_toy_world(toy)
+    assert generate.of_the_toy_world(start(form, toy, critic)[0])
+
+
+@pytest.mark.parametrize("name", ["genforce", "finetune-v1", "ohlora-v8", "ohlora-v9"])
+def test_generator_of_the_published_sizes_makes_no_toy_faces(name):
+    """Whatever its file is called: notebook 05 gives all that it tunes the same name."""
+    published = SimpleNamespace(config=weights.CHECKPOINTS[name].config)
+    assert not generate.of_the_toy_world(published)
+
+
+def test_speed_is_measured_on_rows_that_were_drawn_before():
+    sizes = []
+    drawing = SimpleNamespace(images=lambda w: sizes.append(len(w)))
+    generate.speed(drawing, np.zeros((50, 64), np.float32), seconds=1e-3)
+    assert len(sizes) > 1 and set(sizes) == {50}
+
+
 @pytest.mark.parametrize(
-    "name, toy",
+    "ready, rows, told",
     [
-        ("original", True),
-        ("data/x/generator.safetensors", True),
-        ("genforce", False),
-        ("data/weights/gen.pth", False),
+        (8, 64, "on 2 processes of one CPU thread each, 64 at a time"),
+        (0, 64, f"on {torch.get_num_threads()} CPU threads, 64 at a time"),
+        (8, 16, f"on {torch.get_num_threads()} CPU threads, 16 at a time"),
     ],
 )
-def test_published_weights_have_no_toy_truth(name, toy):
-    assert settings(generator=name).of_the_toy_world is toy
+def test_page_tells_who_drew_so_fast(monkeypatch, ready, rows, told):
+    monkeypatch.setattr(generate, "prepared", lambda: ready)
+    monkeypatch.setattr(generate, "speed", lambda *given: "100")
+    made = SimpleNamespace(w=np.zeros((rows, 64), np.float32))
+    assert told in generate.speed_told(studio(), made)
 
 
 def test_another_network_than_a_generator_is_refused_in_words(tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def test_where_too_few_pass_the_best_ranked_are_taken_and_the_page_says_so(tmp_p
     assert kept.by_rank and kept.numbers.tolist() == [101, 102, 103]
     told = pages.kept_told(kept, settings(least=3))
     assert "Only 1 of 4 images pass" in told and "whether they pass or not" in told
-    assert "taken by rank" in pages.found(kept, {})[0]
+    assert "taken by rank" in pages.found(kept, {}, settings())[0]
 
 
 def test_only_images_that_nobody_labelled_are_scored(tmp_path, images, monkeypatch):
@@ -108,7 +108,38 @@ def test_judges_share_of_those_that_pass_is_of_those_that_pass():
     assert np.isnan(judged[work.ANNOTATOR].aurocs()["age"])
 
 
+def judges(rendered, kept):
+    """Who says what fits: of these rendered faces one in two, of these images all but the first."""
+    answers = pd.DataFrame({"gender": [0] + [1] * (len(kept) - 1), "quality": 1})
+    of_kept = Judged(scores(kept), answers.assign(age=0, glass=0))
+    answers = pd.DataFrame({"gender": np.arange(len(rendered)) % 2, "quality": 1})
+    truth = Judged(scores(rendered), answers.assign(age=0, glass=0))
+    return {work.TRUTH: truth, work.ANNOTATOR: of_kept}
+
+
+def test_finding_leads_with_the_truth_of_rendered_faces(tmp_path):
+    kept = work.keep(settings(), tmp_path, scores([0.95, 0.95, 0.95, 0.1]))
+    judged = judges(rendered=[0.95, 0.95, 0.1, 0.1], kept=[0.95, 0.95, 0.95, 0.1])
+    sentence, _ = pages.found(kept, judged, settings())
+    assert sentence == (
+        "3 of 4 images pass all four cutoffs. Of rendered faces that pass, 50.0% fit the concept; "
+        "of the kept images, as the annotator network sees them, 66.7% fit."
+    )
+    told = pages.judges_told(kept, judged, settings())
+    assert told.startswith("Of rendered faces that pass, 50.0% fit the concept; of all rendered")
+    nobody = judges(rendered=[0.1, 0.1], kept=[0.95, 0.95, 0.95, 0.1])
+    assert "No rendered face passes;" in pages.found(kept, nobody, settings())[0]
+
+
+def test_passes_stand_beside_the_cutoffs_that_made_them(tmp_path):
+    kept = work.keep(settings(), tmp_path, scores([0.95, 0.95]))
+    table = pages.passes_table(kept, settings())
+    assert table["cutoff"].tolist() == ["≥ 0.9", "≥ 0.8", "≤ 0.2", "≤ 0.1", ""]
+    assert table["published: cutoff"].tolist() == ["≥ 0.92", "≥ 0.9", "≤ 0.008", "≤ 0.01", ""]
+    assert table.loc["all four", ["passed", "published: passed"]].tolist() == [2, 4930]
+
+
 def test_without_a_judge_the_page_says_that_nobody_knows(tmp_path):
     kept = work.keep(settings(), tmp_path, scores([0.95, 0.95]))
-    assert pages.judges_told(kept, {}) == pages.auroc_told({}) == pages.NOBODY
+    assert pages.judges_told(kept, {}, settings()) == pages.auroc_told({}) == pages.NOBODY
     assert pages.filter_table({}, settings()).empty

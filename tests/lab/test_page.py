@@ -129,6 +129,15 @@ def test_picture_name_that_is_no_file_name_is_refused(shown, name):
         page.show(PICTURE, name, "A line", "Line")
 
 
+@pytest.mark.parametrize("system, unit", [("linux", 1024), ("darwin", 1)])
+def test_memory_is_told_in_the_unit_of_the_system(monkeypatch, system, unit):
+    used = SimpleNamespace(ru_maxrss=300 * 2**20 // unit)
+    monkeypatch.setattr(page.sys, "platform", system)
+    monkeypatch.setattr(page.resource, "getrusage", lambda who: used)
+    monkeypatch.setattr(page, "_peak_kb", lambda process: 0)  # as where there is no /proc
+    assert page.peak_mb() == 300
+
+
 def test_finding_fits_into_the_tables_of_the_index(shown):
     page.finding("One\n| two", {"a\nb": "3 | 4"}, "")
     told = shown[-1][1]["ohlora"]["finding"]

@@ -1,21 +1,33 @@
 """Notebooks 07 to 09 hand on to each other, and come to their end on a generator without a face."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from ohlora_lib.lab import find_vectors, select_vectors, steering, steering_figures
+from ohlora_lib.lab import (
+    find_vectors,
+    select_figures,
+    select_vectors,
+    steering,
+    steering_figures,
+)
 from ohlora_lib.lab.settings import SettingsError
 from ohlora_lib.models import weights
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.store import ROOT
-from ohlora_lib.vectors.directions import Scaled
+from ohlora_lib.vectors.control_test import Latents
+from ohlora_lib.vectors.directions import Arrows, Scaled
 from ohlora_lib.vectors.groups import VectorError
-from ohlora_lib.vectors.ohlora import FILE, OhLora
+from ohlora_lib.vectors.latents import Studio, latents
+from ohlora_lib.vectors.method import Method, Start
+from ohlora_lib.vectors.ohlora import FILE, OhLora, straightened
+from ohlora_lib.vectors.responses import LEVELS
 from ohlora_lib.vectors.select import CORRELATIONS
-from ohlora_lib.vectors.selection import read_selection
+from ohlora_lib.vectors.selection import Selection, read_selection, write_selection
 
 METHODS = ["svm", "ridge, steps, recentred"]
 
@@ -70,21 +82,110 @@ def test_every_method_meets_the_same_latents_and_confirmation_other_ones(left):
 
 
 def test_pages_are_made_of_whatever_was_measured(left):
-    searched, tested, chosen = left[1], left[3], left[5]
+    searched, tested, choosing, chosen = left[1], *left[3:6]
     report = searched.reports["svm"]
     assert find_vectors.accuracy_table(report).shape == (3, 2)
     shown = steering_figures.table(tested)
     assert shown.index[:2].tolist() == METHODS and len(shown) == 6
     assert steering_figures.side_effects_table(tested).shape[0] == 2
-    assert "fail" in steering_figures.failing_told(tested, "svm")
-    assert len(select_vectors.grade_table(chosen)) == 2
-    assert select_vectors.found(chosen)[1]["tested"] == "3"
+    assert "miss a cutoff" in steering_figures.failing_told(tested, "svm")
+    assert len(select_figures.grade_table(chosen)) == 2
+    assert select_figures.found(chosen, choosing)[1]["tested"] == "3"
 
 
 def test_where_nothing_fits_the_next_best_are_taken_and_it_is_said(left):
     choosing, chosen = left[4], left[5]
     assert not chosen.table["fits"].any() and chosen.table["chosen"].sum() == 2
-    assert "the next best were taken" in select_vectors.funnel_told(chosen, choosing)
+    assert "the next best were taken" in select_figures.funnel_told(chosen, choosing)
+    assert select_figures.found(chosen, choosing)[0].endswith("2 of which break a rule.")
+
+
+def page(folder, settings, chosen):
+    """Notebook 09 from its first figure to its end: what it showed, said and found."""
+    shown, said, findings = {}, [], []
+    scope = {
+        "lab": select_vectors, "figures": select_figures, "folder": folder, "settings": settings,
+        "chosen": chosen, "say": said.append, "display": lambda table: None,
+        "show": lambda figure, name, alt, title: shown.update({name: alt}),
+        "finding": lambda *told, picture: findings.append((*told, picture)), "end": lambda: None,
+    }  # fmt: skip
+    path = ROOT / "notebooks" / "09_select_final_vectors.ipynb"
+    code = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    for source in code[3:]:
+        exec(source, scope)
+    return shown, " ".join(said), findings[0]
+
+
+def test_the_page_says_how_the_faces_are_loaded_and_shows_them(left):
+    folder, *_, choosing, chosen, _ = left
+    shown, said, (sentence, _, picture) = page(folder / "09", choosing, chosen)
+    assert picture == "in_use" in shown and {"funnel", "chosen"} < set(shown)
+    assert 'OhLora.load("data/never_written/oh_lora.safetensors")' in said
+    assert "bends" not in said  # in w a method goes straight
+    assert f"steered by '{chosen.method.name}'" in sentence
+    bent = select_figures.use_told(replace(chosen, bend=0.2), choosing)
+    assert "its w is off by 20% of the movement" in bent
+
+
+def test_with_nobody_chosen_the_page_comes_to_its_end_and_says_what_to_change(left, tmp_path):
+    *_, choosing, _, tools = left
+    asked = replace(choosing, least=0)
+    chosen = select_vectors.choose(tmp_path, asked, tools)
+    assert [path.name for path in tmp_path.iterdir()] == ["judged.parquet"]
+    shown, said, (_, headline, picture) = page(tmp_path, asked, chosen)
+    assert set(shown) == {"funnel"} and picture == "funnel" and headline["chosen"] == "0"
+    assert "None was chosen" in said and "`least`" in said
+
+
+def test_whom_a_person_chose_no_rule_took(left, tmp_path):
+    *_, choosing, chosen, tools = left
+    idx = chosen.table.loc[~chosen.table["chosen"], "idx"].item()
+    picks = tmp_path / "picks.csv"
+    picks.write_text(f"idx,chosen\n{idx},1\n")
+    asked = replace(choosing, least=0, picks=str(picks))
+    told = select_figures.funnel_told(select_vectors.choose(tmp_path, asked, tools), asked)
+    assert "1 of the 1 chosen break a rule: a person chose them" in told
+    assert "next best" not in told
+    picks.write_text(f"idx,chosen\n{idx},0\n")
+    assert not len(select_vectors.choose(tmp_path, asked, tools).rows)
+    assert f"1 for some latents in {picks}" in select_figures.none_told(asked)
+
+
+def test_groups_of_another_number_of_letters_are_named_with_the_remedy(left, tmp_path):
+    *_, choosing, chosen, tools = left
+    info = pd.DataFrame({"case": [0], "group_name": ["hlhl"]})
+    z = chosen.latents.z[:1]
+    write_selection(Selection(z, np.zeros((1, 7), np.float32), info), tmp_path)
+    asked = replace(choosing, method="svm", selection=str(tmp_path))
+    with pytest.raises(VectorError, match=r"4 letters, the directions' 3: .*07 with letters = 4"):
+        select_vectors.choose(tmp_path, asked, tools)
+
+
+@pytest.mark.parametrize("layer", ["mapping_split1", "mapping_split2"])
+def test_faces_steered_before_w_go_the_straight_way_that_fits_all_levels_best(layer):
+    """From split2 on the mapping is a sum, so nothing is lost; before it bends."""
+    config = GeneratorConfig(16, fmaps_base=128, fmaps_max=16, label_size=7, split_size=32)
+    studio = Studio(Generator(config, seed=2).eval())
+    vectors = studio.vectors(latents(1, range(4)), layer)
+    size = vectors.shape[1]
+    arrows = np.random.default_rng(0).standard_normal((1, 3, size)).astype(np.float32)
+    method = Method("m", Arrows(arrows * vectors.std()), layer)
+    asked = Latents.of_seed(1, range(4))
+    tools = SimpleNamespace(studio=studio)
+    chosen = select_vectors.Chosen(tools, None, method, asked, None, pd.DataFrame())
+    drawn = select_vectors.steered(chosen, Start(vectors, vectors, None))
+    w, found, bend = straightened(drawn, LEVELS)
+    if layer == "mapping_split2":
+        assert bend < 1e-4
+        one = studio.w(vectors + method.directions.vectors[0, 2], layer) - studio.w(vectors, layer)
+        assert np.allclose(found[:, 2], one, atol=1e-4)
+    else:
+        units = np.stack([studio.w(vectors + arrow, layer) for arrow in arrows[0] * vectors.std()])
+        middle = studio.w(vectors, layer)
+        secants = middle[:, None] + np.einsum("lp,pkd->kld", LEVELS, units - middle)
+        fitted = w[:, None] + LEVELS @ found
+        assert np.square(fitted - drawn).mean() < 0.9 * np.square(secants - drawn).mean()
+        assert bend > select_figures.STRAIGHT
 
 
 def test_exports_have_the_published_columns_and_start_the_next_test(left):
@@ -101,6 +202,7 @@ def test_exports_have_the_published_columns_and_start_the_next_test(left):
     names = [f"cnn_{name}" for name in CORRELATIONS]
     mine = chosen.table.iloc[rows][names].to_numpy(float)
     assert np.allclose(retested.table[names], mine, atol=0.02, equal_nan=True)
+    assert select_figures.found(retested, again)[0].startswith("Of 2 saved latents")
 
 
 def test_chosen_faces_are_what_people_load(left):

@@ -1,5 +1,7 @@
 """Generated faces beside rendered ones: copies are found out, and the floor is of equal sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,9 @@ def likeness(generated):
 def test_copies_of_training_faces_are_found_out_and_others_are_not():
     copied = likeness(features(2) + 0.01)
     assert toy.nearest(copied)["to known"].max() < 0.1 and "it leans" in toy.nearest_told(copied)
-    assert "no sign" in toy.nearest_told(likeness(features(3)))
+    told = toy.nearest_told(likeness(features(3)))
+    assert "nearest of 60 faces of the original generator's training set" in told
+    assert "these 60 are not repeated, which says little about the others" in told
 
 
 def test_closest_faces_stand_above_their_own_neighbours():
@@ -49,6 +53,13 @@ def test_floor_and_distance_compare_sets_of_one_size():
     assert likeness(features(3) + 2).similarity().frechet > 10 * one.floor()
 
 
+def test_page_points_to_a_model_card_only_where_there_is_one():
+    few = replace(likeness(features(3)), size=30)
+    told = {name: toy.similarity_told(few, name) for name in ("original", "data/x.safetensors")}
+    assert all("mostly chance" in sentence for sentence in told.values())
+    assert [name for name, sentence in told.items() if "model card" in sentence] == ["original"]
+
+
 def test_shares_and_finding_say_what_the_annotator_says():
     one = likeness(features(3))
     one.generated.probabilities["quality"][:] = 0.75
@@ -58,4 +69,5 @@ def test_shares_and_finding_say_what_the_annotator_says():
     assert shares["rendered"].iloc[-1] == 0
     sentence, headline = toy.found(one, shares)
     assert f"{women:.1%} of the faces are women" in sentence
+    assert f"floors, between sets of {COUNT}" in sentence
     assert headline["women"] == f"{women:.1%}"

@@ -2,6 +2,14 @@
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+import torch
+
+from ohlora_lib.models import workers
+from ohlora_lib.store import shards
 
 # In a process of its own: only one that holds no threads yet may fork its workers.
 PREPARED = """
@@ -38,3 +46,19 @@ print("done")
 def test_prepared_processes_do_what_this_one_would():
     ran = subprocess.run([sys.executable, "-c", PREPARED], capture_output=True, text=True)
     assert ran.stdout == "done\n", ran.stderr
+
+
+def test_spread_packs_few_networks_at_a_time(monkeypatch):
+    futures, held = [], []
+
+    class Counted(workers.ByValue):
+        def submit(self, work, /, *given):
+            futures.append(super().submit(work, *given))
+            held.append(sum(not future.done() for future in futures))
+            return futures[-1]
+
+    monkeypatch.setattr(shards.os, "cpu_count", lambda: 1)
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(workers, "workers", lambda device: nullcontext(Counted(pool)))
+        workers.spread(torch.device("cpu"), time.sleep, [0.005] * 20)
+    assert len(held) == 20 and max(held) == 2

@@ -74,6 +74,47 @@ def test_after_a_failure_waiting_jobs_are_not_done_first(tmp_path):
     assert len(done) < 10
 
 
+class Slow(ThreadPoolExecutor):
+    """Notes how many pieces of work it holds at most."""
+
+    held = most = 0
+
+    def submit(self, work, /, *given):
+        def at_last(*given):
+            time.sleep(0.002)
+            return work(*given)
+
+        future = super().submit(at_last, *given)
+        self.held += 1
+        self.most = max(self.most, self.held)
+        future.add_done_callback(self.release)
+        return future
+
+    def release(self, _):
+        self.held -= 1
+
+
+def test_few_pieces_of_work_are_handed_over_ahead_of_time(tmp_path, monkeypatch):
+    """Each takes a whole network along: a long test's would fill the memory."""
+    monkeypatch.setattr(shards.os, "cpu_count", lambda: 2)
+    with Slow(2) as pool:
+        assert shards.gather(pow, [(k, 2) for k in range(40)], pool) == [k**2 for k in range(40)]
+        shards.run(write_square, jobs(tmp_path, 40), "squares", pool)
+    assert pool.most == 4
+
+
+def test_results_come_in_order_and_the_bar_counts_each(capsys):
+    def earlier_ones_take_longer(k):
+        time.sleep(0.02 * (4 - k))
+        return k
+
+    with ThreadPoolExecutor(4) as pool:
+        given = [(k,) for k in range(4)]
+        assert shards.gather(earlier_ones_take_longer, given, pool, "numbers") == [0, 1, 2, 3]
+    assert shards.gather(pow, [], None, "nothing") == []
+    assert capsys.readouterr().err == "numbers: 4 done\nnothing: 0 done\n"
+
+
 PARENT = """
 import time
 from ohlora_lib.store import shards

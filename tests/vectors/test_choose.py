@@ -93,6 +93,20 @@ def test_a_persons_picks_override_the_rules(tested, tmp_path):
     assert table.loc[8, ["eyes_grade", "mouth_grade"]].tolist() == ["최상", "중"]
 
 
+def test_why_a_latent_was_not_chosen_is_said_for_each_rule_it_fails(tested):
+    tested.loc[0, ["gender_worst", "outline", "cnn_mouth_slope"]] = [0.1, 0.9, 0.0]
+    tested["cnn_pose_corr"] = [0.97, 0.99, 0.98, 0.96, 0.95, 0.94]
+    table = judged(tested, ChoiceRule(most=2))
+    assert {why: count for why, count in why_not(table) if count} == {
+        "does not stay a woman": 1,
+        "background or outline does not stay": 1,
+        "has a grade of 하": 1,
+        "fits every rule, but others that fit follow better": 3,
+    }
+    left_out = with_picks(table, pd.DataFrame({"idx": [5], "chosen": [0]}))
+    assert dict(why_not(left_out))["fits every rule, but a person left it out"] == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

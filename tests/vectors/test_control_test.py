@@ -1,5 +1,6 @@
 """The image generation test tells methods that steer from those that seem to."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,10 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
+from ohlora_lib.store import shards
 from ohlora_lib.vectors import comparison
 from ohlora_lib.vectors.calibrate import StepRule, calibrated
-from ohlora_lib.vectors.control_test import Latents, control_test, of_meter
+from ohlora_lib.vectors.control_test import TOGETHER, Latents, control_test, of_meter
 from ohlora_lib.vectors.directions import EXPRESSION, Arrows, Scaled
 from ohlora_lib.vectors.groups import V7, median_grouping
 from ohlora_lib.vectors.instruments import difference
@@ -72,6 +74,26 @@ def test_rows_of_a_latent_do_not_depend_on_what_is_tested_with_it(studio, instru
     measured = [name for name in alone if name.startswith("cnn_")]
     assert np.allclose(both.loc[1, measured].astype(float), alone.loc[0, measured].astype(float))
     assert both["idx"].tolist() == [2, 70]
+
+
+def test_executor_gives_the_same_rows_and_holds_few_pieces(
+    studio, instruments, by_ridge, monkeypatch
+):
+    futures, held = [], []
+
+    class Counted(ThreadPoolExecutor):
+        def submit(self, work, /, *given):
+            futures.append(super().submit(work, *given))
+            held.append(sum(not future.done() for future in futures))
+            return futures[-1]
+
+    monkeypatch.setattr(shards.os, "cpu_count", lambda: 1)
+    asked = Latents.of_seed(3, range(5 * TOGETHER), SIZE)
+    alone = control_test([by_ridge], studio, instruments, asked)
+    with Counted(1) as pool:
+        spread = control_test([by_ridge], studio, instruments, asked, executor=pool)
+    pd.testing.assert_frame_equal(alone, spread)
+    assert len(held) == 5 and max(held) == 2
 
 
 def test_published_svm_steers_with_groups_and_with_the_right_sign(studio, instruments, sampled):

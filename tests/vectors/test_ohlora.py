@@ -14,7 +14,8 @@ from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.store import StoreError
 from ohlora_lib.vectors import ohlora
 from ohlora_lib.vectors.groups import VectorError
-from ohlora_lib.vectors.ohlora import EMBEDDED, OhLora, write_faces
+from ohlora_lib.vectors.ohlora import EMBEDDED, OhLora, straightened, write_faces
+from ohlora_lib.vectors.responses import LEVELS
 
 
 @pytest.fixture
@@ -49,6 +50,45 @@ def test_only_what_fine_tuning_changed_is_kept(left):
 
     with safe_open(left[0], "pt") as file:
         assert set(file.keys()) == {"w", "arrows", "synthesis.layer1.weight"}
+
+
+class OnGpu:
+    """A tensor that nothing on the CPU can read before it is brought there."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        self.shape = tensor.shape
+
+    def cpu(self):
+        return self.tensor
+
+
+def test_faces_of_a_generator_on_a_gpu_are_written_as_those_of_one_on_the_cpu(left, monkeypatch):
+    path, generator, w, arrows = left
+    base = str(path.with_name("base.safetensors"))
+    there = {name: OnGpu(tensor) for name, tensor in generator.state_dict().items()}
+    monkeypatch.setattr(generator, "state_dict", lambda: there)
+    write_faces(path.with_name("gpu.safetensors"), generator, w, arrows, base)
+    drawn = OhLora.load(path.with_name("gpu.safetensors")).image(face=1)
+    assert np.array_equal(np.asarray(drawn), np.asarray(OhLora.load(path).image(face=1)))
+
+
+def test_what_is_straight_in_w_stays_as_it_is(left):
+    _, _, w, arrows = left
+    followed = w[:, None] + np.einsum("lp,kpd->kld", LEVELS, arrows)
+    found_w, found_arrows, bend = straightened(followed, LEVELS)
+    assert np.allclose(found_w, w, atol=1e-5) and np.allclose(found_arrows, arrows, atol=1e-5)
+    assert bend < 1e-5
+
+
+def test_what_bends_in_w_is_told_as_a_share_of_the_movement(left):
+    """Along one axis w goes with pose, along another with its square: R² is known."""
+    pose = LEVELS[:, 2]
+    square = np.square(pose + 0.6)  # the levels lie evenly around -0.6: no line follows it
+    followed = np.stack([pose, square], axis=1)[None]
+    _, arrows, bend = straightened(followed, LEVELS)
+    assert np.allclose(arrows[0], [[0, 0], [0, 0], [1, 0]], atol=1e-5)
+    assert bend == pytest.approx(np.sqrt(square.var() / (square.var() + pose.var())), rel=1e-4)
 
 
 def test_faces_of_another_base_are_refused(left, tmp_path):

@@ -5,13 +5,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.store import StoreError
 from ohlora_lib.vectors import sample as module
 from ohlora_lib.vectors.groups import VectorError
 from ohlora_lib.vectors.latents import BLOCK, Studio, latents
-from ohlora_lib.vectors.meters import Reading
+from ohlora_lib.vectors.meters import CnnMeter, Reading, Standardised
 from ohlora_lib.vectors.sample import SampleConfig, read_sample, sample
 
 COUNT = 3 * BLOCK + 7
@@ -103,6 +105,40 @@ def test_a_folder_of_another_plan_is_refused_by_name(studio, tmp_path):
     other = Studio(Generator(studio.generator.config, seed=2).eval())
     with pytest.raises(StoreError, match="another generator"):
         sample(other, Brightness(), SampleConfig(5, 5), tmp_path)
+    darkness = Brightness(properties=("mouth", "eyes"))
+    with pytest.raises(StoreError, match="another meter"):
+        sample(studio, darkness, SampleConfig(5, 5), tmp_path)
+
+
+def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(studio, tmp_path):
+    def meter(seed, **settings):
+        torch.manual_seed(seed)
+        return CnnMeter(
+            PropertyCNN(PropertyCNNConfig(resolution=16, padding=1, width=0.125)).eval(), **settings
+        )
+
+    def unit(meter, factor):
+        size = len(meter.properties)
+        return Standardised(meter, np.zeros(size), np.full(size, factor))
+
+    first = unit(meter(1), 1.0)
+    scores = sample(studio, first, SampleConfig(5, 5), tmp_path).scores
+    again = sample(studio, unit(meter(1), 1.0), SampleConfig(5, 5), tmp_path).scores
+    pd.testing.assert_frame_equal(scores, again)
+    for other in (unit(meter(2), 1.0), unit(meter(1), 2.0), unit(meter(1, dropout_seed=3), 1.0)):
+        with pytest.raises(StoreError, match="another meter"):
+            sample(studio, other, SampleConfig(5, 5), tmp_path)
+
+
+def test_a_meter_of_an_unknown_kind_goes_on_with_its_own_sample(studio, tmp_path):
+    class Foreign:
+        properties = ("eyes", "mouth")
+
+        def __call__(self, images):
+            return Brightness()(images)
+
+    for _ in range(2):
+        sample(studio, Foreign(), SampleConfig(5, 5), tmp_path)
 
 
 def test_plans_that_cannot_be_are_refused():
