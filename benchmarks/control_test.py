@@ -101,7 +101,7 @@ def measured(resolution: int, rounds: int) -> pd.DataFrame:
             together()  # what is done once is not counted
             every = counted(together, limits)
             row["bound, operations as they are"] = every.seconds
-            row["bound, multiplications"] = every.flops / limits.flops[precision.chosen()]
+            row["bound, multiplications"] = every.flops.total() / limits.flops[precision.chosen()]
             rows.append(row)
     return pd.DataFrame(rows)
 

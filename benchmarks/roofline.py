@@ -7,6 +7,7 @@ convolution; it is not counted.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -77,11 +78,12 @@ def _convolution_rate(dtype: torch.dtype, device: torch.device, seconds: float) 
 
 
 class Roofline(TorchDispatchMode):
-    """Adds up, while it is on, `flops`, `bytes`, and the least `seconds` that a device needs."""
+    """Adds up, while it is on, `flops` (by number format), `bytes`, and the least `seconds` that a
+    device needs."""
 
     def __init__(self, limits: Limits):
         super().__init__()
-        self.limits, self.flops, self.bytes, self.seconds = limits, 0, 0, 0.0
+        self.limits, self.flops, self.bytes, self.seconds = limits, Counter(), 0, 0.0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, count = kwargs or {}, flop_registry.get(func._overloadpacket)
@@ -94,8 +96,10 @@ class Roofline(TorchDispatchMode):
         given, made = _tensors(args), _tensors(out)
         flops = count(*args, **kwargs, out_val=out) if count else 0
         moved = 0 if _is_free(func) else sum(tensor.nbytes for tensor in given + made)
-        self.flops, self.bytes = self.flops + flops, self.bytes + moved
         fastest = self.limits.flops[given[0].dtype] if flops else 1
+        self.bytes += moved
+        if flops:
+            self.flops[given[0].dtype] += flops
         self.seconds += max(flops / fastest, moved / self.limits.bytes)
         return out
 
