@@ -20,7 +20,7 @@ import pandas as pd
 from ohlora_lib.vectors.directions import EXPRESSION
 from ohlora_lib.vectors.groups import V8, median_grouping
 from ohlora_lib.vectors.ridge import ridge
-from ohlora_lib.vectors.svm import SvmConfig, overall_accuracy, svm
+from ohlora_lib.vectors.svm import overall_accuracy, svm
 
 SIZE = 512
 SECONDS, GIGABYTES = 360, 6
@@ -65,19 +65,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=240_000)
     parser.add_argument("--letters", type=int, default=4, help="of a group's name")
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         vectors, scores, truth = made_up(Path(folder) / "w.npy", options.images)
         grouping = median_grouping(scores, V8[: options.letters])
         before = gigabytes()
         start, used = time.perf_counter(), time.process_time()
-        arrows, report = svm(vectors, scores, grouping, SvmConfig(threads=options.threads))
+        arrows, report = svm(vectors, scores, grouping)
         seconds, used = time.perf_counter() - start, time.process_time() - used
         least = agreement(arrows.vectors, truth)
-        print(f"{len(report)} SVMs on {options.images} x {SIZE}: {seconds:.1f} s with "
-              f"{options.threads} threads ({used:.1f} s of processor time, at most {SECONDS}), "
-              f"{gigabytes():.2f} GB (at most {GIGABYTES}; {before:.2f} before)")  # fmt: skip
+        print(f"{len(report)} SVMs on {options.images} x {SIZE}: {seconds:.1f} s (at most "
+              f"{SECONDS}; {used:.1f} s of processor time), {gigabytes():.2f} GB (at most "
+              f"{GIGABYTES}; {before:.2f} before)")  # fmt: skip
         accuracy = ", ".join(f"{n} {v:.4f}" for n, v in overall_accuracy(report).items())
         print(f"accuracy {accuracy}; correlation with the planted directions at least {least:.3f}")
         start = time.perf_counter()

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from ohlora_lib.vectors.directions import EXPRESSION, Arrows, Found, checked_samples
 from ohlora_lib.vectors.groups import EVERYWHERE, Grouping, VectorError, rows_by_group
@@ -32,7 +31,6 @@ class SvmConfig:
     least: int = 50  # images of a group; one with fewer borrows from all images
     most: int = 10_000  # images at each end: bounds the time without groups
     seed: int = 2025
-    threads: int = 2
 
     def __post_init__(self):
         if not (0 < self.share <= 0.5 and 0 < self.train < 1):
@@ -120,16 +118,16 @@ def _normals(vectors, columns, rows, sources, config) -> dict[tuple[str, str], N
     with warnings.catch_warnings():
         # On separable classes the solver may stop at its limit; the normal is as good by then.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        trained = Parallel(config.threads, prefer="threads")(
-            delayed(_normal)(
+        # Not side by side: the solver draws from one source of chance for the whole process.
+        found = {
+            (source, one): _normal(
                 vectors,
                 _ends(columns[one].to_numpy(), rows[source], config),
                 config,
                 seed=(config.seed, places[source], columns.columns.get_loc(one)),
             )
             for source, one in needed
-        )
-    found = dict(zip(needed, trained, strict=True))
+        }
     return {(name, one): found[source, one] for (name, one), source in sources.items()}
 
 

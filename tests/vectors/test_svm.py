@@ -35,10 +35,13 @@ def test_accuracy_is_a_coin_toss_where_the_score_is_noise(planted):
     assert report.set_index("property")["accuracy"]["eyes"] == pytest.approx(0.5, abs=0.06)
 
 
-def test_the_seed_decides_and_the_number_of_threads_does_not(planted):
+@pytest.mark.parametrize("images", [6000, 400])  # more and fewer than there are values
+def test_the_seed_decides_to_the_last_bit(planted, images):
+    vectors, scores = planted.vectors[:images], planted.scores.iloc[:images]
+    vectors = np.concatenate([vectors] * (1 if images > 400 else 40), axis=1)
     one, two, other = (
-        svm(planted.vectors, planted.scores, planted.grouping, config).directions.vectors
-        for config in (SvmConfig(threads=1), SvmConfig(threads=2), SvmConfig(seed=1))
+        svm(vectors, scores, planted.grouping, config).directions.vectors
+        for config in (SvmConfig(), SvmConfig(), SvmConfig(seed=1))
     )
     assert np.array_equal(one, two) and not np.array_equal(one, other)
 
