@@ -212,7 +212,7 @@ def extremes_figure(searched: Searched, share: float, most: int = 150, seed: int
         order = rows[np.argsort(searched.scores[one].to_numpy()[rows], kind="stable")]
         count = int(np.clip(share * len(rows), 2, most))
         ends = np.concatenate([order[:count], order[-count:]])
-        white = PCA(min(20, len(ends) - 1)).fit_transform(searched.vectors[ends])
+        white = PCA(min(20, len(ends) - 1), random_state=seed).fit_transform(searched.vectors[ends])
         flat = TSNE(perplexity=min(30, (len(ends) - 1) / 3), init="pca", random_state=seed)
         flat = flat.fit_transform(white)
         axes.scatter(*flat[:count].T, s=9, color=MUTED, label="least", lw=0)
