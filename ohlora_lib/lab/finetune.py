@@ -116,9 +116,10 @@ CONCEPT = "fits the concept"
 
 
 class Judge:
-    """Who says what a face shows, and is none of the CNNs that filtered.
+    """Who says what a face shows.
 
-    The embedded annotator network; of photographs, which it has never seen, the published CNNs.
+    The embedded annotator network, which lent the simulated labels that taught the filter; of
+    photographs, which it has never seen, the published CNNs.
     """
 
     def __init__(self, published: bool = False):
