@@ -13,8 +13,9 @@ from ohlora_lib.lab.figures import INK, MUTED, SERIES
 from ohlora_lib.lab.generate import open_generator
 from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.measure.parse import PARSERS, EmbeddedParser, load_parser
-from ohlora_lib.models import weights
+from ohlora_lib.models import precision, weights
 from ohlora_lib.models.annotator import Annotator
+from ohlora_lib.models.reading import to_read_with
 from ohlora_lib.models.workers import workers
 from ohlora_lib.store import inside_root
 from ohlora_lib.vectors.directions import EXPRESSION
@@ -98,7 +99,7 @@ class Tools:
 def open_tools(settings: ToolSettings) -> Tools:
     """All that steering needs, on the GPU if there is one."""
     studio = open_generator(settings.generator)
-    annotator = weights.load("annotator").to(studio.device)
+    annotator = precision.place(to_read_with(weights.load("annotator")), device=studio.device)
     parse = ParseMeter(load_parser(settings.parser, str(studio.device)))
     cnn: Meter = AnnotatorMeter(annotator)
     if settings.property_cnn:

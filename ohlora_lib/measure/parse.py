@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 from ohlora_lib.measure.scores import SECOND, SECOND_SURE, score
 from ohlora_lib.measure.segments import SIZE
@@ -28,6 +27,8 @@ from ohlora_lib.models.facexformer import (
     widened_box,
 )
 from ohlora_lib.models.mtcnn import MTCNN
+from ohlora_lib.models.pixels import resize_bicubic
+from ohlora_lib.models.reading import to_read_with
 from ohlora_lib.models.unet_parser import UNetParser
 from ohlora_lib.toyworld.canvas import (
     BACKGROUND,
@@ -81,7 +82,7 @@ class EmbeddedParser:
         maps[~found] = BACKGROUND
         height, width = images.shape[1:3]
         boxes = np.where(found[:, None], np.float32([0, 0, width, height]), np.float32(np.nan))
-        return Parsed(maps, _resized(images), boxes, found)
+        return Parsed(maps, resize_bicubic(images, SIZE), boxes, found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ class PublishedParser:
     def __call__(self, images: np.ndarray) -> Parsed:
         boxes = np.full((len(images), 4), np.nan, np.float32)
         maps = np.full((len(images), SIZE, SIZE), BACKGROUND, np.uint8)
-        faces = _resized(images)
+        faces = resize_bicubic(images, SIZE)
         crops = []
         for number, found in enumerate(self.detector(images)):
             wide = [widened_box(box, *images.shape[1:3]) for box in found.boxes[:1]]
@@ -119,7 +120,7 @@ class PublishedParser:
 def load_parser(name: str = "embedded", device: str | torch.device = "cpu") -> Parser:
     """One of PARSERS with its weights; FaceXFormer's and MTCNN's are the published ones."""
     if name == "embedded":
-        return EmbeddedParser(precision.place(weights.load("parser").folded(), device=device))
+        return EmbeddedParser(precision.place(to_read_with(weights.load("parser")), device=device))
     if name == "facexformer":
         reader = precision.place(weights.load("facexformer"), device=device)
         return PublishedParser(weights.load("mtcnn").to(device), reader)
@@ -196,12 +197,6 @@ def shows_face(maps: np.ndarray) -> np.ndarray:
 
 def class_pixels(maps: np.ndarray) -> np.ndarray:
     """(N, H, W) class maps -> (N, 11) how many pixels each class has."""
-    number, classes = len(maps), len(CLASS_NAMES)
-    place = maps.reshape(number, -1) + classes * np.arange(number)[:, None]
-    return np.bincount(place.ravel(), minlength=number * classes).reshape(number, classes)
-
-
-def _resized(images: np.ndarray) -> np.ndarray:
-    """(N, H, W, 3) -> (N, 224, 224, 3), by the same bicubic as the published crop."""
-    how = Image.Resampling.BICUBIC
-    return np.stack([Image.fromarray(image).resize((SIZE, SIZE), how) for image in images])
+    classes = len(CLASS_NAMES)
+    counted = [cv2.calcHist([one], [0], None, [classes], [0, classes]) for one in maps]
+    return np.stack(counted).reshape(len(maps), classes).astype(np.int64)

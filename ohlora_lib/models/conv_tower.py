@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+
+from ohlora_lib.models.pools import Halve, averaged
 
 SLOPE = 0.01  # nn.LeakyReLU's default, which the published CNNs use (StyleGAN uses 0.2)
 MAP_BYTES = 16 << 20  # larger maps leave a CPU's cache, and its allocator returns them each time
@@ -73,9 +74,8 @@ class ConvTower(nn.Module):
             conv = nn.Conv2d(last, channels, kernel_size=3, padding=sizes.padding)
             self._step(f"conv{number}", nn.Sequential(conv, nn.LeakyReLU(SLOPE)))
             if number in tower.pooled:
-                # At the published sizes nothing is left over and ceil_mode changes nothing.
-                pool = nn.MaxPool2d(2, 2, ceil_mode=True)
-                self._step(f"pool{tower.pooled.index(number) + 1}", pool)
+                # At the published sizes no side is odd, and what is done with one no matter.
+                self._step(f"pool{tower.pooled.index(number) + 1}", Halve())
             last = channels
         height, width, self.largest = self._map_sizes()
         self.features = last * height * width
@@ -124,8 +124,8 @@ class ConvTower(nn.Module):
             )
         crops = self.tower.cut(images)
         if self.coarse > 1:
-            crops = F.avg_pool2d(crops, self.coarse, ceil_mode=True)
-        # Channels last halves the time on a CPU (its max pool above all); a GPU does not mind.
+            crops = averaged(crops, self.coarse)
+        # Channels last halves the time on a CPU; a GPU does not mind.
         crops = crops.contiguous(memory_format=torch.channels_last)
         if crops.device.type != "cpu" or torch.is_grad_enabled():
             return self._look(crops, dropout)

@@ -61,9 +61,10 @@ def leaky_convolution(
     slope: float,
     padding: int = 0,
     groups: int = 1,
+    stride: int = 1,
 ) -> torch.Tensor:
     """leaky_relu(conv2d(x, kernel, bias)), rounded to the number format once."""
     return torch.ops.mkldnn._convolution_pointwise(
-        *(x, kernel, bias.to(x.dtype), [padding] * 2, [1, 1], [1, 1], groups),
+        *(x, kernel, bias.to(x.dtype), [padding] * 2, [stride] * 2, [1, 1], groups),
         *("leaky_relu", [slope], ""),
     )

@@ -2,10 +2,27 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 
 def channels_first(images: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32, still 0..255."""
+    """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32, still 0..255; in memory channels last."""
+    return _tensor(images).float()
+
+
+def resize_bicubic(images: np.ndarray, side: int) -> np.ndarray:
+    """(N, H, W, 3) uint8 -> (N, side, side, 3) uint8, by the filter that Pillow's BICUBIC has.
+
+    Ten times as fast as Pillow, whose weights have more digits: of a hundred values one differs, by
+    a level or two.
+    """
+    size = (side, side)
+    resized = F.interpolate(_tensor(images), size, mode="bicubic", antialias=True)
+    return resized.permute(0, 2, 3, 1).numpy()
+
+
+def _tensor(images: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) uint8, the same memory."""
     if isinstance(images, np.ndarray):
         # torch shares the array's memory and warns where it may not write to it.
         images = torch.from_numpy(images if images.flags.writeable else images.copy())
@@ -13,7 +30,7 @@ def channels_first(images: np.ndarray | torch.Tensor) -> torch.Tensor:
         raise ValueError(
             f"images must be (N, H, W, 3) uint8 RGB, these are {tuple(images.shape)} {images.dtype}"
         )
-    return images.permute(0, 3, 1, 2).float().contiguous()
+    return images.permute(0, 3, 1, 2)
 
 
 def resize_linear(images: np.ndarray, side: int) -> np.ndarray:

@@ -100,4 +100,4 @@ class PropertyCNN(nn.Module):
 
 def property_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 in -1..1."""
-    return (channels_first(images) / 255 - 0.5) / 0.5
+    return channels_first(images).div_(255).sub_(0.5).div_(0.5)

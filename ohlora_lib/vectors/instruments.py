@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -94,7 +95,9 @@ def mean_of_finite(values: np.ndarray, axis: int | tuple[int, ...] = 0) -> np.nd
 
 def difference(images: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Mean |difference| in grey levels of (…, R, R, 3) over (…, R, R); NaN where there is none."""
-    apart = np.abs(images.astype(np.int16) - others).sum(axis=-1, dtype=np.int32)
     pixels = where.sum(axis=(-2, -1))
-    total = (apart * where).sum(axis=(-2, -1)) / 3
-    return np.where(pixels > 0, total / np.maximum(pixels, 1), np.nan)
+    others = np.broadcast_to(others, images.shape)
+    total = np.empty(pixels.shape)
+    for at in np.ndindex(total.shape):
+        total[at] = cv2.norm(images[at], others[at], cv2.NORM_L1, where[at].view(np.uint8))
+    return np.where(pixels > 0, total / (3 * np.maximum(pixels, 1)), np.nan)

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from ohlora_lib.models import weights
-from ohlora_lib.models.unet_parser import UNetConfig, UNetParser, halved
+from ohlora_lib.models.unet_parser import (
+    UNetConfig,
+    UNetParser,
+    added_to_each_four,
+    likeliest,
+    resize,
+)
 
 SMALL = UNetConfig(widths=(4, 6, 8), resolution=32)
 
@@ -50,21 +56,21 @@ def test_file_gives_back_the_same_network(tmp_path, pictures):
     assert np.array_equal(again.parse(pictures), network.parse(pictures))
 
 
-def test_folded_network_reads_the_same_and_leaves_the_other_as_it_was(pictures):
-    network = UNetParser(UNetConfig(widths=(4, 6, 8), resolution=32), seed=3)
-    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        network(images * 2 + 1)  # fills the norms' means
-        before = network.eval()(images)
-        folded = network.folded()
-        torch.testing.assert_close(folded(images), before, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(network(images), before)
-    assert not any("norm" in name for name in folded.state_dict())
+@pytest.mark.parametrize("side", [16, 32, 40, 56, 224])
+def test_the_likeliest_class_is_that_of_the_enlarged_logits(side):
+    rng = torch.Generator().manual_seed(1)
+    patches = torch.randn(2, 7, 6, 6, generator=rng).repeat_interleave(6, 2).repeat_interleave(6, 3)
+    logits = resize(patches + 0.3 * torch.randn(2, 7, 36, 36, generator=rng), 32)
+    wanted = resize(logits, side).argmax(dim=1).numpy()
+    assert np.array_equal(likeliest(logits, side), wanted)
 
 
-def test_halving_takes_the_largest_of_every_four():
-    x = torch.randn(2, 3, 8, 6, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(halved(x), torch.nn.functional.max_pool2d(x, 2))
+def test_adding_to_each_four_is_adding_the_enlarged():
+    rng = torch.Generator().manual_seed(2)
+    x, larger = (torch.randn(2, 3, side, side + 2, generator=rng) for side in (4, 8))
+    larger = larger[..., :-2].repeat(1, 1, 1, 2)[..., :12]
+    wanted = torch.nn.functional.interpolate(x, scale_factor=2) + larger
+    torch.testing.assert_close(added_to_each_four(x, larger), wanted)
 
 
 def test_sides_that_do_not_halve_are_refused_with_the_number():
