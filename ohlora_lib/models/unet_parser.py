@@ -113,7 +113,7 @@ def added_to_each_four(x: torch.Tensor, larger: torch.Tensor) -> torch.Tensor:
     """
     n, c, h, w = x.shape
     x, larger = x.permute(0, 2, 3, 1), larger.permute(0, 2, 3, 1)
-    row = torch.cat([x, x], dim=3).view(n, h, 1, 2 * w * c)
+    row = torch.cat([x, x], dim=3).reshape(n, h, 1, 2 * w * c)
     total = larger.reshape(n, h, 2, 2 * w * c) + row
     return total.view(n, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
 

@@ -7,8 +7,14 @@ import torch.nn.functional as F
 from ohlora_lib.models.pools import Halve, averaged, halved
 
 
+@pytest.fixture(params=[False, True], ids=["reading", "training"])
+def training(request):
+    with torch.set_grad_enabled(request.param):
+        yield
+
+
 @pytest.fixture(params=[(8, 12), (7, 12), (9, 5)])
-def maps(request):
+def maps(training, request):
     rng = torch.Generator().manual_seed(2)
     return torch.randn(2, 3, *request.param, generator=rng)
 

@@ -67,10 +67,12 @@ def test_the_likeliest_class_is_that_of_the_enlarged_logits(side):
 
 def test_adding_to_each_four_is_adding_the_enlarged():
     rng = torch.Generator().manual_seed(2)
-    x, larger = (torch.randn(2, 3, side, side + 2, generator=rng) for side in (4, 8))
-    larger = larger[..., :-2].repeat(1, 1, 1, 2)[..., :12]
+    x = torch.randn(2, 3, 4, 6, generator=rng)
+    larger = torch.randn(2, 3, 8, 12, generator=rng)
     wanted = torch.nn.functional.interpolate(x, scale_factor=2) + larger
-    torch.testing.assert_close(added_to_each_four(x, larger), wanted)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x, larger = (maps.contiguous(memory_format=layout) for maps in (x, larger))
+        torch.testing.assert_close(added_to_each_four(x, larger), wanted)
 
 
 def test_sides_that_do_not_halve_are_refused_with_the_number():
