@@ -188,11 +188,7 @@ def steered(chosen: Chosen, start: Start) -> np.ndarray:
     """w (K, 50, 512) of each request of the test."""
     method, studio, count = chosen.method, chosen.tools.studio, len(start.vectors)
     drawn = [
-        studio.w(
-            start.vectors
-            + method.directions.step(start.vectors, np.tile(request, (count, 1)), start.groups),
-            method.layer,
-        )
+        studio.w(method.moved(start, np.tile(request, (count, 1))), method.layer)
         for request in LEVELS
     ]
     return np.stack(drawn, axis=1)

@@ -89,6 +89,7 @@ def side_effects_table(tested: pd.DataFrame) -> pd.DataFrame:
         lambda row: " / ".join(f"{value:.2f}" for value in row), axis=1
     )
     shown["gain parser ÷ CNN"] = gains.apply(_triple, axis=1)
+    shown["unevenness of a unit"] = comparison.unevenness(tested).apply(_triple, axis=1)
     moved = tested.groupby("method", sort=False)["recentred_identity"].mean()
     shown["moved by recentring"] = moved.where(moved > 0)
     return shown.rename_axis("method")
@@ -292,6 +293,7 @@ def methods_table(names: Sequence[str]) -> pd.DataFrame:
         name: {
             "directions": DIRECTIONS[recipe.directions],
             "steps": "by the rule" if recipe.steps else "their own",
+            "measured at each latent": "yes" if recipe.measured else "no",
             "recentred": "yes" if recipe.recentring else "no",
             "enters": recipe.layers or "all layers",
         }

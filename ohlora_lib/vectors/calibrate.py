@@ -62,7 +62,7 @@ def _lengths(method: Method, studio: Studio, instruments: Instruments, vectors) 
 
     Steps far too long say nothing of the gain: whatever they move is at its end.
     """
-    start = replace(method, recentring=0).start(studio, instruments, vectors)
+    start = replace(method, recentring=0, measured=False).start(studio, instruments, vectors)
     radius = np.linalg.norm(vectors - vectors.mean(axis=0), axis=1).mean()
     units = np.eye(len(EXPRESSION), dtype=np.float32)
     steps = [method.directions.step(vectors, np.tile(u, (len(vectors), 1)), start.groups)

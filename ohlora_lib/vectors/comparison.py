@@ -42,6 +42,15 @@ def gains(tested: pd.DataFrame) -> pd.DataFrame:
     return parse / cnn.where(cnn.abs() > 1e-6)
 
 
+def unevenness(tested: pd.DataFrame, meter: str = "parse") -> pd.DataFrame:
+    """Per method and property: how much what a unit moves differs from latent to latent, as the
+    deviation of its slopes ÷ their mean."""
+    methods = tested.groupby("method", sort=False)
+    slopes = [methods[f"{meter}_{name}_slope"] for name in EXPRESSION]
+    parts = [each.std(ddof=0) / each.mean().where(each.mean().abs() > 1e-6) for each in slopes]
+    return pd.concat(parts, axis=1).set_axis(list(EXPRESSION), axis=1)
+
+
 def side_effects(tested: pd.DataFrame, meter: str = "parse") -> pd.DataFrame:
     """Per method, per deviation that the target itself moves by on this meter:
 

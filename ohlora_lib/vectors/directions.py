@@ -35,10 +35,15 @@ class Directions(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Arrows:
-    """Directions that do not depend on the latent, but perhaps on its group."""
+    """Directions that do not depend on the latent, but perhaps on its group.
+
+    Who found them may also know steps that move the other scores, `held` ones, alone.
+    """
 
     vectors: np.ndarray  # (G, 3, D) float32: what one unit of eyes, mouth, pose adds
     grouping: Grouping | None = None  # None: the same everywhere, G = 1
+    held: np.ndarray | None = None  # (G, H, D) float32: what one unit of each held score adds
+    names: tuple[str, ...] = EXPRESSION  # the expression's, then those of the held scores
 
     def __post_init__(self):
         groups = len(self.grouping.names) if self.grouping else 1
@@ -48,6 +53,9 @@ class Arrows:
             )
         if not np.isfinite(self.vectors).all():
             raise VectorError("arrows are not finite: were the vectors they were found from?")
+        known = len(EXPRESSION) + (0 if self.held is None else self.held.shape[1])
+        if len(self.names) != known:
+            raise VectorError(f"{known} arrows a group need as many names, not {len(self.names)}")
 
     def step(
         self, vectors: np.ndarray, request: np.ndarray, groups: np.ndarray | None = None
@@ -59,6 +67,11 @@ class Arrows:
         if request.shape != (len(vectors), len(EXPRESSION)):
             raise VectorError(f"request is {request.shape}: need ({len(vectors)}, 3)")
         return np.einsum("np,npd->nd", request, self.vectors[self._groups(len(vectors), groups)])
+
+    def every(self, count: int, groups: np.ndarray | None = None) -> np.ndarray:
+        """So many latents' arrows, those of held scores after the three: (N, P, D)."""
+        known = self.vectors if self.held is None else np.concatenate([self.vectors, self.held], 1)
+        return known[self._groups(count, groups)]
 
     def _groups(self, count: int, groups: np.ndarray | None) -> np.ndarray:
         if self.grouping is None:
@@ -139,7 +152,10 @@ def write_arrows(arrows: Arrows, path: str | Path) -> None:
     """Write as .safetensors, atomically, the grouping with it."""
     grouping = arrows.grouping and [arrows.grouping.properties, arrows.grouping.medians]
     tensors = {"arrows": np.ascontiguousarray(arrows.vectors, np.float32)}
-    write_bytes(path, save(tensors, {"grouping": json.dumps(grouping)}))
+    if arrows.held is not None:
+        tensors["held"] = np.ascontiguousarray(arrows.held, np.float32)
+    about = {"grouping": json.dumps(grouping), "names": json.dumps(arrows.names)}
+    write_bytes(path, save(tensors, about))
 
 
 def read_arrows(path: str | Path) -> Arrows:
@@ -148,7 +164,10 @@ def read_arrows(path: str | Path) -> Arrows:
         raise StoreError(f"{path} is not there: run the stage that finds directions first")
     try:
         with safe_open(path, "numpy") as file:
-            vectors, grouping = file.get_tensor("arrows"), json.loads(file.metadata()["grouping"])
+            vectors = file.get_tensor("arrows")
+            held = file.get_tensor("held") if "held" in file.keys() else None  # noqa: SIM118
+            grouping, names = (json.loads(file.metadata()[key]) for key in ("grouping", "names"))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} holds no directions: {error}") from error
-    return Arrows(vectors, Grouping(*map(tuple, grouping)) if grouping else None)
+    grouping = Grouping(*map(tuple, grouping)) if grouping else None
+    return Arrows(vectors, grouping, held, tuple(names))

@@ -1,7 +1,7 @@
 """All directions that the search finds, by name, and the methods of steering made of them.
 
 A method's name is a recipe: directions, then what is done with them, as in "svm", "svm, steps",
-"ridge, steps, recentred", "ridge, steps, recentred, layers 0-8".
+"ridge, steps, recentred", "ridge, measured, steps", "ridge, steps, recentred, layers 0-8".
 """
 
 import json
@@ -144,6 +144,7 @@ class Recipe:
     directions: str
     steps: bool  # by the stated rule; else their own length
     recentring: int
+    measured: bool  # at each latent: arrows of its own
     layers: str  # which styled layers it enters, both ends named; "" is all
 
     @classmethod
@@ -153,16 +154,20 @@ class Recipe:
         if directions not in DIRECTIONS:
             raise VectorError(f"method {name!r}: its directions are one of {', '.join(DIRECTIONS)}")
         styles = [m for part in rest if (m := re.fullmatch(r"layers (\d+)-(\d+)", part))]
-        wrong = [part for part in rest if part not in ("steps", "recentred")
+        wrong = [part for part in rest if part not in ("steps", "recentred", "measured")
                  and not part.startswith("layers ")]  # fmt: skip
         if wrong or len(styles) != sum(part.startswith("layers") for part in rest):
             raise VectorError(
-                f"method {name!r}: after the directions come 'steps', 'recentred', 'layers 0-8'"
+                f"method {name!r}: after the directions come 'measured', 'steps', 'recentred', "
+                "'layers 0-8'"
             )
+        if "measured" in rest and not directions.startswith("ridge"):
+            raise VectorError(f"method {name!r}: only what a ridge found can be measured")
         if styles and int(styles[0][1]) > int(styles[0][2]):
             raise VectorError(f"method {name!r}: layers are named from the first to the last")
         layers = styles[0][0] if styles else ""
-        return cls(name, directions, "steps" in rest, ROUNDS * ("recentred" in rest), layers)
+        steps, measured = "steps" in rest, "measured" in rest
+        return cls(name, directions, steps, ROUNDS * ("recentred" in rest), measured, layers)
 
     @property
     def styles(self) -> tuple[int, int] | None:
@@ -177,7 +182,8 @@ class Recipe:
         found = read_directions(self.directions, folder)
         grouping = _grouping(found)
         layer = json.loads((folder / "search.json").read_text())["layer"]
-        return Method(self.name, found, layer, grouping, self.recentring, styles=self.styles)
+        return Method(self.name, found, layer, grouping, self.recentring,
+                      styles=self.styles, measured=self.measured)  # fmt: skip
 
 
 def _grouping(directions: Directions) -> Grouping | None:

@@ -3,6 +3,9 @@
 Recentring moves a latent, before any level is applied, to where its own eyes, mouth and pose are
 the population's mean for the middle of the levels: a face that is already turned, or whose mouth is
 wide open, has no room left to follow. It is then a slightly different face.
+
+Measuring gives each latent arrows of its own (`own_arrows`), as its picture answers in the middle
+of the levels.
 """
 
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from ohlora_lib.vectors.directions import Directions
 from ohlora_lib.vectors.groups import Grouping
 from ohlora_lib.vectors.instruments import Instruments, expression, table
 from ohlora_lib.vectors.latents import Studio
+from ohlora_lib.vectors.own_arrows import own_arrows
 from ohlora_lib.vectors.responses import MIDDLE
 
 
@@ -23,6 +27,7 @@ class Start(NamedTuple):
     unedited: np.ndarray  # (N, D) as they were drawn
     vectors: np.ndarray  # (N, D) where levels are applied: the same, or recentred
     groups: np.ndarray | None  # (N,) of the unedited latents
+    arrows: np.ndarray | None = None  # (N, 3, D) their own, if they were measured
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Method:
     recentring: int = 0
     middle: tuple[float, float, float] = MIDDLE
     styles: tuple[int, int] | None = None
+    measured: bool = False
 
     def start(
         self,
@@ -60,12 +66,29 @@ class Method:
             missing = -expression(instruments.cnn, seen).astype(np.float32)
             step = self.directions.step(start.vectors, missing, groups)
             start = start._replace(vectors=start.vectors + step)
-        return start
+        return self._with_own_arrows(studio, instruments, start) if self.measured else start
+
+    def _with_own_arrows(self, studio: Studio, instruments: Instruments, start: Start) -> Start:
+        def see(vectors: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+            unedited = np.repeat(start.unedited, vectors.shape[1], axis=0)
+            flat = vectors.reshape(-1, vectors.shape[2])
+            images = studio.images(flat, self.layer, unedited, self.styles)
+            places = [instruments.cnn.properties.index(name) for name in names]
+            return instruments.cnn(images).scores[:, places].reshape(*vectors.shape[:2], -1)
+
+        middle = self.moved(start, np.tile(np.float32(self.middle), (len(start.vectors), 1)))
+        return start._replace(arrows=own_arrows(self.directions, see, middle, start.groups))
+
+    def moved(self, start: Start, requests: np.ndarray) -> np.ndarray:
+        """A request (N, 3) for each latent -> where it takes them, (N, D) at the method's layer."""
+        if start.arrows is None:
+            return start.vectors + self.directions.step(start.vectors, requests, start.groups)
+        return start.vectors + np.einsum("np,npd->nd", np.float32(requests), start.arrows)
 
     def images(self, studio: Studio, start: Start, requests: np.ndarray) -> np.ndarray:
         """A request (N, 3) for each latent -> pictures (N, R, R, 3)."""
-        step = self.directions.step(start.vectors, requests, start.groups)
-        return studio.images(start.vectors + step, self.layer, start.unedited, self.styles)
+        vectors = self.moved(start, requests)
+        return studio.images(vectors, self.layer, start.unedited, self.styles)
 
     def every(self, studio: Studio, start: Start, requests: np.ndarray) -> np.ndarray:
         """Each of R requests (R, 3) for each of N latents -> pictures (N, R, H, W, 3)."""

@@ -84,7 +84,9 @@ def ridge(
         arrows.append(_arrows(weights, length, unwhiten, columns.columns))
         errors = _r2(vectors, targets, rows[~train[rows]], fit, whiten @ weights)
         report.append(_rows(name, len(rows), columns.columns, errors))
-    return Found(Arrows(np.stack(arrows), grouping), pd.concat(report, ignore_index=True))
+    every, own = np.stack(arrows), len(EXPRESSION)
+    found = Arrows(every[:, :own], grouping, every[:, own:], tuple(columns.columns))
+    return Found(found, pd.concat(report, ignore_index=True))
 
 
 def moments(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> Moments:
@@ -127,7 +129,7 @@ def _pooled(fit: Moments, whiten: np.ndarray, shared: np.ndarray, pooling: float
 
 
 def _arrows(weights, length, unwhiten, names: pd.Index) -> np.ndarray:
-    """(R, P) -> (3, D): the step that moves one property by 1 and the other P - 1 by 0.
+    """(R, P) -> (P, D): the step that moves one score by 1 and the other P - 1 by 0.
 
     Of all that do, the one with the least s' length s.
     """
@@ -137,7 +139,7 @@ def _arrows(weights, length, unwhiten, names: pd.Index) -> np.ndarray:
         raise VectorError(f"the vectors say nothing of {silent[0]!r}: no step can change it")
     root = np.linalg.cholesky(length)
     shortest = np.linalg.pinv(np.linalg.solve(root, weights).T, rcond=1e-10)
-    steps = np.linalg.solve(root.T, shortest[:, : len(EXPRESSION)])
+    steps = np.linalg.solve(root.T, shortest)
     return (unwhiten @ steps).T.astype(np.float32)
 
 

@@ -11,6 +11,12 @@ GROUPING = Grouping(V7, (0.1, -0.4574, 1 / 3))
 RNG = np.random.default_rng(0)
 SHARED = Arrows(RNG.standard_normal((1, 3, 5)).astype(np.float32))
 GROUPED = Arrows(RNG.standard_normal((8, 3, 5)).astype(np.float32), GROUPING)
+HOLDING = Arrows(
+    SHARED.vectors,
+    None,
+    RNG.standard_normal((1, 2, 5)).astype(np.float32),
+    ("eyes", "mouth", "pose", "hair_length", "hairstyle"),
+)
 LATENTS = np.zeros((2, 5), np.float32)
 REQUEST = np.array([[1.2, 0, 0], [0, -1.8, 0.6]])
 
@@ -49,15 +55,20 @@ def test_shapes_that_do_not_fit_are_named():
         SHARED.step(LATENTS, REQUEST[:1])
     with pytest.raises(VectorError, match=r"need \(8, 3, D\)"):
         Arrows(SHARED.vectors, GROUPING)
+    with pytest.raises(VectorError, match="5 arrows a group need as many names, not 3"):
+        Arrows(HOLDING.vectors, None, HOLDING.held)
     with pytest.raises(VectorError, match="not finite"):
         Arrows(SHARED.vectors * np.nan)
 
 
-@pytest.mark.parametrize("arrows", [SHARED, GROUPED])
+@pytest.mark.parametrize("arrows", [SHARED, GROUPED, HOLDING])
 def test_a_file_gives_back_the_same_arrows_and_groups(tmp_path, arrows):
     write_arrows(arrows, tmp_path / "svm.safetensors")
     again = read_arrows(tmp_path / "svm.safetensors")
     assert np.array_equal(again.vectors, arrows.vectors) and again.grouping == arrows.grouping
+    assert again.names == arrows.names and (again.held is None) == (arrows.held is None)
+    places = np.zeros(2, int)
+    assert np.array_equal(again.every(2, places), arrows.every(2, places))
 
 
 def test_a_file_that_is_missing_or_broken_is_named(tmp_path):

@@ -26,7 +26,7 @@ def folder(sampled, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", DIRECTIONS)
+@pytest.mark.parametrize("name", [*DIRECTIONS, "ridge, measured", "ridge groups, measured"])
 def test_every_direction_steers_after_it_was_on_disk(folder, studio, instruments, name):
     method = Recipe.read(f"{name}, recentred").method(folder)
     tested = control_test([method], studio, instruments, Latents.of_seed(3, range(4), SIZE))
@@ -37,11 +37,16 @@ def test_a_recipe_says_what_is_done_with_the_directions(folder):
     plain, full = Recipe.read("svm"), Recipe.read("ridge, steps, recentred, layers 0-5")
     assert (plain.steps, plain.recentring, plain.styles) == (False, 0, None)
     assert (full.steps, full.recentring, full.styles) == (True, 2, (0, 6))
+    own = Recipe.read("ridge groups, measured, recentred")
+    assert own.measured and own.method(folder).measured and not full.measured
     assert plain.method(folder).grouping.properties == V7
     assert full.method(folder).grouping is None
 
 
-@pytest.mark.parametrize("name", ["smv", "svm, longer", "svm, layers 3", "svm, layers 5-3", "svm,"])
+@pytest.mark.parametrize(
+    "name",
+    ["smv", "svm, longer", "svm, layers 3", "svm, layers 5-3", "svm,", "svm, measured"],
+)
 def test_a_recipe_that_cannot_be_is_refused(name):
     with pytest.raises(VectorError, match=r"method|directions"):
         Recipe.read(name)
