@@ -123,10 +123,10 @@ PUBLISHED = (
     ("`svm, steps`", "–", "steering", "08_test_vectors", "svm, steps, CNN"),
     ("the same, on the independent meter", "–",
      "steering", "08_test_vectors", "svm, steps, independent meter"),
-    ("`ridge scene, steps, recentred`", "–",
-     "steering", "08_test_vectors", "ridge scene, steps, recentred, CNN"),
+    ("`ridge scene, measured, steps, recentred`", "–",
+     "steering", "08_test_vectors", "ridge scene, measured, steps, recentred, CNN"),
     ("the same, on the independent meter", "–",
-     "steering", "08_test_vectors", "ridge scene, steps, recentred, independent meter"),
+     "steering", "08_test_vectors", "ridge scene, measured, steps, recentred, independent meter"),
 )  # fmt: skip
 """What is measured; the published figure; system, stage and name of ours."""
 
