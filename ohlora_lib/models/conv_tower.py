@@ -74,7 +74,7 @@ class ConvTower(nn.Module):
             conv = nn.Conv2d(last, channels, kernel_size=3, padding=sizes.padding)
             self._step(f"conv{number}", nn.Sequential(conv, nn.LeakyReLU(SLOPE)))
             if number in tower.pooled:
-                # At the published sizes no side is odd, and what is done with one no matter.
+                # At the published sizes no side is odd: nothing is left over at an end.
                 self._step(f"pool{tower.pooled.index(number) + 1}", Halve())
             last = channels
         height, width, self.largest = self._map_sizes()

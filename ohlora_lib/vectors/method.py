@@ -36,7 +36,7 @@ class Method:
 
     `recentring` is the number of measured corrections, 0 for none; `middle` the request that then
     gives the population's mean expression. `styles` (first, one past the last) are the styled
-    layers that the edit enters, None for all.
+    layers that the edit enters, None for all. `measured`: each latent has arrows of its own.
     """
 
     name: str

@@ -17,7 +17,7 @@ LEAST = 0.1
 """Of the strongest response: what moves the scores by less is not mixed in to correct anything."""
 
 
-def known_arrows(directions: Directions) -> tuple[Arrows, np.ndarray]:
+def _known_arrows(directions: Directions) -> tuple[Arrows, np.ndarray]:
     """Directions whose steps can be tried one by one, and what requests are multiplied by, (3,)."""
     factors = np.ones(len(EXPRESSION), np.float32)
     if isinstance(directions, Scaled):
@@ -38,7 +38,7 @@ def own_arrows(
     `see` is given vectors (N, P, D), P for each latent, and names, and tells these scores
     (N, P, names).
     """
-    arrows, factors = known_arrows(directions)
+    arrows, factors = _known_arrows(directions)
     steps = arrows.every(len(vectors), groups)  # (N, P, D)
     reach = np.concatenate([factors, np.ones(len(arrows.names) - len(factors), np.float32)])
     tried = reach[:, None] * steps
