@@ -11,7 +11,7 @@ fi
 for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python; do
   if command -v "$python" >/dev/null &&
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    exec "$python" -m ohlora_lib.lab.launch "$@"
+    exec "$python" -m ohlora_lib.runner.launch "$@"
   fi
 done
 echo "run_all.sh: no Python 3.11 or newer here: install one, or name it: PYTHON=/path/to/python3 $0" >&2

@@ -24,20 +24,21 @@ import torch
 
 from benchmarks.plain_stylegan import plain_synthesis
 from benchmarks.roofline import Limits, counted
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.compute.workers import workers
 from ohlora_lib.measure.parse import EmbeddedParser, load_parser
-from ohlora_lib.models import precision, weights
+from ohlora_lib.models import precision
+from ohlora_lib.models.cpu.reading import to_read_with
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
-from ohlora_lib.models.reading import to_read_with
 from ohlora_lib.models.stylegan import Generator, to_uint8
-from ohlora_lib.models.workers import workers
+from ohlora_lib.steering.control_test import TOGETHER, Latents, control_test
+from ohlora_lib.steering.directions import Arrows
+from ohlora_lib.steering.instruments import Instruments
+from ohlora_lib.steering.meters import CnnMeter, ParseMeter
+from ohlora_lib.steering.method import Method
+from ohlora_lib.steering.responses import LEVELS
+from ohlora_lib.steering.sampling import Studio, latents
 from ohlora_lib.train.regressor import SMALL
-from ohlora_lib.vectors.control_test import TOGETHER, Latents, control_test
-from ohlora_lib.vectors.directions import Arrows
-from ohlora_lib.vectors.instruments import Instruments
-from ohlora_lib.vectors.latents import Studio, latents
-from ohlora_lib.vectors.meters import CnnMeter, ParseMeter
-from ohlora_lib.vectors.method import Method
-from ohlora_lib.vectors.responses import LEVELS
 
 SHARE = 1 / 8
 PIECES = 4  # for the processes: of as many latents each as are drawn together

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.vectors.directions import EXPRESSION
-from ohlora_lib.vectors.groups import V8, median_grouping
-from ohlora_lib.vectors.ridge import ridge
-from ohlora_lib.vectors.svm import overall_accuracy, svm
+from ohlora_lib.faces.properties import EXPRESSION, GROUP_PROPERTIES
+from ohlora_lib.steering.groups import median_grouping
+from ohlora_lib.steering.ridge import ridge
+from ohlora_lib.steering.svm import overall_accuracy, svm
 
 SIZE = 512
 SECONDS, GIGABYTES = 360, 6
@@ -33,7 +33,7 @@ DEVIATIONS = np.arange(1, SIZE + 1) ** -0.5
 def made_up(path: Path, count: int) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
     """Vectors on disk, their scores, and the directions (3, D) that those follow."""
     rng = np.random.default_rng(0)
-    names = (*EXPRESSION, *V8)
+    names = (*EXPRESSION, *GROUP_PROPERTIES)
     mean = rng.standard_normal(SIZE)
     planted = np.linalg.qr(rng.standard_normal((SIZE, len(names))))[0]
     vectors = np.lib.format.open_memmap(path, "w+", np.float32, (count, SIZE))
@@ -68,7 +68,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         vectors, scores, truth = made_up(Path(folder) / "w.npy", options.images)
-        grouping = median_grouping(scores, V8[: options.letters])
+        grouping = median_grouping(scores, GROUP_PROPERTIES[: options.letters])
         before = gigabytes()
         start, used = time.perf_counter(), time.process_time()
         arrows, report = svm(vectors, scores, grouping)

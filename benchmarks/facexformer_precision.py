@@ -13,11 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ohlora_lib.compute.progress import progress
+from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.models import precision
-from ohlora_lib.models.facexformer import CLASSES, FaceXFormer, face_input
+from ohlora_lib.models.facexformer import FaceXFormer, face_input
 from ohlora_lib.models.swin import stage_maps
-from ohlora_lib.store.progress import progress
-from ohlora_lib.toyworld.train.faces import TEST_SEED, FaceSet, load_faces
+from ohlora_lib.toyworld.face_sets import TEST_SEED, FaceSet, load_faces
 
 BATCH = 8
 
@@ -37,20 +38,20 @@ def learn(network: FaceXFormer, images: torch.Tensor, maps: torch.Tensor, steps:
         parts = [stage_maps(network.backbone, part) for part in images.split(BATCH)]
     features = [torch.cat(stage).bfloat16().clone() for stage in zip(*parts, strict=True)]
     above = [p for n, p in network.named_parameters() if not n.startswith("backbone")]
-    optimiser = torch.optim.AdamW(above, 1e-3)
-    share = torch.bincount(maps.flatten(), minlength=len(CLASSES)) / maps.numel()
+    optimizer = torch.optim.AdamW(above, 1e-3)
+    share = torch.bincount(maps.flatten(), minlength=len(CLASS_NAMES)) / maps.numel()
     weight = share.clamp(min=1e-4).rsqrt()
     rng = np.random.default_rng(0)
     for step in progress(range(steps), "decoder"):
         rows = rng.choice(len(maps), BATCH, replace=False)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = 1e-3 * min(1, (step + 1) / 20, 2 * (1 - step / steps))
         fused = network.fuse([stage[rows].float() for stage in features])
         said = network.face_decoder(fused, network.pe_layer(fused.shape[-1])).parse
         loss = F.cross_entropy(said, maps[rows], weight)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
 
 
 def classes(network: FaceXFormer, images: torch.Tensor, name: str) -> torch.Tensor:
@@ -60,7 +61,7 @@ def classes(network: FaceXFormer, images: torch.Tensor, name: str) -> torch.Tens
 
 def told(network: FaceXFormer, images: torch.Tensor, maps: torch.Tensor) -> str:
     exact, quick = (classes(network, images, name) for name in ("float32", "bfloat16"))
-    kinds = [k for k in range(len(CLASSES)) if (maps == k).any()]
+    kinds = [k for k in range(len(CLASS_NAMES)) if (maps == k).any()]
     iou = [((exact == k) & (maps == k)).sum() / ((exact == k) | (maps == k)).sum() for k in kinds]
     same = (exact == quick).float().mean()
     return f"the same class at {same:.2%} of the pixels; mean IoU with the truth {np.mean(iou):.2f}"

@@ -21,15 +21,16 @@ from torch import nn
 
 from benchmarks.plain_stylegan import plain_images, plain_scores
 from benchmarks.roofline import Limits, counted, rate
-from ohlora_lib.models import precision, weights
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.compute.memory import keep_freed
+from ohlora_lib.compute.workers import on_one_thread, workers
+from ohlora_lib.models import precision
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.facexformer import FaceXFormer
 from ohlora_lib.models.mtcnn import MTCNN
 from ohlora_lib.models.property_cnn import PropertyCNN, property_input
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
-from ohlora_lib.models.workers import on_one_thread, workers
-from ohlora_lib.store.memory import keep_freed
-from ohlora_lib.vectors.latents import Studio, latents
+from ohlora_lib.steering.sampling import Studio, latents
 
 ROW = "{:20} {:>11} {:>6} {:>8} {:>8} {:>10} {:>8} {:>12} {:>8} {:>8} {:>6}"
 WANTED = 200  # images/s of the embedded generator

@@ -1,4 +1,4 @@
-"""The published scores of one face, pixel after pixel: what the vectorised ones are held against.
+"""The published scores of one face, pixel after pixel: what the vectorized ones are held against.
 
 Plain loops over plain lists, straight from the definitions. Slow, and easy to believe.
 """

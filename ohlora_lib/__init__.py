@@ -10,5 +10,5 @@ __all__ = ["OhLora"]
 
 def __getattr__(name: str):
     if name == "OhLora":
-        return importlib.import_module("ohlora_lib.vectors.ohlora").OhLora
+        return importlib.import_module("ohlora_lib.steering.ohlora").OhLora
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ohlora_lib.lab import index
-from ohlora_lib.lab.index import READMES
+from ohlora_lib.pages import index
+from ohlora_lib.pages.index import READMES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize("name", READMES)
 def test_results_are_those_of_the_committed_reports(name):
     text = (ROOT / name).read_text()
-    assert text == index.with_results(text, name), f"{name}: run python -m ohlora_lib.lab.index"
+    assert text == index.with_results(text, name), f"{name}: run python -m ohlora_lib.pages.index"
 
 
 def test_index_is_that_of_the_committed_reports():

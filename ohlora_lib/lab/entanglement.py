@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import INK
+from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.models.annotator import Annotations, Annotator
-from ohlora_lib.vectors.directions import EXPRESSION
-from ohlora_lib.vectors.latents import Studio
+from ohlora_lib.plots.style import INK
+from ohlora_lib.steering.sampling import Studio
 
 ALONG = (*EXPRESSION, "smile", "gaze", "hair_length", "hair_color", "gender", "age")
 """What is watched while eyes, mouth and pose are moved."""
@@ -45,8 +45,8 @@ def disturbance_figure(matrix: pd.DataFrame) -> Figure:
     figure, axes = pyplot.subplots(figsize=(8.6, 2.3))
     shown = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(matrix.to_numpy()):
-        colour = "white" if abs(value) > 0.6 else INK
-        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", color=colour, fontsize=8)
+        color = "white" if abs(value) > 0.6 else INK
+        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", color=color, fontsize=8)
     axes.set_xticks(range(len(matrix.columns)), matrix.columns, rotation=25, ha="right")
     axes.set_yticks(range(len(matrix)), matrix.index)
     axes.grid(visible=False)
@@ -61,12 +61,12 @@ def straightness(vectors: np.ndarray, read: Annotations) -> dict[str, float]:
     if train < 2 * vectors.shape[1]:
         return {}
     wanted = np.stack([read.attributes[name] for name in EXPRESSION], 1)
-    centre, mean = vectors[:train].mean(0), wanted[:train].mean(0)
-    x = vectors[:train] - centre
+    center, mean = vectors[:train].mean(0), wanted[:train].mean(0)
+    x = vectors[:train] - center
     square = x.T @ x
     square[np.diag_indices_from(square)] += 0.01 * np.trace(square) / len(square)
     fit = np.linalg.solve(square, x.T @ (wanted[:train] - mean))
-    missed = wanted[train:] - mean - (vectors[train:] - centre) @ fit
+    missed = wanted[train:] - mean - (vectors[train:] - center) @ fit
     explained = 1 - np.square(missed).mean(0) / wanted[train:].var(0)
     return dict(zip(EXPRESSION, explained.tolist(), strict=True))
 

@@ -9,26 +9,27 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import INK, MUTED, SERIES
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.compute.workers import workers
+from ohlora_lib.faces.properties import EXPRESSION, GROUP_PROPERTIES
 from ohlora_lib.lab.generate import open_generator
-from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.measure.parse import PARSERS, EmbeddedParser, load_parser
-from ohlora_lib.models import precision, weights
+from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
-from ohlora_lib.models.reading import to_read_with
-from ohlora_lib.models.workers import workers
+from ohlora_lib.models.cpu.reading import to_read_with
+from ohlora_lib.plots.style import INK, MUTED, SERIES
+from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
+from ohlora_lib.steering.groups import Grouping, median_grouping, rows_by_group
+from ohlora_lib.steering.instruments import Instruments
+from ohlora_lib.steering.meters import AnnotatorMeter, CnnMeter, Meter, ParseMeter
+from ohlora_lib.steering.method_spec import Search, find, read_directions
+from ohlora_lib.steering.sample_count import sample_count_curve
+from ohlora_lib.steering.samples import SampleConfig, sample
+from ohlora_lib.steering.sampling import LAYERS, Studio, latents
+from ohlora_lib.steering.svm import SvmConfig, overall_accuracy
 from ohlora_lib.store import inside_root
-from ohlora_lib.vectors.directions import EXPRESSION
-from ohlora_lib.vectors.found import Search, find, read_directions
-from ohlora_lib.vectors.groups import V8, Grouping, median_grouping, rows_by_group
-from ohlora_lib.vectors.instruments import Instruments
-from ohlora_lib.vectors.latents import LAYERS, Studio, latents
-from ohlora_lib.vectors.meters import AnnotatorMeter, CnnMeter, Meter, ParseMeter
-from ohlora_lib.vectors.sample import SampleConfig, sample
-from ohlora_lib.vectors.sample_count import sample_count_curve
-from ohlora_lib.vectors.svm import SvmConfig, overall_accuracy
 
-COLOURS = dict(zip(EXPRESSION, SERIES, strict=False))
+COLORS = dict(zip(EXPRESSION, SERIES, strict=False))
 PUBLISHED_ACCURACY = {"eyes": 0.9634, "mouth": 0.9932, "pose": 0.9896}
 """VectorFind-v8's, at 160,000 samples and 20 %."""
 COUNTS = (125, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 120_000)
@@ -131,7 +132,7 @@ def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
     instruments.write(folder / "instruments.json")
     names = list(tools.cnn.properties)
     scores = pd.DataFrame(instruments.cnn.units(found.scores[names].to_numpy()), columns=names)
-    grouping = median_grouping(scores, V8[: settings.letters])
+    grouping = median_grouping(scores, GROUP_PROPERTIES[: settings.letters])
     asked = Search(tuple(settings.directions), settings.layer, SvmConfig(share=settings.share))
     vectors = found.vectors[settings.layer]
     reports = find(asked, vectors, scores, grouping, folder / "directions", found.scene)
@@ -217,7 +218,7 @@ def extremes_figure(searched: Searched, share: float, most: int = 150, seed: int
         flat = TSNE(perplexity=min(30, (len(ends) - 1) / 3), init="pca", random_state=seed)
         flat = flat.fit_transform(white)
         axes.scatter(*flat[:count].T, s=9, color=MUTED, label="least", lw=0)
-        axes.scatter(*flat[count:].T, s=9, color=COLOURS[one], label="most", lw=0)
+        axes.scatter(*flat[count:].T, s=9, color=COLORS[one], label="most", lw=0)
         axes.set(title=one, xticks=[], yticks=[])
         axes.legend(loc="best", fontsize=8, handletextpad=0.1)
         axes.grid(visible=False)
@@ -243,7 +244,7 @@ def count_figure(curve: pd.DataFrame) -> Figure:
         for method, style in (("svm", "-"), ("ridge", "--")):
             for one in EXPRESSION:
                 part = curve[(curve.method == method) & (curve.property == one)]
-                axes.plot(part.n, part[column], style, marker="o", ms=3, color=COLOURS[one],
+                axes.plot(part.n, part[column], style, marker="o", ms=3, color=COLORS[one],
                           label=f"{method}: {one}")  # fmt: skip
         axes.set(xscale="log", xlabel="samples", ylabel=labels[column], title=title)
         axes.set_xticks(sorted(curve.n.unique()), [f"{n:,}" for n in sorted(curve.n.unique())],

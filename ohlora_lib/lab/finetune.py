@@ -10,21 +10,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
-from ohlora_lib.measure.normalise import z_scores
-from ohlora_lib.models import weights
-from ohlora_lib.models.annotator import FILTERS, Annotations
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.compute.workers import spread
+from ohlora_lib.faces.properties import FILTER_PROPERTIES, LABEL_PROPERTIES
+from ohlora_lib.measure.normalize import z_scores
+from ohlora_lib.models.annotator import Annotations
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.precision import fastest_device, place
 from ohlora_lib.models.stylegan import Generator
-from ohlora_lib.models.workers import spread
+from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.train.classifier import fitted, probabilities
-from ohlora_lib.train.gan import AT_ONCE, FineTuning, Networks, Plan, Target, faces
-from ohlora_lib.train.gan_fit import Watch
-from ohlora_lib.train.gan_forms import FORMS, LABEL
+from ohlora_lib.train.finetune import AT_ONCE, FineTuning, Networks, Plan, Target, faces
+from ohlora_lib.train.finetune_forms import FORMS
+from ohlora_lib.train.finetune_loop import Watch
 
 FILES = (".safetensors", ".pth", ".pt")
 OWN = 240
@@ -65,7 +66,7 @@ the rates fall to zero, for a generator that moves on until the last step leaves
 class FinetuneSettings(Settings):
     """What trains, on which faces, for how long, and how many faces judge it.
 
-    `generator` and `discriminator` are names of ohlora_lib.models.weights, or files. Without
+    `generator` and `discriminator` are names of ohlora_lib.checkpoints.registry, or files. Without
     `images` the notebook makes some faces and filters them itself. `steps` 0 takes `epochs`.
     """
 
@@ -125,7 +126,7 @@ class Judge:
     def __init__(self, published: bool = False):
         self.annotator = place(weights.load("annotator"), "float32", fastest_device())
         self.name = "the published filter CNNs" if published else "the annotator network"
-        folds = {name: [f"{name}-{fold}" for fold in range(5)] for name in FILTERS}
+        folds = {name: [f"{name}-{fold}" for fold in range(5)] for name in FILTER_PROPERTIES}
         self.folds = (
             {k: [weights.load(n) for n in v] for k, v in folds.items()} if published else {}
         )
@@ -145,7 +146,9 @@ class Judge:
     def judge(self, images: np.ndarray) -> Judged:
         """The same as tables."""
         said = self.annotate(images)
-        return Judged(pd.DataFrame(said.probabilities)[list(FILTERS)], said.features.astype(float))
+        return Judged(
+            pd.DataFrame(said.probabilities)[list(FILTER_PROPERTIES)], said.features.astype(float)
+        )
 
     def probabilities(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
         """gender, quality, age and glass of (N, R, R, 3) uint8 faces, (N,) each."""
@@ -185,7 +188,7 @@ def open_target(settings: FinetuneSettings, networks: Networks, judge: Judge) ->
     if not settings.images:
         return _own_target(settings, networks, judge)
     numbers = read_table(inside_root(settings.kept), ["idx"])["idx"]
-    scores = read_table(inside_root(settings.scores), ["idx", *LABEL]).set_index("idx")
+    scores = read_table(inside_root(settings.scores), ["idx", *LABEL_PROPERTIES]).set_index("idx")
     images = ImageSet(inside_root(settings.images)).read(numbers)
     return Target(images, _labels(scores.reindex(numbers)))
 
@@ -196,13 +199,13 @@ def _own_target(settings: FinetuneSettings, networks: Networks, judge: Judge) ->
     fitting = np.prod([said.probabilities[name] for name in ("gender", "quality")], axis=0)
     fitting *= (1 - said.probabilities["age"]) * (1 - said.probabilities["glass"])
     best = np.sort(np.argsort(-fitting)[: OWN // 3])
-    raw = pd.DataFrame({name: said.attributes[name] for name in LABEL})
+    raw = pd.DataFrame({name: said.attributes[name] for name in LABEL_PROPERTIES})
     return Target(images[best], _labels(z_scores(raw)(raw).iloc[best]))
 
 
 def _labels(scores: pd.DataFrame) -> np.ndarray:
-    """Normalised scores -> (M, 7); the mean, 0, stands in for a score that could not be taken."""
-    return scores[list(LABEL)].fillna(0.0).to_numpy(np.float32)
+    """Normalized scores -> (M, 7); the mean, 0, stands in for a score that could not be taken."""
+    return scores[list(LABEL_PROPERTIES)].fillna(0.0).to_numpy(np.float32)
 
 
 def open_training(settings: FinetuneSettings, networks: Networks, target: Target) -> FineTuning:

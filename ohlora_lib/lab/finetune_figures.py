@@ -8,14 +8,14 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ohlora_lib.lab.figures import MUTED, SERIES, labelled_sheet
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.lab.finetune import CONCEPT, Effect
 from ohlora_lib.measure.similarity import compare
-from ohlora_lib.models.annotator import FILTERS
+from ohlora_lib.plots.style import MUTED, SERIES, labeled_sheet
+from ohlora_lib.steering.select import wilson
 from ohlora_lib.store.images import ImageSet
-from ohlora_lib.train.gan import FineTuning
-from ohlora_lib.train.gan_fit import SAME_Z
-from ohlora_lib.vectors.select import wilson
+from ohlora_lib.train.finetune import FineTuning
+from ohlora_lib.train.finetune_loop import SAME_Z
 
 ROWS = 5
 """Rows of the sheet that follows the same z: the first look, some between, the last."""
@@ -35,7 +35,7 @@ def target_told(training: FineTuning) -> str:
     """The sentence about the filtered faces and the plan."""
     plan, form, count = training.plan, training.form, len(training.target.images)
     epochs = plan.steps * plan.batch / count
-    label = "with their seven scores as label" if form.labelled else "with zeros as label"
+    label = "with their seven scores as label" if form.labeled else "with zeros as label"
     mixing = f", style mixing in {form.mixing:.0%} of them" if form.mixing else ", no style mixing"
     return (
         f"Form {form.name} on {count:,} filtered faces, {label}{mixing}: {plan.steps:,} steps of "
@@ -78,9 +78,9 @@ def course(log: pd.DataFrame) -> Figure:
     """The losses of both networks, and how well the discriminator tells real from made."""
     told = log.dropna(subset=["discriminator"])
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(8.6, 3))
-    for name, colour in (("generator", SERIES[0]), ("discriminator", SERIES[1])):
+    for name, color in (("generator", SERIES[0]), ("discriminator", SERIES[1])):
         if name in told:
-            left.plot(told.step, told[name], "o-", ms=3, color=colour, label=name)
+            left.plot(told.step, told[name], "o-", ms=3, color=color, label=name)
     left.set(xlabel="step", ylabel="logistic loss", title="Losses", ylim=(0, None))
     left.legend()
     right.plot(told.step, told.auroc, "o-", ms=3, color=SERIES[3])
@@ -114,8 +114,8 @@ def properties(log: pd.DataFrame, fresh: int) -> Figure:
     """Mean gender, quality, age and glass of fresh faces through the training."""
     figure, axes = pyplot.subplots(figsize=(6.4, 3))
     labels = ("gender (female)", "quality (good)", "age (old)", "glass (wears glasses)")
-    for name, label, colour in zip(FILTERS, labels, SERIES, strict=False):
-        axes.plot(log.step, log[name], "o-", ms=3, color=colour, label=label)
+    for name, label, color in zip(FILTER_PROPERTIES, labels, SERIES, strict=False):
+        axes.plot(log.step, log[name], "o-", ms=3, color=color, label=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="step", ylabel=f"mean of {fresh} fresh faces", ylim=(-0.03, 1.03))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -131,7 +131,7 @@ def same_z(folder: Path) -> Figure:
     rows = table[table.step.isin(chosen)]
     names = ["before", *(f"step {step:,}" for step in chosen[1:-1]), "after"]
     columns = int((table.step == 0).sum())
-    return labelled_sheet(kept.read(rows["index"]), columns, rows=names)
+    return labeled_sheet(kept.read(rows["index"]), columns, rows=names)
 
 
 def shares(effect: Effect) -> pd.DataFrame:
@@ -157,12 +157,12 @@ def share_figure(effect: Effect, form: str) -> Figure:
     figure, axes = pyplot.subplots(figsize=(7.4, 2.9))
     names = list(effect.before.fits)
     sides = (("before", effect.before, MUTED, -0.13), ("after", effect.after, SERIES[0], 0.13))
-    for side, judged, colour, shift in sides:
+    for side, judged, color, shift in sides:
         at = np.arange(len(names)) + shift
         share = judged.fits.mean().to_numpy()
         ends = np.array([wilson(int(judged.fits[n].sum()), len(judged.fits)) for n in names])
         error = np.clip([share - ends[:, 0], ends[:, 1] - share], 0, None)
-        axes.errorbar(share, at, xerr=error, fmt="o", ms=5, color=colour, label=side, capsize=2)
+        axes.errorbar(share, at, xerr=error, fmt="o", ms=5, color=color, label=side, capsize=2)
     if form in PUBLISHED_FEMALE:
         axes.scatter(
             PUBLISHED_FEMALE[form],

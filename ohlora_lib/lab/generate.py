@@ -13,15 +13,16 @@ import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
-from ohlora_lib.models import precision, weights
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.compute.jobs import Job, prepared, run
+from ohlora_lib.compute.workers import ROWS, on_one_thread, workers
+from ohlora_lib.models import precision
 from ohlora_lib.models.stylegan import Generator
-from ohlora_lib.models.workers import ROWS, on_one_thread, workers
+from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
+from ohlora_lib.steering.sampling import BLOCK, Studio, latents
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.images import ImageSet
-from ohlora_lib.store.shards import Job, prepared, run
-from ohlora_lib.vectors.latents import BLOCK, Studio, latents
 
 LOOKED_AT = 2000
 """Of more images than this, the page looks at the first."""
@@ -30,7 +31,7 @@ FILES = (".safetensors", ".pth", ".pt")
 
 @dataclass(frozen=True)
 class GenerateSettings(Settings):
-    """Which generator (a name of ohlora_lib.models.weights, or a file), and how many images.
+    """Which generator (a name of ohlora_lib.checkpoints.registry, or a file), and how many images.
 
     `label` is what a conditional generator is told: numbers drawn from N(0, 1), as the published
     code does, or zeros. `rendered` is the size of each set of rendered faces to compare with.
@@ -152,7 +153,7 @@ def between(studio: Studio, made: Made, pairs: list[tuple[int, int]], steps: int
         if label is not None:
             label = (1 - shares) * label[first] + shares * label[second]
         w = (1 - shares) * made.w[first] + shares * made.w[second]
-        # z's length says nothing (the mapping normalises it), so a straight line is an arc.
+        # z's length says nothing (the mapping normalizes it), so a straight line is an arc.
         rows += [studio.images(studio.vectors(z, "w", label)), studio.images(w)]
     return np.concatenate(rows)
 
@@ -167,7 +168,7 @@ def framing(pictures: np.ndarray) -> Figure:
     left.set_title("mean of the faces")
     shown = right.imshow(spread, cmap="magma")
     right.set_title("standard deviation")
-    figure.colorbar(shown, ax=right, label="grey levels (of 255)", shrink=0.85)
+    figure.colorbar(shown, ax=right, label="gray levels (of 255)", shrink=0.85)
     for axes in (left, right):
         axes.set_axis_off()
     return figure

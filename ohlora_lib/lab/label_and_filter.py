@@ -8,21 +8,23 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.compute.workers import spread
+from ohlora_lib.faces.concept import ALL, AT_LEAST, Cutoffs, passes
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.lab import generate
-from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
-from ohlora_lib.measure.annotate import INDEX, PROPERTIES, Labels, SimulatedAnnotator, read_labels
-from ohlora_lib.measure.cutoffs import ALL, AT_LEAST, Cutoffs, passes
-from ohlora_lib.models import precision, weights
+from ohlora_lib.measure.labels import INDEX, Labels, SimulatedAnnotator, read_labels
+from ohlora_lib.models import precision
 from ohlora_lib.models.filter_cnn import FilterCNNConfig
-from ohlora_lib.models.workers import spread
+from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import write_table
-from ohlora_lib.toyworld.train import quality
-from ohlora_lib.toyworld.train.annotator import auroc, truth
-from ohlora_lib.toyworld.train.faces import LABEL_SEED, TEST_SEED, FaceSet, load_faces
+from ohlora_lib.toyworld.face_sets import LABEL_SEED, TEST_SEED, FaceSet, load_faces
 from ohlora_lib.train.classifier import PUBLISHED, FoldPlan, Recipe, train_folds, vote
+from ohlora_lib.train.toy import quality
+from ohlora_lib.train.toy.annotator import auroc, truth
 
 _SMALL = {"width": 1 / 8, "padding": 1, "conv_dropout": 0.0, "dense_dropout": 0.2}
 _PLAN = FoldPlan(1e-3, 0.5, half_period=5, most_epochs=5, tries=2, mirror=True)
@@ -48,11 +50,11 @@ DECIMALS = 4
 
 @dataclass(frozen=True)
 class LabelSettings(Settings):
-    """Which images are labelled and by whom, which networks learn it, and where the cutoffs lie.
+    """Which images are labeled and by whom, which networks learn it, and where the cutoffs lie.
 
     `images` is the folder of notebook 01's images; empty, a few are made first. `labels` is a CSV
-    (idx,gender,quality,age,glass) by `labelled_by`; empty, the simulated annotator labels the first
-    `labelled` images, and `extra` rendered faces among which rare things are frequent. `rendered`
+    (idx,gender,quality,age,glass) by `labeled_by`; empty, the simulated annotator labels the first
+    `labeled` images, and `extra` rendered faces among which rare things are frequent. `rendered`
     faces of known truth test the result (0: the images are no toy faces, nothing can test it).
     `epochs` cuts trainings short (0: not). An image is kept if gender and quality are at least, age
     and glass at most their `cutoffs`; if fewer than `least` are, the best-ranked.
@@ -60,8 +62,8 @@ class LabelSettings(Settings):
 
     images: str
     labels: str
-    labelled_by: str
-    labelled: Annotated[int, Between(20, 1_000_000)]
+    labeled_by: str
+    labeled: Annotated[int, Between(20, 1_000_000)]
     extra: Annotated[int, Between(0, 100_000)]
     rendered: Annotated[int, Between(0, 100_000)]
     networks: Annotated[str, OneOf(tuple(NETWORKS))]
@@ -72,10 +74,12 @@ class LabelSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.cutoffs) != len(PROPERTIES) or not all(0 <= cut <= 1 for cut in self.cutoffs):
+        if len(self.cutoffs) != len(FILTER_PROPERTIES) or not all(
+            0 <= cut <= 1 for cut in self.cutoffs
+        ):
             raise SettingsError(
                 f"cutoffs = {self.cutoffs}: must be four numbers from 0 to 1, of "
-                f"{', '.join(PROPERTIES)}"
+                f"{', '.join(FILTER_PROPERTIES)}"
             )
 
     @property
@@ -94,7 +98,7 @@ class LabelSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """Labels of generated images and, if any, of extra rendered faces.
 
     `faces` (.npy) holds all of their pictures, the generated ones first.
@@ -116,25 +120,25 @@ def open_images(settings: LabelSettings, folder: Path) -> ImageSet:
     if settings.images:
         return ImageSet(inside_root(settings.images))
     few = generate.GenerateSettings(
-        settings.out, settings.seed, "original", 2 * settings.labelled, "random", 8, 8
+        settings.out, settings.seed, "original", 2 * settings.labeled, "random", 8, 8
     )
     return generate.make(folder / "generated", few, generate.open_generator("original")).images
 
 
-def label(settings: LabelSettings, folder: Path, images: ImageSet) -> Labelled:
-    """Have the images labelled, and the extra faces with them; leaves labels.csv, labelled.npy."""
+def label(settings: LabelSettings, folder: Path, images: ImageSet) -> Labeled:
+    """Have the images labeled, and the extra faces with them; leaves labels.csv, labeled.npy."""
     annotator, extra = SimulatedAnnotator(seed=settings.seed), None
     if settings.labels:
-        labels = read_labels(inside_root(settings.labels), settings.labelled_by)
+        labels = read_labels(inside_root(settings.labels), settings.labeled_by)
         _expect_images(settings, labels, images)
         pictures = images.read(labels.table[INDEX])
     else:
-        numbers = images.table["index"].to_numpy()[: settings.labelled]
+        numbers = images.table["index"].to_numpy()[: settings.labeled]
         pictures = images.read(numbers)
         labels = annotator.label(numbers, _read(pictures))
-    if not len(_unlabelled(images, labels)):
+    if not len(_unlabeled(images, labels)):
         raise SettingsError(
-            f"labelled = {len(labels.table)}: all images are labelled, none is left to filter; "
+            f"labeled = {len(labels.table)}: all images are labeled, none is left to filter; "
             "label fewer, or make more images in notebook 01"
         )
     labels.write(folder / "labels.csv")
@@ -143,13 +147,13 @@ def label(settings: LabelSettings, folder: Path, images: ImageSet) -> Labelled:
         extra = annotator.label(np.arange(settings.extra), _read(faces))
         extra.write(folder / "extra_labels.csv")
         pictures = np.concatenate([pictures, faces])
-    with atomic_path(folder / "labelled.npy") as temporary:
+    with atomic_path(folder / "labeled.npy") as temporary:
         np.save(temporary, pictures)
-    return Labelled(labels, extra, folder / "labelled.npy")
+    return Labeled(labels, extra, folder / "labeled.npy")
 
 
-def _unlabelled(images: ImageSet, labels: Labels) -> np.ndarray:
-    """The numbers of the images that nobody labelled."""
+def _unlabeled(images: ImageSet, labels: Labels) -> np.ndarray:
+    """The numbers of the images that nobody labeled."""
     numbers = images.table["index"]
     return numbers[~numbers.isin(labels.table[INDEX])].to_numpy()
 
@@ -167,12 +171,12 @@ def _expect_images(settings: LabelSettings, labels: Labels, images: ImageSet) ->
         )
 
 
-def train(settings: LabelSettings, folder: Path, labelled: Labelled) -> pd.DataFrame:
+def train(settings: LabelSettings, folder: Path, labeled: Labeled) -> pd.DataFrame:
     """Train the folds that are not there yet; a row for each (see `classifier.train_folds`)."""
     return train_folds(
         folder / "cnns",
-        labelled.faces,
-        labelled.table,
+        labeled.faces,
+        labeled.table,
         settings.recipes,
         settings.folds,
         settings.seed,
@@ -189,18 +193,18 @@ def votes(settings: LabelSettings, folder: Path, pictures: np.ndarray) -> pd.Dat
 
 
 def _votes(cnns: Path, folds: int, device: str, pictures: np.ndarray) -> pd.DataFrame:
-    means = {name: vote(cnns, name, pictures, folds, device).mean(1) for name in PROPERTIES}
+    means = {name: vote(cnns, name, pictures, folds, device).mean(1) for name in FILTER_PROPERTIES}
     return pd.DataFrame(means).round(DECIMALS)
 
 
 def score(
-    settings: LabelSettings, folder: Path, images: ImageSet, labelled: Labelled
+    settings: LabelSettings, folder: Path, images: ImageSet, labeled: Labeled
 ) -> pd.DataFrame:
-    """Score the images that nobody labelled; leaves scores.parquet (idx and the four scores).
+    """Score the images that nobody labeled; leaves scores.parquet (idx and the four scores).
 
-    As published: of the labelled ones the answer is known, and the CNNs know them by heart.
+    As published: of the labeled ones the answer is known, and the CNNs know them by heart.
     """
-    numbers = _unlabelled(images, labelled.labels)
+    numbers = _unlabeled(images, labeled.labels)
     parts = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
     scores = pd.concat(
         [votes(settings, folder, images.read(part)) for part in parts], ignore_index=True
@@ -247,7 +251,10 @@ class Judged:
 
     def aurocs(self) -> dict[str, float]:
         """By property; NaN where all answers are the same."""
-        return {n: auroc(self.scores[n].to_numpy(), self.answers[n].to_numpy()) for n in PROPERTIES}
+        return {
+            n: auroc(self.scores[n].to_numpy(), self.answers[n].to_numpy())
+            for n in FILTER_PROPERTIES
+        }
 
     @property
     def fits(self) -> pd.Series:
@@ -271,12 +278,12 @@ def judges(
 def _rendered(settings: LabelSettings, folder: Path) -> Judged:
     """Rendered faces that trained nothing, with the exact truth."""
     faces = load_faces(FaceSet(TEST_SEED, settings.rendered))
-    answers = pd.DataFrame(truth(faces.attributes), columns=list(PROPERTIES)).astype(int)
+    answers = pd.DataFrame(truth(faces.attributes), columns=list(FILTER_PROPERTIES)).astype(int)
     return Judged(votes(settings, folder, faces.images), answers)
 
 
 def _generated(images: ImageSet, scores: pd.DataFrame) -> Judged:
     """The scored images, and what the annotator network says of them."""
     said = [_read(images.read(part)) for _, part in scores[INDEX].groupby(scores.index // CHUNK)]
-    answers = {n: np.concatenate([one[n] for one in said]) >= 0.5 for n in PROPERTIES}
+    answers = {n: np.concatenate([one[n] for one in said]) >= 0.5 for n in FILTER_PROPERTIES}
     return Judged(scores, pd.DataFrame(answers).astype(int))

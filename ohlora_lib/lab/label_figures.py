@@ -7,43 +7,37 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
-from ohlora_lib.lab.label_and_filter import (
-    ANNOTATOR,
-    TRUTH,
-    Judged,
-    Kept,
-    Labelled,
-    LabelSettings,
-)
-from ohlora_lib.measure.annotate import INDEX, PROPERTIES
-from ohlora_lib.measure.cutoffs import ALL, AT_LEAST, Cutoffs, passes
+from ohlora_lib.faces.concept import ALL, AT_LEAST, Cutoffs, passes
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.lab.label_and_filter import ANNOTATOR, TRUTH, Judged, Kept, Labeled, LabelSettings
+from ohlora_lib.measure.labels import INDEX
+from ohlora_lib.plots.style import INK, MUTED, SERIES, labeled_sheet
 from ohlora_lib.store.images import ImageSet
 
 PUBLISHED_PASSES = {"gender": 11_251, "quality": 12_147, "age": 6_857, "glass": 11_142, ALL: 4_930}
 PUBLISHED_IMAGES = 13_000
 """How many of the published scores pass the published cutoffs: of FineTune-v1's images."""
-COLOURS = dict(zip(PROPERTIES, SERIES, strict=False))
+COLORS = dict(zip(FILTER_PROPERTIES, SERIES, strict=False))
 
 
-def labels_table(labelled: Labelled) -> pd.DataFrame:
-    """How many of the labelled faces are female, good, old, with glasses."""
-    sets = {"generated": labelled.labels} | ({"rendered": labelled.extra} if labelled.extra else {})
+def labels_table(labeled: Labeled) -> pd.DataFrame:
+    """How many of the labeled faces are female, good, old, with glasses."""
+    sets = {"generated": labeled.labels} | ({"rendered": labeled.extra} if labeled.extra else {})
     rows = {
-        who: {"faces": len(labels.table), **labels.table[list(PROPERTIES)].sum()}
+        who: {"faces": len(labels.table), **labels.table[list(FILTER_PROPERTIES)].sum()}
         for who, labels in sets.items()
     }
     names = {"gender": "female", "quality": "good", "age": "old", "glass": "with glasses"}
-    return pd.DataFrame(rows).T.rename(columns=names).rename_axis("labelled")
+    return pd.DataFrame(rows).T.rename(columns=names).rename_axis("labeled")
 
 
-def extra_told(labelled: Labelled) -> str:
-    """Why faces of another kind are labelled too."""
-    if labelled.extra is None:
-        return "Only generated images were labelled."
+def extra_told(labeled: Labeled) -> str:
+    """Why faces of another kind are labeled too."""
+    if labeled.extra is None:
+        return "Only generated images were labeled."
     return (
         "Poor pictures, old people and glasses are rare among them, too rare to learn from so few "
-        f"labels. So the same annotator labelled {len(labelled.extra.table):,} rendered faces too: "
+        f"labels. So the same annotator labeled {len(labeled.extra.table):,} rendered faces too: "
         "a quarter each old, with glasses, with defects, and as they come. They train the CNNs and "
         "are no part of anything else on this page."
     )
@@ -52,12 +46,12 @@ def extra_told(labelled: Labelled) -> str:
 def learning_curves(folds: pd.DataFrame, settings: LabelSettings) -> Figure:
     """Validation loss by epoch of each property's folds, with the kept epoch and the threshold."""
     figure, grid = pyplot.subplots(2, 2, figsize=(8.2, 5))
-    for axes, name in zip(grid.flat, PROPERTIES, strict=True):
+    for axes, name in zip(grid.flat, FILTER_PROPERTIES, strict=True):
         for row in folds[folds["property"] == name].itertuples():
             losses = row.tries[row.kept]["losses"]
             epochs = np.arange(1, len(losses) + 1)
-            axes.plot(epochs, losses, color=COLOURS[name], alpha=0.55, lw=1.3)
-            axes.plot(row.best_epoch + 1, row.loss, "o", color=COLOURS[name], ms=5)
+            axes.plot(epochs, losses, color=COLORS[name], alpha=0.55, lw=1.3)
+            axes.plot(row.best_epoch + 1, row.loss, "o", color=COLORS[name], ms=5)
         threshold = settings.recipes[name].plan.accept
         axes.axhline(threshold, color=MUTED, ls="--", lw=1)
         axes.set(title=name, xlabel="epoch", ylabel="validation loss")
@@ -80,7 +74,9 @@ def folds_told(folds: pd.DataFrame) -> str:
 
 def auroc_table(folds: pd.DataFrame, judged: dict[str, Judged]) -> pd.DataFrame:
     """AUROC of each fold on its held-out labels, and of the vote on whole sets of faces."""
-    table = folds.pivot(index="property", columns="fold", values="auroc").loc[list(PROPERTIES)]
+    table = folds.pivot(index="property", columns="fold", values="auroc").loc[
+        list(FILTER_PROPERTIES)
+    ]
     table.columns = [f"fold {fold}" for fold in table.columns]
     for who, one in judged.items():
         table[f"vote, {who}"] = pd.Series(one.aurocs())
@@ -88,15 +84,15 @@ def auroc_table(folds: pd.DataFrame, judged: dict[str, Judged]) -> pd.DataFrame:
 
 
 def histograms(scores: pd.DataFrame, settings: LabelSettings) -> Figure:
-    """The scores of each property; the side of the cutoff that passes is coloured."""
+    """The scores of each property; the side of the cutoff that passes is colored."""
     figure, grid = pyplot.subplots(2, 2, figsize=(8.2, 5))
     for axes, (name, cutoff) in zip(grid.flat, asdict(settings.limits).items(), strict=True):
         values = scores[name]
         passed = values >= cutoff if name in AT_LEAST else values <= cutoff
         bins = np.linspace(0, 1, 41)
-        sets, colours = [values[passed], values[~passed]], [COLOURS[name], "#c9ced6"]
+        sets, colors = [values[passed], values[~passed]], [COLORS[name], "#c9ced6"]
         labels = [f"passes: {passed.mean():.0%}", f"fails: {1 - passed.mean():.0%}"]
-        axes.hist(sets, bins, stacked=True, color=colours, label=labels)
+        axes.hist(sets, bins, stacked=True, color=colors, label=labels)
         axes.axvline(cutoff, color=INK, lw=1)
         title = f"{name} {_cutoff_told(settings.limits, name)}"
         axes.set(title=title, xlabel="score", ylabel="images", yscale="symlog")
@@ -107,7 +103,7 @@ def histograms(scores: pd.DataFrame, settings: LabelSettings) -> Figure:
 def passes_table(kept: Kept, settings: LabelSettings) -> pd.DataFrame:
     """How many images pass each cutoff and all; the published cutoffs and numbers beside them."""
     rows = {}
-    for name in (*PROPERTIES, ALL):
+    for name in (*FILTER_PROPERTIES, ALL):
         passed, theirs = kept.passed[name], PUBLISHED_PASSES[name]
         rows["all four" if name == ALL else name] = {
             "cutoff": _cutoff_told(settings.limits, name),
@@ -145,13 +141,13 @@ def around_cutoffs(
     """For each cutoff, the images that just pass it and those that just fail."""
     chosen, rows = [], []
     for name, cutoff in asdict(settings.limits).items():
-        passed = passes(scores, Cutoffs(**{**dict.fromkeys(PROPERTIES), name: cutoff}))[name]
+        passed = passes(scores, Cutoffs(**{**dict.fromkeys(FILTER_PROPERTIES), name: cutoff}))[name]
         order = (scores[name] - cutoff).abs().sort_values(kind="stable").index
         for told, side in (("passes", passed), ("fails", ~passed)):
             numbers = scores.loc[order[side[order].to_numpy()][:columns], INDEX].tolist()
             chosen += numbers + [None] * (columns - len(numbers))
             rows.append(f"{name}\njust {told}")
-    return labelled_sheet(_pictures(images, chosen), columns, rows)
+    return labeled_sheet(_pictures(images, chosen), columns, rows)
 
 
 def _pictures(images: ImageSet, numbers: list[int | None]) -> np.ndarray:
@@ -197,9 +193,9 @@ def auroc_told(judged: dict[str, Judged], rare: int = 20) -> str:
 
 def _few_cases(one: Judged, rare: int = 20) -> dict[str, int]:
     """The properties of which this judge saw so few cases, or all but so few, and how many."""
-    counts = one.answers[list(PROPERTIES)].sum()
+    counts = one.answers[list(FILTER_PROPERTIES)].sum()
     least = np.minimum(counts, len(one.answers) - counts)
-    return {name: int(least[name]) for name in PROPERTIES if least[name] < rare}
+    return {name: int(least[name]) for name in FILTER_PROPERTIES if least[name] < rare}
 
 
 NOBODY = "Nobody knows the truth about these images: how right the scores are is left out."
@@ -250,5 +246,5 @@ def found(
         for name, value in one.aurocs().items():
             cases = f" ({few[name]} cases)" if few.get(name) else ""
             values.append("–" if np.isnan(value) else f"{value:.3f}{cases}")
-        headline[f"AUROC of {' / '.join(PROPERTIES)}, by {who}"] = " / ".join(values)
+        headline[f"AUROC of {' / '.join(FILTER_PROPERTIES)}, by {who}"] = " / ".join(values)
     return sentence, headline

@@ -8,27 +8,19 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.lab.property_scores import (
-    ORIGINAL_HAIRSTYLE,
-    read_statistics,
-    write_statistics,
-)
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.compute import jobs as shards
+from ohlora_lib.compute.jobs import Job
+from ohlora_lib.compute.workers import on_one_thread, workers
+from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, read_statistics, write_statistics
 from ohlora_lib.lab.segment import Rendered
-from ohlora_lib.lab.settings import Between, OneOf, Settings
-from ohlora_lib.measure.normalise import Normalisation, z_scores
-from ohlora_lib.measure.parse import (
-    PARSERS,
-    Parser,
-    face_scores,
-    property_scores,
-    usual_scores,
-)
+from ohlora_lib.measure.normalize import Normalization, z_scores
+from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, property_scores, usual_scores
 from ohlora_lib.measure.scores import SECOND, score
-from ohlora_lib.models import weights
-from ohlora_lib.models.workers import on_one_thread, workers
-from ohlora_lib.store import inside_root, shards
+from ohlora_lib.runner.settings import Between, OneOf, Settings
+from ohlora_lib.steering.sampling import BLOCK, Studio, latents
+from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
-from ohlora_lib.store.shards import Job
 from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.train.regressor import (
     PUBLISHED,
@@ -38,7 +30,6 @@ from ohlora_lib.train.regressor import (
     predict,
     train_property_cnn,
 )
-from ohlora_lib.vectors.latents import BLOCK, Studio, latents
 
 PLANS = {"small": SMALL, "published": PUBLISHED}
 PROPERTIES = tuple(SECOND)
@@ -50,7 +41,7 @@ PER_PART = 4 * BLOCK
 class CnnSettings(Settings):
     """Which generator's faces to learn from, how many, and how many more to test on.
 
-    `statistics` is 04's statistics.json, which says how scores are normalised; without it these
+    `statistics` is 04's statistics.json, which says how scores are normalized; without it these
     faces' own mean and deviation do. `rendered` faces, of known truth, check the result.
     """
 
@@ -70,7 +61,7 @@ class Faces:
 
     file: Path  # .npy, (N, R, R, 3) uint8
     raw: pd.DataFrame  # idx and raw scores, RAW; NaN where no face was found
-    normalisation: Normalisation
+    normalization: Normalization
     test: int
 
     @property
@@ -79,8 +70,8 @@ class Faces:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """The eight normalised scores of all, (N, 8)."""
-        return self.normalisation(self.raw, decimals=None)
+        """The eight normalized scores of all, (N, 8)."""
+        return self.normalization(self.raw, decimals=None)
 
     @property
     def test_images(self) -> np.ndarray:
@@ -104,11 +95,11 @@ def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Pars
             part.unlink()
     raw = read_table(folder / "raw.parquet", ["idx", *RAW])
     if settings.statistics:
-        normalisation = read_statistics(inside_root(settings.statistics))
+        normalization = read_statistics(inside_root(settings.statistics))
     else:
-        normalisation = z_scores(raw.loc[: settings.images - 1, list(PROPERTIES)])
-    write_statistics(normalisation, folder / "statistics.json")
-    return Faces(file, raw, normalisation, settings.test_images)
+        normalization = z_scores(raw.loc[: settings.images - 1, list(PROPERTIES)])
+    write_statistics(normalization, folder / "statistics.json")
+    return Faces(file, raw, normalization, settings.test_images)
 
 
 def _make_part(studio: Studio, parser: Parser, seed: int, rows: range, path: Path) -> None:
@@ -150,7 +141,7 @@ def plan(settings: CnnSettings, faces: Faces) -> RegressorPlan:
 
 def train(folder: Path, settings: CnnSettings, faces: Faces, studio: Studio) -> Trained:
     """Train on all but the test faces; leaves property_cnn.safetensors."""
-    known, normal = faces.scores, faces.normalisation
+    known, normal = faces.scores, faces.normalization
     known.iloc[-faces.test :] = np.nan  # learnt from nowhere
     with workers(studio.device) as pool:
         trained = train_property_cnn(
@@ -159,7 +150,7 @@ def train(folder: Path, settings: CnnSettings, faces: Faces, studio: Studio) -> 
             folder / "branches",
             plan(settings, faces),
             seed=settings.seed,
-            front=-normal.centre["pose"] / normal.spread["pose"],
+            front=-normal.center["pose"] / normal.spread["pose"],
             device=str(studio.device),
             executor=pool,
         )
@@ -173,8 +164,8 @@ def test(folder: Path, faces: Faces, trained: Trained) -> pd.DataFrame:
     computed = faces.scores.tail(faces.test).reset_index(drop=True)
     table = said.add_prefix("predicted_").join(computed.add_prefix("computed_"))
     table.insert(0, "idx", faces.raw["idx"].tail(faces.test).to_numpy())
-    original, normal = faces.raw[ORIGINAL_HAIRSTYLE].tail(faces.test), faces.normalisation
-    original = (original - normal.centre["hairstyle"]) / normal.spread["hairstyle"]
+    original, normal = faces.raw[ORIGINAL_HAIRSTYLE].tail(faces.test), faces.normalization
+    original = (original - normal.center["hairstyle"]) / normal.spread["hairstyle"]
     table[f"computed_{ORIGINAL_HAIRSTYLE}"] = original.to_numpy()
     write_table(table, folder / "test.parquet")
     return table
@@ -182,7 +173,7 @@ def test(folder: Path, faces: Faces, trained: Trained) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Checked:
-    """Rendered faces, normalised: what the CNN says, what is computed, and what true maps give."""
+    """Rendered faces, normalized: what the CNN says, what is computed, and what true maps give."""
 
     said: pd.DataFrame
     computed: pd.DataFrame
@@ -196,7 +187,7 @@ def check(
     """Read the rendered faces in all three ways; None where there are none."""
     if rendered is None or rendered.parsed.found.sum() < 10:
         return None
-    known, normal = rendered.parsed.found, faces.normalisation
+    known, normal = rendered.parsed.found, faces.normalization
     which = usual_scores(parser)
     computed = face_scores(rendered.parsed, which)[known].reset_index(drop=True)
     exact = score(rendered.maps[known], rendered.parsed.faces[known], which)

@@ -5,13 +5,13 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
 from ohlora_lib.lab.property_cnn import PROPERTIES, Checked, Faces
 from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, TRUTH
 from ohlora_lib.lab.segment import overlay
 from ohlora_lib.measure.hairstyle import LEAST_BLOCKS
 from ohlora_lib.measure.parse import Parser, parse
 from ohlora_lib.models.annotator import Annotator
+from ohlora_lib.plots.style import INK, MUTED, SERIES, labeled_sheet
 from ohlora_lib.train.regressor import Trained
 
 PUBLISHED_FIT = {ORIGINAL_HAIRSTYLE: {"correlation": 0.7669, "mean error": 0.4144}}
@@ -139,7 +139,7 @@ def furthest_apart(faces: Faces, table: pd.DataFrame, parser: Parser) -> Figure:
         heads.append(f"{title}\nCNN {said[row]:+.1f}\nmap {computed[row]:+.1f}")
     parsed = parse(np.stack(pictures), parser)
     images = np.concatenate([parsed.faces, overlay(parsed.faces, parsed.maps)])
-    return labelled_sheet(images, len(heads), rows=["face", "read as"], heads=heads)
+    return labeled_sheet(images, len(heads), rows=["face", "read as"], heads=heads)
 
 
 def repairs(checked: Checked) -> pd.DataFrame:
@@ -164,11 +164,11 @@ def repair_bars(table: pd.DataFrame) -> Figure:
     """The parser's and the CNN's error on the faces that the parser reads worst."""
     figure, axes = pyplot.subplots(figsize=(7.4, 3.2))
     place = np.arange(len(table))
-    for shift, column, colour in (
+    for shift, column, color in (
         (-0.2, "parser's error there", SERIES[5]),
         (0.2, "CNN's error there", SERIES[0]),
     ):
-        axes.bar(place + shift, table[column], width=0.38, color=colour, label=column)
+        axes.bar(place + shift, table[column], width=0.38, color=color, label=column)
     names = [name.replace("_", "\n") for name in table.index]
     axes.set_xticks(place, names)
     axes.set_ylabel("distance from the true map's score\n(standard deviations)")

@@ -10,20 +10,20 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
 from ohlora_lib.lab.segment import Rendered
-from ohlora_lib.lab.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.measure.hairstyle import LEAST_BLOCKS, NO_BLOCK
-from ohlora_lib.measure.normalise import Normalisation, min_max, z_scores
+from ohlora_lib.measure.normalize import Normalization, min_max, z_scores
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, usual_scores
 from ohlora_lib.measure.scores import FIRST, SECOND, score
 from ohlora_lib.measure.segmentation import Segmentation, segment
+from ohlora_lib.plots.style import INK, MUTED, SERIES, labeled_sheet
+from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.store import StoreError, inside_root
 from ohlora_lib.store.atomic import write_json
 from ohlora_lib.store.tables import write_table
 from ohlora_lib.toyworld.dataset import make_faces
 
-NORMALISATIONS = {"z": z_scores, "min_max": min_max}
+NORMALIZATIONS = {"z": z_scores, "min_max": min_max}
 ORIGINAL_HAIRSTYLE = "original_hairstyle"
 OTHERS = {score: score for score in FIRST.values()} | {ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
 """Beside the eight of `usual_scores`: the first algorithm's seven, hair of any amount."""
@@ -54,7 +54,7 @@ class ScoreSettings(Settings):
 
     segmentation: str
     parser: Annotated[str, OneOf(PARSERS)]
-    normalisation: Annotated[str, OneOf(tuple(NORMALISATIONS))]
+    normalization: Annotated[str, OneOf(tuple(NORMALIZATIONS))]
     rendered: Annotated[int, Between(0, 100_000)]
     columns: Annotated[int, Between(2, 8)]
 
@@ -67,7 +67,7 @@ class Scored:
     """
 
     raw: pd.DataFrame
-    normalisation: Normalisation
+    normalization: Normalization
 
     @property
     def complete(self) -> pd.DataFrame:
@@ -75,9 +75,9 @@ class Scored:
         return self.raw[np.isfinite(self.raw[list(SECOND)]).all(axis=1)]
 
     @property
-    def normalised(self) -> pd.DataFrame:
-        """Of those: idx and the eight normalised scores."""
-        table = self.normalisation(self.complete)
+    def normalized(self) -> pd.DataFrame:
+        """Of those: idx and the eight normalized scores."""
+        table = self.normalization(self.complete)
         table.insert(0, "idx", self.complete["idx"])
         return table.reset_index(drop=True)
 
@@ -102,31 +102,31 @@ def score_all(made: Segmentation, method: str, parser: Parser) -> Scored:
     if len(complete) < 2:
         raise StoreError(
             f"{made.folder}: {len(complete)} of {len(raw)} faces have all eight scores, which is "
-            "too few to normalise: look in notebook 03 at what the parser finds"
+            "too few to normalize: look in notebook 03 at what the parser finds"
         )
-    return Scored(raw, NORMALISATIONS[method](complete))
+    return Scored(raw, NORMALIZATIONS[method](complete))
 
 
 def write(scored: Scored, folder: Path, method: str) -> None:
-    """Leave scores.parquet, normalised.parquet and statistics.json."""
+    """Leave scores.parquet, normalized.parquet and statistics.json."""
     write_table(scored.raw, folder / "scores.parquet")
-    write_table(scored.normalised, folder / "normalised.parquet")
-    write_statistics(scored.normalisation, folder / "statistics.json", method)
+    write_table(scored.normalized, folder / "normalized.parquet")
+    write_statistics(scored.normalization, folder / "statistics.json", method)
 
 
-def write_statistics(normalisation: Normalisation, path: Path, method: str = "z") -> None:
-    """The numbers that turn raw scores into normalised ones: (raw - mean) / std."""
-    statistics = {"mean": dict(normalisation.centre), "std": dict(normalisation.spread)}
+def write_statistics(normalization: Normalization, path: Path, method: str = "z") -> None:
+    """The numbers that turn raw scores into normalized ones: (raw - mean) / std."""
+    statistics = {"mean": dict(normalization.center), "std": dict(normalization.spread)}
     write_json(path, statistics | {"method": method})
 
 
-def read_statistics(path: Path) -> Normalisation:
+def read_statistics(path: Path) -> Normalization:
     """What `write_statistics` left."""
     try:
         statistics = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} is not there or damaged: run notebook 04 again") from error
-    return Normalisation(statistics["mean"], statistics["std"])
+    return Normalization(statistics["mean"], statistics["std"])
 
 
 def summary(scored: Scored) -> pd.DataFrame:
@@ -144,7 +144,7 @@ def left_out_told(scored: Scored) -> str:
     unread = hairstyle == NO_BLOCK
     few = unread & (original != NO_BLOCK)
     told = (
-        f"{complete:,} of {total:,} faces have all eight scores; only they are normalised and go "
+        f"{complete:,} of {total:,} faces have all eight scores; only they are normalized and go "
         f"on. The hairstyle of {unread.mean():.1%} is set to {NO_BLOCK}: in the lower half they "
         "show no hair, or too little to tell."
     )
@@ -185,8 +185,8 @@ def correlations(table: pd.DataFrame) -> Figure:
     axes.spines[:].set_visible(False)
     for row, column in np.ndindex(matrix.shape):
         value = matrix[row, column]
-        colour = "white" if abs(value) > 0.6 else INK
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, size=8)
+        color = "white" if abs(value) > 0.6 else INK
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color, size=8)
     figure.colorbar(shown, label="correlation", shrink=0.8)
     return figure
 
@@ -214,7 +214,7 @@ def extremes(made: Segmentation, scored: Scored, columns: int) -> Figure:
         labels.append(name.replace("_", "\n"))
     heads = [""] * (2 * columns)
     heads[0], heads[columns] = "least …", "… largest"
-    figure = labelled_sheet(np.concatenate(pictures), 2 * columns, rows=labels, heads=heads)
+    figure = labeled_sheet(np.concatenate(pictures), 2 * columns, rows=labels, heads=heads)
     axes = figure.axes[0]
     axes.set_aspect("auto")  # or the layout cuts the longest label off
     axes.axvline(columns * (pictures[0].shape[2] + 4) - 2, color=INK, lw=1.5)

@@ -12,20 +12,20 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from ohlora_lib.lab.figures import INK, MUTED, SERIES, contact_sheet, labelled_sheet, paste
-from ohlora_lib.lab.settings import Between, OneOf, Settings
+from ohlora_lib.faces.classes import BACKGROUND, CLASS_NAMES, HAIR, SKIN
 from ohlora_lib.measure.parse import PARSERS, Parsed, Parser, class_pixels, parse
 from ohlora_lib.measure.segmentation import AT_ONCE, Segmentation
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, HALF, SIZE
+from ohlora_lib.plots.style import INK, MUTED, SERIES, contact_sheet, labeled_sheet, paste
+from ohlora_lib.runner.settings import Between, OneOf, Settings
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
-from ohlora_lib.toyworld.canvas import BACKGROUND, CLASS_NAMES, HAIR, SKIN
 from ohlora_lib.toyworld.dataset import make_faces
-from ohlora_lib.toyworld.train.faces import TEST_SEED, FaceSet, load_faces
+from ohlora_lib.toyworld.face_sets import TEST_SEED, FaceSet, load_faces
 
-COLOURS = np.array(
+COLORS = np.array(
     [
         (245, 245, 245),
         (244, 190, 150),
@@ -41,8 +41,8 @@ COLOURS = np.array(
     ],
     np.uint8,
 )
-"""A colour for each class, as CLASS_NAMES orders them."""
-STRENGTH = 0.6  # of the colour over the face
+"""A color for each class, as CLASS_NAMES orders them."""
+STRENGTH = 0.6  # of the color over the face
 
 
 @dataclass(frozen=True)
@@ -135,13 +135,13 @@ def measure_areas(made: Segmentation) -> Areas:
 
 
 def overlay(faces: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Faces (N, 224, 224, 3) with their classes in colour; the background stays as it is."""
-    mixed = (1 - STRENGTH) * faces + STRENGTH * COLOURS[maps]
+    """Faces (N, 224, 224, 3) with their classes in color; the background stays as it is."""
+    mixed = (1 - STRENGTH) * faces + STRENGTH * COLORS[maps]
     return np.where((maps == BACKGROUND)[..., None], faces, mixed.round()).astype(np.uint8)
 
 
 def overlays(parsed: Parsed, columns: int) -> Figure:
-    """Rows of faces, each row above the same faces with their segments; the colours' legend."""
+    """Rows of faces, each row above the same faces with their segments; the colors' legend."""
     columns = min(columns, len(parsed.faces))
     rows = len(parsed.faces) // columns
     drawn = overlay(parsed.faces, parsed.maps)
@@ -156,7 +156,7 @@ def overlays(parsed: Parsed, columns: int) -> Figure:
     paste(axes, sheet)
     axes.set_axis_off()
     handles = [
-        Patch(color=COLOURS[number] / 255, label=CLASS_NAMES[number])
+        Patch(color=COLORS[number] / 255, label=CLASS_NAMES[number])
         for number in range(SKIN, len(CLASS_NAMES))
     ]
     figure.legend(handles=handles, ncols=5, loc="outside lower center", handlelength=1.2)
@@ -181,8 +181,8 @@ def where_classes_lie(areas: Areas) -> Figure:
     """How often each pixel is of each class, with the windows in which the scores look."""
     figure, grid = pyplot.subplots(2, 5, figsize=(8.6, 4.1))
     for number, axes in zip(range(SKIN, len(CLASS_NAMES)), grid.flat, strict=True):
-        colours = LinearSegmentedColormap.from_list("", ["white", COLOURS[number] / 255 * 0.9])
-        axes.imshow(areas.shares[number], cmap=colours, vmin=0)
+        colors = LinearSegmentedColormap.from_list("", ["white", COLORS[number] / 255 * 0.9])
+        axes.imshow(areas.shares[number], cmap=colors, vmin=0)
         axes.set_title(CLASS_NAMES[number], loc="center")
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
@@ -224,7 +224,7 @@ def lacking_sheet(made: Segmentation, idx: list[int], names: list[str]) -> Figur
     rows = made.boxes.set_index("idx").loc[idx].reset_index()
     parsed = made.read(rows)
     images = np.concatenate([parsed.faces, overlay(parsed.faces, parsed.maps)])
-    return labelled_sheet(images, len(idx), rows=["face", "read as"], heads=names)
+    return labeled_sheet(images, len(idx), rows=["face", "read as"], heads=names)
 
 
 def failures_told(made: Segmentation, areas: Areas) -> str:
@@ -260,7 +260,7 @@ def iou_bars(values: pd.Series) -> Figure:
     """A bar for each class and the mean."""
     figure, axes = pyplot.subplots(figsize=(6.6, 3.2))
     names, heights = list(values.index), values.to_numpy()
-    axes.barh(names[::-1], heights[::-1], color=(COLOURS[::-1] / 255), ec=MUTED, lw=0.5)
+    axes.barh(names[::-1], heights[::-1], color=(COLORS[::-1] / 255), ec=MUTED, lw=0.5)
     axes.axvline(
         heights.mean(), color=SERIES[0], ls="--", lw=1.4, label=f"mean {heights.mean():.3f}"
     )

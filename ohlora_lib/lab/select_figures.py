@@ -7,14 +7,14 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import INK, SERIES, labelled_sheet
+from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.select_vectors import Chosen, SelectSettings
-from ohlora_lib.vectors.choose import GRADES, funnel, why_not
-from ohlora_lib.vectors.control_test import of_meter
-from ohlora_lib.vectors.directions import EXPRESSION
-from ohlora_lib.vectors.ohlora import FILE, OhLora
-from ohlora_lib.vectors.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
-from ohlora_lib.vectors.select import V8, passes, wilson
+from ohlora_lib.plots.style import INK, SERIES, labeled_sheet
+from ohlora_lib.steering.control_test import of_meter
+from ohlora_lib.steering.ohlora import FILE, OhLora
+from ohlora_lib.steering.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
+from ohlora_lib.steering.select import V8, passes, wilson
+from ohlora_lib.steering.selection_rules import GRADES, funnel, why_not
 
 STRAIGHT = 0.01
 """Up to this share of the movement, arrows in w count as exact."""
@@ -108,7 +108,7 @@ def neutral(chosen: Chosen, most: int = 24) -> Figure:
             blank = np.full((columns - len(part), *part.shape[1:]), 255, np.uint8)
             images.append(np.concatenate([part, blank]))
             labels.append(label)
-    return labelled_sheet(np.concatenate(images), columns, labels)
+    return labeled_sheet(np.concatenate(images), columns, labels)
 
 
 def expressions(chosen: Chosen, row: int) -> Figure:
@@ -117,7 +117,7 @@ def expressions(chosen: Chosen, row: int) -> Figure:
     grid = images.reshape(len(EYES), len(MOUTH), len(POSE), *images.shape[1:])
     images = grid.swapaxes(0, 1).reshape(-1, *images.shape[1:])  # a row per opening of the mouth
     heads = [f"eyes {eyes:g}\npose {pose:g}" for eyes in EYES for pose in POSE]
-    return labelled_sheet(images, len(EYES) * len(POSE), [f"mouth {m:g}" for m in MOUTH], heads)
+    return labeled_sheet(images, len(EYES) * len(POSE), [f"mouth {m:g}" for m in MOUTH], heads)
 
 
 def in_use(folder: Path, faces: int = 2) -> Figure:
@@ -131,7 +131,7 @@ def in_use(folder: Path, faces: int = 2) -> Figure:
     across = strips[0].shape[1] // strips[0].shape[0]
     images = np.concatenate([np.split(strip, across, axis=1) for strip in strips])
     rows = list(EXPRESSION) * (len(strips) // len(EXPRESSION))
-    return labelled_sheet(images, across, rows, ["least", *[""] * (across - 2), "most"])
+    return labeled_sheet(images, across, rows, ["least", *[""] * (across - 2), "most"])
 
 
 def use_told(chosen: Chosen, settings: SelectSettings) -> str:
@@ -142,7 +142,7 @@ def use_told(chosen: Chosen, settings: SelectSettings) -> str:
         return "A method that steers some layers alone leaves no such file: it needs more than a w."
     zero = (
         "about as open and as turned as all faces are on average"
-        if chosen.method.recentring
+        if chosen.method.recentering
         else "as she was drawn"
     )
     told = (

@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.compute.workers import workers
 from ohlora_lib.lab.find_vectors import Tools, ToolSettings
-from ohlora_lib.lab.settings import Between
 from ohlora_lib.lab.steering import (
     SteeringSettings,
     best_of,
@@ -17,20 +17,26 @@ from ohlora_lib.lab.steering import (
     open_instruments,
     set_steps,
 )
-from ohlora_lib.models.workers import workers
+from ohlora_lib.runner.settings import Between
+from ohlora_lib.steering.control_test import Latents, control_test
+from ohlora_lib.steering.directions import Scaled
+from ohlora_lib.steering.groups import Grouping, VectorError
+from ohlora_lib.steering.instruments import Instruments
+from ohlora_lib.steering.instruments import table as scores_table
+from ohlora_lib.steering.method import Method, Start
+from ohlora_lib.steering.method_spec import Recipe, read_grouping
+from ohlora_lib.steering.ohlora import FILE, straightened, write_faces
+from ohlora_lib.steering.responses import LEVELS, MIDDLE
+from ohlora_lib.steering.selection import LABEL_SIZE, Selection, read_selection, write_selection
+from ohlora_lib.steering.selection_rules import (
+    ChoiceRule,
+    judged,
+    published_info,
+    read_picks,
+    with_picks,
+)
 from ohlora_lib.store import ROOT, inside_root
 from ohlora_lib.store.tables import read_table, write_table
-from ohlora_lib.vectors.choose import ChoiceRule, judged, published_info, read_picks, with_picks
-from ohlora_lib.vectors.control_test import Latents, control_test
-from ohlora_lib.vectors.directions import Scaled
-from ohlora_lib.vectors.found import Recipe, read_grouping
-from ohlora_lib.vectors.groups import Grouping, VectorError
-from ohlora_lib.vectors.instruments import Instruments
-from ohlora_lib.vectors.instruments import table as scores_table
-from ohlora_lib.vectors.method import Method, Start
-from ohlora_lib.vectors.ohlora import FILE, straightened, write_faces
-from ohlora_lib.vectors.responses import LEVELS, MIDDLE
-from ohlora_lib.vectors.selection import LABEL_SIZE, Selection, read_selection, write_selection
 
 BEST = "best"
 
@@ -124,7 +130,7 @@ def choose(folder: Path, settings: SelectSettings, tools: Tools) -> Chosen:
 def _method(folder: Path, settings: SelectSettings, tools: Tools, found: Path) -> Method:
     """The method with the steps that notebook 08 set, or steps set here."""
     if settings.tested is None:
-        name = "ridge, steps, recentred" if settings.method == BEST else settings.method
+        name = "ridge, steps, recenterd" if settings.method == BEST else settings.method
         small = SteeringSettings(
             out=settings.out, seed=8, generator=settings.generator, parser=settings.parser,
             property_cnn=settings.property_cnn, found=str(found.relative_to(ROOT)),
@@ -177,7 +183,7 @@ def _publish(folder: Path, chosen: Chosen) -> None:
 
 def _leave_faces(folder: Path, settings: SelectSettings, chosen: Chosen) -> float:
     """The faces as `OhLora` loads them, and how far these are off in w."""
-    middle = np.float32(MIDDLE if chosen.method.recentring else (0, 0, 0))
+    middle = np.float32(MIDDLE if chosen.method.recentering else (0, 0, 0))
     drawn = steered(chosen, chosen.start(chosen.rows))
     w, arrows, bend = straightened(drawn, LEVELS - middle)
     write_faces(folder / FILE, chosen.tools.studio.generator, w, arrows, settings.base)

@@ -9,22 +9,23 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.compute.workers import spread, workers
+from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
-from ohlora_lib.lab.settings import Between, SettingsError
-from ohlora_lib.models.workers import spread, workers
+from ohlora_lib.runner.settings import Between, SettingsError
+from ohlora_lib.steering import comparison
+from ohlora_lib.steering.calibrate import StepRule, calibrated
+from ohlora_lib.steering.control_test import Latents, control_test
+from ohlora_lib.steering.directions import Scaled
+from ohlora_lib.steering.instruments import Instruments
+from ohlora_lib.steering.method import Method
+from ohlora_lib.steering.method_spec import Recipe
+from ohlora_lib.steering.responses import LEVELS, MIDDLE
+from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.select import V8
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import write_json
 from ohlora_lib.store.tables import write_table
-from ohlora_lib.vectors import comparison
-from ohlora_lib.vectors.calibrate import StepRule, calibrated
-from ohlora_lib.vectors.control_test import Latents, control_test
-from ohlora_lib.vectors.directions import EXPRESSION, Scaled
-from ohlora_lib.vectors.found import Recipe
-from ohlora_lib.vectors.instruments import Instruments
-from ohlora_lib.vectors.latents import Studio, latents
-from ohlora_lib.vectors.method import Method
-from ohlora_lib.vectors.responses import LEVELS, MIDDLE
-from ohlora_lib.vectors.select import V8
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import INK, MUTED, SERIES, labelled_sheet
+from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.steering import Ready, SteeringSettings, factors, pictures, strips
-from ohlora_lib.vectors import comparison
-from ohlora_lib.vectors.directions import EXPRESSION
-from ohlora_lib.vectors.found import DIRECTIONS, Recipe
-from ohlora_lib.vectors.responses import MOUTH, POSE
-from ohlora_lib.vectors.select import V7_FIRST, V8
+from ohlora_lib.plots.style import INK, MUTED, SERIES, labeled_sheet
+from ohlora_lib.steering import comparison
+from ohlora_lib.steering.method_spec import DIRECTIONS, Recipe
+from ohlora_lib.steering.responses import MOUTH, POSE
+from ohlora_lib.steering.select import V7_FIRST, V8
 
 PUBLISHED = pd.DataFrame(
     [
@@ -78,7 +78,7 @@ def _rate(row: pd.Series) -> str:
 
 
 def side_effects_table(tested: pd.DataFrame) -> pd.DataFrame:
-    """Methods × what moves along per deviation of the target, gains, and recentring's change."""
+    """Methods × what moves along per deviation of the target, gains, and recentering's change."""
     effects, gains = comparison.side_effects(tested), comparison.gains(tested)
     labels = {"background": "background", "outline": "outline", "identity": "identity"}
     shown = pd.DataFrame({"other scores, eyes / mouth / pose": effects.apply(_triple, axis=1)})
@@ -90,8 +90,8 @@ def side_effects_table(tested: pd.DataFrame) -> pd.DataFrame:
     )
     shown["gain parser ÷ CNN"] = gains.apply(_triple, axis=1)
     shown["unevenness of a unit"] = comparison.unevenness(tested).apply(_triple, axis=1)
-    moved = tested.groupby("method", sort=False)["recentred_identity"].mean()
-    shown["moved by recentring"] = moved.where(moved > 0)
+    moved = tested.groupby("method", sort=False)["recenterd_identity"].mean()
+    shown["moved by recentering"] = moved.where(moved > 0)
     return shown.rename_axis("method")
 
 
@@ -105,11 +105,11 @@ def pass_figure(tested: pd.DataFrame) -> Figure:
     """Pass rates on both meters with their intervals, a line per method."""
     names = list(tested["method"].unique())
     figure, axes = pyplot.subplots(figsize=(8.6, 1.1 + 0.42 * len(names)))
-    for offset, (meter, (label, colour)) in enumerate(DOTS.items()):
+    for offset, (meter, (label, color)) in enumerate(DOTS.items()):
         rates = comparison.pass_rates(tested, meter, V8)
         at = np.arange(len(names)) + 0.18 * (2 * offset - 1)
         spread = np.clip([rates.rate - rates.low, rates.high - rates.rate], 0, None)
-        axes.errorbar(rates.rate, at, xerr=spread, fmt="o", color=colour, label=label, capsize=2)
+        axes.errorbar(rates.rate, at, xerr=spread, fmt="o", color=color, label=label, capsize=2)
     axes.set(
         xlim=(-0.03, 1.03), xlabel="share of latents that pass .92/.88/.88, with 95 % interval"
     )
@@ -125,7 +125,7 @@ def strips_figure(ready: Ready, names: Sequence[str], idx: int, seed: int) -> Fi
     images = np.concatenate([strips(ready, name, idx, seed) for name in names])
     rows = [f"{name.split(',')[0]}:\n{one}" for name in names for one in EXPRESSION]
     heads = ["lowest", "", "middle", "", "highest"]
-    return labelled_sheet(images, 5, rows, heads)
+    return labeled_sheet(images, 5, rows, heads)
 
 
 def sheet(ready: Ready, name: str, idx: int, seed: int) -> Figure:
@@ -133,7 +133,7 @@ def sheet(ready: Ready, name: str, idx: int, seed: int) -> Figure:
     requests = np.float32([(0, mouth, pose) for mouth in MOUTH for pose in POSE])
     images = pictures(ready, name, idx, seed, requests)
     rows = [f"mouth {level:g}" for level in MOUTH]
-    return labelled_sheet(images, 5, rows, [f"pose {level:g}" for level in POSE])
+    return labeled_sheet(images, 5, rows, [f"pose {level:g}" for level in POSE])
 
 
 def extremes(tested: pd.DataFrame, name: str) -> tuple[int, int]:
@@ -159,9 +159,9 @@ def failing_figure(tested: pd.DataFrame, names: Sequence[str]) -> Figure:
     for row, name in zip(grid, names, strict=True):
         mine = tested[tested["method"] == name]
         for axes, one in zip(row, EXPRESSION, strict=True):
-            for meter, (label, colour) in DOTS.items():
+            for meter, (label, color) in DOTS.items():
                 axes.scatter(mine[f"drawn_{one}"], mine[f"{meter}_{one}_corr"], s=9, lw=0,
-                             alpha=0.6, color=colour, label=label)  # fmt: skip
+                             alpha=0.6, color=color, label=label)  # fmt: skip
             axes.axhline(cutoffs[one], color=MUTED, lw=1, ls="--")
             axes.set(xlabel=f"own {one} (deviations)")
         row[0].set_ylabel(f"{name.split(',')[0]}\ncorrelation")
@@ -294,7 +294,7 @@ def methods_table(names: Sequence[str]) -> pd.DataFrame:
             "directions": DIRECTIONS[recipe.directions],
             "steps": "by the rule" if recipe.steps else "their own",
             "measured at each latent": "yes" if recipe.measured else "no",
-            "recentred": "yes" if recipe.recentring else "no",
+            "recenterd": "yes" if recipe.recentering else "no",
             "enters": recipe.layers or "all layers",
         }
         for name, recipe in recipes.items()

@@ -8,11 +8,11 @@ import seaborn
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.figures import SERIES
+from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.measure.similarity import Similarity, compare, distances, frechet_distance
-from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import Annotations, Annotator
-from ohlora_lib.toyworld.train.faces import PAIR_SEED, TEST_SEED, FaceSet, load_faces
+from ohlora_lib.plots.style import SERIES
+from ohlora_lib.toyworld.face_sets import PAIR_SEED, TEST_SEED, FaceSet, load_faces
 
 UNKNOWN = (
     "These are not toy faces: there is no rendered set to compare them with, the annotator has "
@@ -79,9 +79,9 @@ def attribute_histograms(likeness: Likeness) -> Figure:
     for axes, (name, label) in zip(grid.flat, SHOWN.items(), strict=True):
         every = np.concatenate([values[name] for values in sets.values()])
         bins = np.linspace(*np.quantile(every, (0.002, 0.998)), 26)
-        for (who, values), colour in zip(sets.items(), (SERIES[5], SERIES[0]), strict=True):
+        for (who, values), color in zip(sets.items(), (SERIES[5], SERIES[0]), strict=True):
             drawn = {"element": "step", "fill": who == "rendered", "stat": "percent", "lw": 1.4}
-            seaborn.histplot(x=values[name], bins=bins, ax=axes, color=colour, label=who, **drawn)
+            seaborn.histplot(x=values[name], bins=bins, ax=axes, color=color, label=who, **drawn)
         axes.set(xlabel=label, ylabel="faces (%)")
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
@@ -112,10 +112,10 @@ def nearest(likeness: Likeness) -> pd.DataFrame:
     return pd.DataFrame({name: distances(made, r.features).min(1) for name, r in sets.items()})
 
 
-def neighbour_rows(likeness: Likeness, pictures: np.ndarray, count: int, columns: int):
+def neighbor_rows(likeness: Likeness, pictures: np.ndarray, count: int, columns: int):
     """The generated faces that lie closest to known ones, each with its nearest known faces.
 
-    (columns, ...) each: a row of generated faces, then `count` rows of neighbours.
+    (columns, ...) each: a row of generated faces, then `count` rows of neighbors.
     """
     across = distances(likeness.generated.features[: likeness.size], likeness.known.features)
     closest = np.argsort(across.min(1))[:columns]

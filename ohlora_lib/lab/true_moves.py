@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.steering import comparison
+from ohlora_lib.steering.instruments import Instruments
 from ohlora_lib.toyworld import render, sample_attributes, texture_seed
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
-from ohlora_lib.toyworld.train.annotator import truth
-from ohlora_lib.toyworld.train.faces import TEST_SEED
-from ohlora_lib.vectors import comparison
-from ohlora_lib.vectors.directions import EXPRESSION
-from ohlora_lib.vectors.instruments import Instruments
+from ohlora_lib.toyworld.face_sets import TEST_SEED
+from ohlora_lib.train.toy.annotator import truth
 
 POPULATION = 600  # faces whose attributes tell where the ends lie and who fits the concept
 ENDS = (0.16, 0.84)  # their quantiles: one deviation down and up

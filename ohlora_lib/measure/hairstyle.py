@@ -15,7 +15,7 @@ below, as large as its own deviation (r 0.35 to 0.68), 0.12 from there to 600 bl
 BLOCK, APART = 4, 8
 PER_MEAN = 3 * BLOCK**2
 """The difference of two block sums is this times the difference of their means."""
-ROWS = SIZE - HALF - APART - BLOCK + 1  # of centre blocks: all whose neighbours are in the map
+ROWS = SIZE - HALF - APART - BLOCK + 1  # of center blocks: all whose neighbors are in the map
 COLUMNS = SIZE - 2 * APART - BLOCK + 1
 
 
@@ -32,11 +32,11 @@ def hairstyle_sure(segments: Segments) -> np.ndarray:
 def hairstyle_whole_blocks(segments: Segments) -> np.ndarray:
     """The score as its authors describe it, (N,): all pixels of the four blocks are hair."""
     whole = _over_blocks(np.logical_and, segments.hair[:, HALF:])
-    return _mean_ratio(segments, reduce(np.logical_and, _neighbours(whole)))
+    return _mean_ratio(segments, reduce(np.logical_and, _neighbors(whole)))
 
 
-def _neighbours(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Centre, below, left and right of every centre block, (N, ROWS, COLUMNS) each."""
+def _neighbors(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Center, below, left and right of every center block, (N, ROWS, COLUMNS) each."""
     places = ((0, APART), (APART, APART), (0, 0), (0, 2 * APART))
     return tuple(blocks[:, y : y + ROWS, x : x + COLUMNS] for y, x in places)
 
@@ -52,19 +52,19 @@ def _corners_are_hair(hair: np.ndarray) -> np.ndarray:
         astray,
         hair[:, last:, 2 * APART + last :],
     ]
-    tested = [*_neighbours(hair), *(end[:, :ROWS, :COLUMNS] for end in ends)]
+    tested = [*_neighbors(hair), *(end[:, :ROWS, :COLUMNS] for end in ends)]
     return reduce(np.logical_and, tested)
 
 
 def _mean_ratio(segments: Segments, chosen: np.ndarray, least: int = 1) -> np.ndarray:
-    """Mean over the chosen centre blocks (N, ROWS, COLUMNS) of change down over change across.
+    """Mean over the chosen center blocks (N, ROWS, COLUMNS) of change down over change across.
 
     Of fewer than `least` it is NO_BLOCK.
     """
     light = segments.light[:, HALF:].view(np.int16)  # a block's sum is at most 16 · 765
-    centre, below, left, right = _neighbours(_over_blocks(np.add, light))
-    down = np.abs(centre - below)[chosen]
-    across = np.maximum(np.abs(centre - left), np.abs(centre - right))[chosen]
+    center, below, left, right = _neighbors(_over_blocks(np.add, light))
+    down = np.abs(center - below)[chosen]
+    across = np.maximum(np.abs(center - left), np.abs(center - right))[chosen]
     number = np.count_nonzero(chosen, axis=(1, 2))
     image = np.repeat(np.arange(len(chosen)), number)
     total = np.bincount(image, down / (across + 5.0 * PER_MEAN), minlength=len(chosen))

@@ -16,21 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ohlora_lib.measure.scores import SECOND, SECOND_SURE, score
-from ohlora_lib.measure.segments import SIZE
-from ohlora_lib.models import precision, weights
-from ohlora_lib.models.facexformer import (
-    FaceXFormer,
-    crop_face,
-    face_images,
-    face_input,
-    widened_box,
-)
-from ohlora_lib.models.mtcnn import MTCNN
-from ohlora_lib.models.pixels import resize_bicubic
-from ohlora_lib.models.reading import to_read_with
-from ohlora_lib.models.unet_parser import UNetParser
-from ohlora_lib.toyworld.canvas import (
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.faces.classes import (
     BACKGROUND,
     CLASS_NAMES,
     INNER_MOUTH,
@@ -41,6 +28,20 @@ from ohlora_lib.toyworld.canvas import (
     SKIN,
     UPPER_LIP,
 )
+from ohlora_lib.measure.scores import SECOND, SECOND_SURE, score
+from ohlora_lib.measure.segments import SIZE
+from ohlora_lib.models import precision
+from ohlora_lib.models.cpu.reading import to_read_with
+from ohlora_lib.models.facexformer import (
+    FaceXFormer,
+    crop_face,
+    face_images,
+    face_input,
+    widened_box,
+)
+from ohlora_lib.models.mtcnn import MTCNN
+from ohlora_lib.models.pixels import resize_bicubic
+from ohlora_lib.models.unet_parser import UNetParser
 
 PARSERS = ("embedded", "facexformer")
 BATCH = 8

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.measure import scores_v1, scores_v2
 from ohlora_lib.measure.hairstyle import hairstyle, hairstyle_sure, hairstyle_whole_blocks
 from ohlora_lib.measure.segments import SIZE, Segments
-from ohlora_lib.toyworld.canvas import CLASS_NAMES
 
 SCORES: dict[str, Callable[[Segments], np.ndarray]] = {
     "v1_eyes": scores_v1.eyes,

@@ -1,13 +1,13 @@
 """The first algorithm: seven raw scores of a batch of segmented faces, each (N,).
 
-NaN where the original has no value either: hair colour and length without hair, pose without a nose
+NaN where the original has no value either: hair color and length without hair, pose without a nose
 that has an extent in both directions.
 """
 
 import numpy as np
 
+from ohlora_lib.faces.classes import NOSE
 from ohlora_lib.measure.segments import EYE_ROWS, LAST_ROW, Segments, height, median, pixels, spans
-from ohlora_lib.toyworld.canvas import NOSE
 
 SCANNED_EYE_ROWS = 84
 """The original cuts out 112 rows and scans the first 84."""

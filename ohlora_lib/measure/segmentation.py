@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.compute.jobs import Job, run
+from ohlora_lib.compute.workers import on_one_thread
 from ohlora_lib.measure.parse import Parsed, Parser, parse
-from ohlora_lib.models.workers import on_one_thread
 from ohlora_lib.store.images import ImageSet
-from ohlora_lib.store.shards import Job, run
 from ohlora_lib.store.tables import read_table, write_table
 
 AT_ONCE = 64

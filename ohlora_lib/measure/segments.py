@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ohlora_lib.toyworld.canvas import (
+from ohlora_lib.faces.classes import (
     BACKGROUND,
     HAIR,
     INNER_MOUTH,

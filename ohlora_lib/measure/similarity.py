@@ -24,9 +24,9 @@ class Similarity:
         return asdict(self)
 
 
-def compare(real: np.ndarray, other: np.ndarray, neighbours: int = 5) -> Similarity:
+def compare(real: np.ndarray, other: np.ndarray, neighbors: int = 5) -> Similarity:
     """Features (N, F) of real faces and (M, F) of others -> how alike the sets are."""
-    return Similarity(frechet_distance(real, other), **neighbourhoods(real, other, neighbours))
+    return Similarity(frechet_distance(real, other), **neighborhoods(real, other, neighbors))
 
 
 def features(annotator, images: np.ndarray) -> np.ndarray:
@@ -51,17 +51,17 @@ def _root_trace(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sqrt(np.clip(np.linalg.eigvalsh(root @ second @ root), 0, None)).sum())
 
 
-def neighbourhoods(real: np.ndarray, other: np.ndarray, neighbours: int = 5) -> dict[str, float]:
-    """Precision, recall, density and coverage with balls that reach to the k-th neighbour."""
-    _check(real, other, neighbours + 1)
+def neighborhoods(real: np.ndarray, other: np.ndarray, neighbors: int = 5) -> dict[str, float]:
+    """Precision, recall, density and coverage with balls that reach to the k-th neighbor."""
+    _check(real, other, neighbors + 1)
     across = distances(real, other)
-    real_ball = _radius(distances(real, real), neighbours)[:, None]
-    other_ball = _radius(distances(other, other), neighbours)[None]
+    real_ball = _radius(distances(real, real), neighbors)[:, None]
+    other_ball = _radius(distances(other, other), neighbors)[None]
     inside = across <= real_ball
     return {
         "precision": float(inside.any(0).mean()),
         "recall": float((across <= other_ball).any(1).mean()),
-        "density": float(inside.sum(0).mean() / neighbours),
+        "density": float(inside.sum(0).mean() / neighbors),
         "coverage": float(inside.any(1).mean()),
     }
 
@@ -72,9 +72,9 @@ def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(squares, 0, None))
 
 
-def _radius(own: np.ndarray, neighbours: int) -> np.ndarray:
+def _radius(own: np.ndarray, neighbors: int) -> np.ndarray:
     """(N, N) distances within a set -> (N,) distance to the k-th other."""
-    return np.partition(own, neighbours, axis=1)[:, neighbours]
+    return np.partition(own, neighbors, axis=1)[:, neighbors]
 
 
 def _check(real: np.ndarray, other: np.ndarray, least: int = 2) -> None:

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.unet_parser import batch_norm, resize
 
 CLOSE_UP = (slice(3 / 8, 13 / 16), slice(1 / 4, 3 / 4))
 """Rows and columns with eyes, nose and mouth (SPEC 2.2's crops joined): seen at full resolution."""
-
-FILTERS = ("gender", "quality", "age", "glass")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class AnnotatorConfig:
     (the close-up's first one at full size)."""
 
     attributes: tuple[str, ...]
-    filters: tuple[str, ...] = FILTERS
+    filters: tuple[str, ...] = FILTER_PROPERTIES
     widths: tuple[int, ...] = (16, 48, 96, 128, 128)
     close_widths: tuple[int, ...] = (24, 32, 48, 64)
     features: int = 128
@@ -36,7 +35,7 @@ class AnnotatorConfig:
 
 
 class Raw(NamedTuple):
-    """What it computes: standardised attributes (N, A), log odds (N, 4), features (N, F)."""
+    """What it computes: standardized attributes (N, A), log odds (N, 4), features (N, F)."""
 
     attributes: torch.Tensor
     log_odds: torch.Tensor

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ohlora_lib.models.pools import Halve, averaged
+from ohlora_lib.models.cpu.pools import Halve, averaged
 
 SLOPE = 0.01  # nn.LeakyReLU's default, which the published CNNs use (StyleGAN uses 0.2)
 MAP_BYTES = 16 << 20  # larger maps leave a CPU's cache, and its allocator returns them each time

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ohlora_lib.models.folded import Folded
+from ohlora_lib.models.cpu.folded import Folded
 from ohlora_lib.models.precision import compute_dtype
 from ohlora_lib.models.stylegan_layers import (
     SLOPE,
@@ -21,7 +21,7 @@ from ohlora_lib.models.stylegan_layers import (
     channels_at,
     four_shifts,
     images_together,
-    initialise,
+    initialize,
 )
 
 
@@ -53,7 +53,7 @@ class DiscriminatorConfig:
 
 
 class ConvLayer(nn.Module):
-    """Equalised convolution, bias, leaky ReLU: (N, inputs, H, W) -> (N, outputs, H, W)."""
+    """Equalized convolution, bias, leaky ReLU: (N, inputs, H, W) -> (N, outputs, H, W)."""
 
     def __init__(self, inputs: int, outputs: int, size: int = 3):
         super().__init__()
@@ -137,7 +137,7 @@ class Discriminator(nn.Module):
                 self.add_module(f"layer{2 * k + 1}", Dense(16 * here, below))
                 score = Dense(below + config.label_size, 1, activate=False)
                 self.add_module(f"layer{2 * k + 2}", score)
-        initialise(self, seed)
+        initialize(self, seed)
 
     def forward(self, images, label=None, lod: float | None = None):
         """`lod` k reads the image averaged down to resolution / 2^k; see `Synthesis.forward`."""

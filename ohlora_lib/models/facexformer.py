@@ -10,24 +10,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.swin import stage_maps, swin_backbone
 from ohlora_lib.models.two_way import MLP, TwoWayTransformer
-
-CLASSES = (
-    "background",
-    "skin",
-    "left_eyebrow",
-    "right_eyebrow",
-    "left_eye",
-    "right_eye",
-    "nose",
-    "upper_lip",
-    "inner_mouth",
-    "lower_lip",
-    "hair",
-)
-"""What the numbers of a parse map mean (LaPa's order; left is the image's left)."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 MARGIN = 0.25  # of the box, added on each side ("margin 50")
@@ -67,7 +53,7 @@ class FaceReading(NamedTuple):
 
 
 class PositionalEncoding(nn.Module):
-    """(width, side, side) sines, then cosines, of random frequencies of the cells' centres."""
+    """(width, side, side) sines, then cosines, of random frequencies of the cells' centers."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -131,7 +117,7 @@ class FaceDecoder(nn.Module):
         self.age_token = nn.Embedding(1, width)
         self.gender_token = nn.Embedding(1, width)
         self.race_token = nn.Embedding(1, width)
-        self.mask_tokens = nn.Embedding(len(CLASSES), width)
+        self.mask_tokens = nn.Embedding(len(CLASS_NAMES), width)
         self.output_upscaling = Upscaling(width)
         self.output_hypernetwork_mlps = MLP(width, width // 8)
         self.landmarks_prediction_head = MLP(width, 136)
@@ -179,7 +165,7 @@ class FaceDecoder(nn.Module):
 
 
 class FaceXFormer(nn.Module):
-    """(N, 3, 224, 224) normalised face crops (see `face_input`) -> FaceReading."""
+    """(N, 3, 224, 224) normalized face crops (see `face_input`) -> FaceReading."""
 
     def __init__(self, config: FaceXFormerConfig | None = None):
         super().__init__()
@@ -241,7 +227,7 @@ def crop_face(image: np.ndarray, box: np.ndarray, side: int = 224) -> np.ndarray
 
 
 def face_input(crops: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """(N, 224, 224, 3) uint8 RGB crops -> (N, 3, 224, 224) normalised as ImageNet's images."""
+    """(N, 224, 224, 3) uint8 RGB crops -> (N, 3, 224, 224) normalized as ImageNet's images."""
     pixels = channels_first(crops)
     mean, std = torch.tensor([MEAN, STD], device=pixels.device)[..., None, None]
     return (pixels / 255 - mean) / std

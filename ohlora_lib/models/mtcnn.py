@@ -234,7 +234,7 @@ def shifted(boxes: np.ndarray, shifts: np.ndarray, extra: int) -> np.ndarray:
 
 
 def square(boxes: np.ndarray) -> np.ndarray:
-    """(K, 4) boxes -> squares of their longer side around the same centres."""
+    """(K, 4) boxes -> squares of their longer side around the same centers."""
     size = boxes[:, 2:] - boxes[:, :2]
     side = size.max(axis=1, keepdims=True)
     corner = boxes[:, :2] + size * np.float32(0.5) - side * np.float32(0.5)

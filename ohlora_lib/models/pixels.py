@@ -49,7 +49,7 @@ def resize_linear(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def _linear_taps(size: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `side` outputs: its two neighbours among `size` inputs, their weights * 2048."""
+    """For each of `side` outputs: its two neighbors among `size` inputs, their weights * 2048."""
     place = (np.arange(side) + 0.5) * (size / side) - 0.5
     first = np.floor(place).astype(np.int64)
     weight = (place - first).astype(np.float32)

@@ -6,20 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ohlora_lib.faces.properties import PROPERTIES
 from ohlora_lib.models.conv_tower import ConvTower, ScoreTower, Tower, TowerSizes, scored
 from ohlora_lib.models.pixels import channels_first
-
-PROPERTIES = (
-    "eyes",
-    "hair_color",
-    "hair_length",
-    "mouth",
-    "pose",
-    "background_mean",
-    "background_std",
-    "hairstyle",
-)
-"""What the columns of the full output mean."""
 
 SMALL = {"channels": (32, 64, 64, 128), "pooled": (2, 3, 4)}
 WIDE = {"channels": (32, 64, 64, 128, 128, 128), "pooled": (2, 3, 4, 5)}
@@ -66,7 +55,7 @@ class HairstyleCNN(nn.Module):
 
 
 class PropertyCNN(nn.Module):
-    """(N, 3, R, R) images in -1..1 -> (N, 8) normalised scores, columns `PROPERTIES`.
+    """(N, 3, R, R) images in -1..1 -> (N, 8) normalized scores, columns `PROPERTIES`.
 
     The original never left training mode when it measured: pass `dropout`, a generator, to have its
     dropout noise; without one, eval mode has none.

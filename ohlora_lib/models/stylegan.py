@@ -1,7 +1,7 @@
 """StyleGAN1's generator as GenForce lays it out, in its three published forms.
 
 * unconditional (`label_size=0`): GenForce's celeba-partial;
-* conditional (`label_size=7`): FineTune-v1 and v8. The label enters in `Mapping.normalised_input`;
+* conditional (`label_size=7`): FineTune-v1 and v8. The label enters in `Mapping.normalized_input`;
 * split mapping (`split_size=2048`): FineTune-v9, whose w is the sum of two branches.
 
 Named entry points, each starting where its argument stands in the chain
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ohlora_lib.models.stylegan_layers import Dense, initialise
+from ohlora_lib.models.stylegan_layers import Dense, initialize
 from ohlora_lib.models.stylegan_synthesis import Synthesis
 
 
@@ -88,7 +88,7 @@ class Mapping(nn.Module):
         if self.config.label_size:
             self.label_weight.normal_(generator=rng)
 
-    def normalised_input(self, z, label=None):
+    def normalized_input(self, z, label=None):
         """z with the label's embedding appended, then pixel norm over all of it together."""
         if (label is not None) != bool(self.config.label_size):
             wanted = f"needs a label of {self.config.label_size}" if label is None else "takes none"
@@ -104,7 +104,7 @@ class Mapping(nn.Module):
     def forward(self, z, label=None):
         if self.config.split_size:
             return self.split1_to_w(self.split1(z, label))
-        x = self.normalised_input(z, label)
+        x = self.normalized_input(z, label)
         for i in range(self.config.mapping_layers):
             x = self._dense(i, x)
         return x
@@ -112,7 +112,7 @@ class Mapping(nn.Module):
     def split1(self, z, label=None):
         """FineTune-v9: the two branches after their first layer, [w1 (512), w2 (2048)]."""
         self._must_split()
-        x = self.normalised_input(z, label)
+        x = self.normalized_input(z, label)
         for i in range(self.config.mapping_layers - 2):
             x = self._dense(i, x)
         return torch.cat([self._dense(self.config.mapping_layers - 2, x), self.dense_new0(x)], 1)
@@ -171,7 +171,7 @@ class Generator(nn.Module):
         self.mapping = Mapping(self.config)
         self.truncation = Truncation(self.config)
         self.synthesis = Synthesis(self.config)
-        initialise(self, seed)
+        initialize(self, seed)
 
     def forward(self, z, label=None, **options):
         return self.from_w(self.mapping(z, label), **options)

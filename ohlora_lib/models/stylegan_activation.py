@@ -27,9 +27,9 @@ def styled_activation(x, noise, noise_weight, bias, scale, shift):
     return _forward(*chain, keep=False)[0]
 
 
-def normalised(x, scale, shift):
+def normalized(x, scale, shift):
     """norm(x) * scale + shift, of what is activated already. Overwrites x; without gradients."""
-    return _normalise(x, scale, shift, keep=False)[0]
+    return _normalize(x, scale, shift, keep=False)[0]
 
 
 def _forward(x, noise, noise_weight, bias, scale, shift, keep: bool):
@@ -38,7 +38,7 @@ def _forward(x, noise, noise_weight, bias, scale, shift, keep: bool):
     weights = torch.stack([noise_weight, bias]).to(x.dtype)
     _rows(x).addmm_(noise_and_one, weights)
     F.leaky_relu_(x, SLOPE)
-    out, mean, inverse_std = _normalise(x, scale, shift, keep)
+    out, mean, inverse_std = _normalize(x, scale, shift, keep)
     return out, noise_and_one, mean, inverse_std
 
 
@@ -89,14 +89,14 @@ def _with_ones(noise, x):
     return torch.stack([noise, torch.ones_like(noise)], dim=-1).view(-1, 2)
 
 
-def _normalise(x, scale, shift, keep: bool):
+def _normalize(x, scale, shift, keep: bool):
     """Instance norm with one scale and shift per image and channel: out, mean, 1 / std (N, C).
 
     The statistics are float32 whatever x is. torch's var_mean takes thirty times as long as batch
     norm does over the pixels of a channels-last map on a CPU, so batch norm serves here.
     """
     if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-        return _normalise_each(x, scale, shift, keep)
+        return _normalize_each(x, scale, shift, keep)
     mean, var = _statistics(x)
     inverse_std = torch.rsqrt(var + EPSILON)
     factor = scale * inverse_std
@@ -106,7 +106,7 @@ def _normalise(x, scale, shift, keep: bool):
     return torch.addcmul(added, x, factor, out=out), mean, inverse_std
 
 
-def _normalise_each(x, scale, shift, keep: bool):
+def _normalize_each(x, scale, shift, keep: bool):
     """One batch norm per image: statistics and style in one call, computed in float32 inside.
 
     It may write over its input: it has the statistics before it writes.

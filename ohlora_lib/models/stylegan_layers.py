@@ -1,7 +1,7 @@
 """Building blocks that StyleGAN's generator and discriminator share.
 
 Every learned weight is stored at unit scale and multiplied by `gain / sqrt(fan_in)` when it is used
-(equalised learning rate), as in the published checkpoints.
+(equalized learning rate), as in the published checkpoints.
 """
 
 import math
@@ -32,7 +32,7 @@ def images_together(x: torch.Tensor, numbers: int) -> int:
     return max(1, QUICK_BLOCK // (numbers * x.element_size()))
 
 
-def initialise(network: nn.Module, seed: int) -> None:
+def initialize(network: nn.Module, seed: int) -> None:
     """Fill every layer with the random start that `seed` names."""
     rng = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -41,7 +41,7 @@ def initialise(network: nn.Module, seed: int) -> None:
 
 
 class Dense(nn.Module):
-    """Equalised dense layer, leaky ReLU unless `activate` is off: (N, inputs) -> (N, outputs).
+    """Equalized dense layer, leaky ReLU unless `activate` is off: (N, inputs) -> (N, outputs).
 
     Never in bfloat16: its cost is small, and everything drawn hangs on the digits of w.
     """

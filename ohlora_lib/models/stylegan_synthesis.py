@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ohlora_lib.models import onednn
-from ohlora_lib.models.folded import Folded
+from ohlora_lib.models.cpu import onednn
+from ohlora_lib.models.cpu.folded import Folded
 from ohlora_lib.models.precision import compute_dtype
-from ohlora_lib.models.stylegan_activation import normalised, styled_activation
+from ohlora_lib.models.stylegan_activation import normalized, styled_activation
 from ohlora_lib.models.stylegan_layers import (
     FUSED_FROM,
     SLOPE,
@@ -102,7 +102,7 @@ class ConvLayer(StyledLayer):
             return super().forward(x, style, noise)
         last = partial(onednn.leaky_convolution, bias=self.bias, slope=SLOPE)
         scale, shift = style.chunk(2, dim=1)
-        return normalised(self.features(x, last), scale + 1, shift)
+        return normalized(self.features(x, last), scale + 1, shift)
 
     def kernel(self, weight, dtype, layout):
         return (weight * self.scale).to(dtype, memory_format=layout)

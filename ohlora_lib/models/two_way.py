@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ohlora_lib.models.onednn import Linear
+from ohlora_lib.models.cpu.onednn import Linear
 
 
 class MLP(nn.Module):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ohlora_lib.models.cpu.pools import halved
 from ohlora_lib.models.pixels import channels_first
-from ohlora_lib.models.pools import halved
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _four(maps: np.ndarray) -> tuple[np.ndarray, ...]:
 @lru_cache
 def _between(size: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the pixels of a side lie in a map of `size`, as bilinear enlargement has it: the first
-    neighbour along an axis (side,), and of each pixel the four and their weights (4, side^2)."""
+    neighbor along an axis (side,), and of each pixel the four and their weights (4, side^2)."""
     at = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(size / side)
     at = np.maximum(at - np.float32(0.5), 0)
     first = at.astype(np.int64)

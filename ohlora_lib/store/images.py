@@ -34,7 +34,7 @@ class ImageSet:
         return self.folder / f"{index // PER_FOLDER:03d}" / name
 
     def write(self, indices: Sequence[int], images: np.ndarray) -> None:
-        """Write pictures (N, H, W) grey or (N, H, W, 3) RGB, uint8, each file atomically."""
+        """Write pictures (N, H, W) gray or (N, H, W, 3) RGB, uint8, each file atomically."""
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise StoreError(
                 f"{self.folder}: pictures are uint8 (N, H, W[, 3]), not {images.dtype}"
@@ -59,7 +59,7 @@ class ImageSet:
         return read_table(self.folder / "table.parquet", ["index"])
 
     def read(self, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Read pictures into one array (N, H, W, 3), or (N, H, W) if they are grey."""
+        """Read pictures into one array (N, H, W, 3), or (N, H, W) if they are gray."""
         wanted = self.table["index"].tolist() if indices is None else list(indices)
         if not wanted:
             raise StoreError(f"{self.folder}: no picture was asked for")

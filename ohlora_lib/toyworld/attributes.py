@@ -41,7 +41,7 @@ class FaceAttributes:
     eye_size: float = 0.5
     eye_spacing: float = 0.5
     eye_tilt: float = 0.5  # outer corners down to up
-    iris: float = 0.3  # dark brown, brown, hazel, green, grey, blue
+    iris: float = 0.3  # dark brown, brown, hazel, green, gray, blue
     brow_thickness: float = 0.5
     brow_arch: float = 0.5
     nose_width: float = 0.5
@@ -172,19 +172,19 @@ def _adornment(z, extra, who):
 
 
 def _hair(z, extra, who):
-    """Length goes with gender, grey with age, curl shows less the shorter the hair."""
+    """Length goes with gender, gray with age, curl shows less the shorter the hair."""
     female, age, tone = who["gender"], who["age"], who["skin_tone"]
     womanly = expit(12 * (female - 0.5))  # few people wear a length between the usual two
     length = _unit(z["hair_length"], 0.12 + 0.61 * womanly, 0.07 + 0.07 * womanly)
-    grey = np.clip(3.2 * (age - 0.5) + 0.28 * z["hair_grey"] * (age > 0.4), 0, 1)
+    gray = np.clip(3.2 * (age - 0.5) + 0.28 * z["hair_grey"] * (age > 0.4), 0, 1)
     color = ndtr(z["hair_color"]) * (1 - 0.8 * tone)
     shows = np.clip((length - 0.1) / 0.3, 0, 1)
     curl = _unit(z["curl"], 0.33 + shows * (0.02 + 0.25 * tone), 0.05 + 0.2 * shows)
     short = length < 0.3
     return {
         "hair_length": length,
-        "hair_grey": grey,
-        "hair_color": np.clip(0.06 + 0.84 * color + grey * (0.78 - 0.7 * color), 0, 1),
+        "hair_grey": gray,
+        "hair_color": np.clip(0.06 + 0.84 * color + gray * (0.78 - 0.7 * color), 0, 1),
         "hair_warmth": _unit(z["hair_warmth"], 0.5, 0.25),
         "curl": curl,
         "hair_volume": _unit(z["hair_volume"], 0.5, 0.2),

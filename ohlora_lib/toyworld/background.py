@@ -5,15 +5,8 @@ import colorsys
 import cv2
 import numpy as np
 
-from ohlora_lib.toyworld.canvas import (
-    BACKGROUND,
-    curve,
-    mix,
-    noise,
-    smoothstep,
-    stream,
-    unit_rgb,
-)
+from ohlora_lib.faces.classes import BACKGROUND
+from ohlora_lib.toyworld.canvas import curve, mix, noise, smoothstep, stream, unit_rgb
 
 GRID = 128  # pixels of the background's pattern
 KINDS = ("gradient", "bokeh", "two tones", "texture", "window")
@@ -25,8 +18,8 @@ def pick(kinds, value):
     return kinds[min(int(value * len(kinds)), len(kinds) - 1)]
 
 
-def hue_colour(hue, saturation, mean):
-    """A colour (3, 1, 1) of a hue whose mean of R, G and B is `mean`."""
+def hue_color(hue, saturation, mean):
+    """A color (3, 1, 1) of a hue whose mean of R, G and B is `mean`."""
     tint = unit_rgb(*colorsys.hsv_to_rgb(hue, saturation, 1.0))
     tint = tint * np.float32(mean) / tint.mean()
     over = max(tint.max() - 1, 0)
@@ -45,8 +38,8 @@ def paint_background(canvas, a, seed):
     saturation = a.background_saturation * 0.44
     shades = np.linspace(0, 1, 17)
     turned = rng.uniform(-0.08, 0.08)
-    colours = [hue_colour((a.background_hue + turned * s) % 1, saturation, s) for s in shades]
-    for plane, values in zip(canvas.colour, np.stack(colours, 1), strict=True):
+    colors = [hue_color((a.background_hue + turned * s) % 1, saturation, s) for s in shades]
+    for plane, values in zip(canvas.color, np.stack(colors, 1), strict=True):
         coarse = np.interp(light, shades, values.ravel()).astype(np.float32)
         plane[:] = cv2.resize(coarse, plane.shape, interpolation=cv2.INTER_LINEAR)
     canvas.classes[:] = BACKGROUND
@@ -83,7 +76,7 @@ def paint_clothes(canvas, head, a, seed):
     """Shoulders and collar (class background)."""
     kind = pick(CLOTHES, a.clothes_kind)
     middle, broad = 0.5 + 0.1 * head.sin, mix(1.12, 0.95, a.gender)
-    colour = hue_colour(a.clothes_hue, 0.34, 0.1 + 0.66 * a.clothes_lightness)
+    color = hue_color(a.clothes_hue, 0.34, 0.1 + 0.66 * a.clothes_lightness)
     neck = {"crew": 0.125, "v": 0.135, "shirt": 0.12, "turtleneck": 0.118}[kind] * broad
     rise = {"crew": 0.915, "v": 0.912, "shirt": 0.905, "turtleneck": 0.885}[kind]
     dip = {"crew": 0.035, "v": 0.12, "shirt": 0.1, "turtleneck": 0.012}[kind]
@@ -97,21 +90,21 @@ def paint_clothes(canvas, head, a, seed):
         hollow = np.stack([middle + neck * bend, rise + dip * (1 - bend**2)], -1)
     outline = np.vstack([left, hollow, right, [(middle + 0.6, 1.1), (middle - 0.6, 1.1)]])
     mask = canvas.polygon(outline, rolled=False)
-    _cloth(canvas, colour, mask, a, middle, stream(seed, "clothes"))
-    _collar(canvas, kind, colour, (left, hollow, right), middle, rise)
+    _cloth(canvas, color, mask, a, middle, stream(seed, "clothes"))
+    _collar(canvas, kind, color, (left, hollow, right), middle, rise)
 
 
-def _cloth(canvas, colour, mask, a, middle, rng):
+def _cloth(canvas, color, mask, a, middle, rng):
     """Fabric with soft folds, lit from the light's side."""
     part = slice(int(canvas.side * 0.85), canvas.side)
     x = (np.arange(canvas.side, dtype=np.float32) + 0.5) / canvas.side - middle
     folds = 0.06 * noise(rng, mask[part].shape, (3, 9))
     light = np.clip(0.92 + 0.25 * a.light * x / 0.4 - 0.35 * np.abs(x) ** 1.5 + folds, 0.3, 1.2)
-    fabric = np.clip(colour * light, 0, 1)
-    canvas.colour[:, part] += mask[part] * (fabric - canvas.colour[:, part])
+    fabric = np.clip(color * light, 0, 1)
+    canvas.color[:, part] += mask[part] * (fabric - canvas.color[:, part])
 
 
-def _collar(canvas, kind, colour, edges, middle, rise):
+def _collar(canvas, kind, color, edges, middle, rise):
     """The seam of a neckline, the flaps of a shirt, the rib of a turtleneck."""
     left, hollow, right = edges
     neckline = np.vstack([left[-1:], hollow, right[:1]])
@@ -130,10 +123,10 @@ def _collar(canvas, kind, colour, edges, middle, rise):
             shape = np.array([(middle + side * x, y) for x, y in flap])
             mask = canvas.polygon(shape, rolled=False)
             canvas.tint([0.6, 0.58, 0.6], canvas.blur(canvas.shifted(mask, 0, 0.008), 0.006) * 0.5)
-            canvas.paint(np.clip(colour * 1.12 + 0.03, 0, 1), mask)
+            canvas.paint(np.clip(color * 1.12 + 0.03, 0, 1), mask)
 
 
 def _frame_lines(canvas, points, width):
     """A line in frame coordinates, which do not roll with the head."""
-    still = type(canvas)(canvas.colour, canvas.classes, canvas.x, canvas.y, canvas.side, 0.0)
+    still = type(canvas)(canvas.color, canvas.classes, canvas.x, canvas.y, canvas.side, 0.0)
     return still.lines([points], width)

@@ -1,8 +1,8 @@
-"""The drawing surface: layered soft masks painted onto colour and class map together.
+"""The drawing surface: layered soft masks painted onto color and class map together.
 
 Everything is in *frame units*: the picture is the square 0..1 × 0..1, x to the right, y down. A
 canvas also knows the head's roll; `x`, `y` are its pixels' coordinates in the upright head's frame,
-so that a part is always described for an upright head. Colour lies in planes (3, h, w), a mask is
+so that a part is always described for an upright head. Color lies in planes (3, h, w), a mask is
 (h, w): one spreads over the other, and planes are several times faster than interleaved pixels.
 """
 
@@ -13,22 +13,6 @@ import cv2
 import numpy as np
 
 cv2.setNumThreads(1)  # faces are rendered in parallel processes; threads inside would only fight
-
-BACKGROUND, SKIN, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE = range(6)
-NOSE, UPPER_LIP, INNER_MOUTH, LOWER_LIP, HAIR = range(6, 11)
-CLASS_NAMES = (
-    "background",
-    "skin",
-    "left brow",
-    "right brow",
-    "left eye",
-    "right eye",
-    "nose",
-    "upper lip",
-    "inner mouth",
-    "lower lip",
-    "hair",
-)
 
 PIVOT = np.array([0.5, 0.52])  # the head rolls about this point, between eyes and nose
 
@@ -41,12 +25,12 @@ def stream(seed, part):
 
 @dataclass
 class Canvas:
-    """A view of the picture: colour (3, h, w) float32 in 0..1, classes (h, w) uint8.
+    """A view of the picture: color (3, h, w) float32 in 0..1, classes (h, w) uint8.
 
     x, y: (h, w) float32 head coordinates of its pixels; top, left: where it lies in the picture.
     """
 
-    colour: np.ndarray
+    color: np.ndarray
     classes: np.ndarray
     x: np.ndarray
     y: np.ndarray
@@ -58,14 +42,14 @@ class Canvas:
     @classmethod
     def blank(cls, side, roll):
         """A square canvas of `side` pixels for a head rolled by `roll` radians (clockwise)."""
-        centre = (np.arange(side, dtype=np.float32) + 0.5) / side
-        dx, dy = np.meshgrid(centre - np.float32(PIVOT[0]), centre - np.float32(PIVOT[1]))
+        center = (np.arange(side, dtype=np.float32) + 0.5) / side
+        dx, dy = np.meshgrid(center - np.float32(PIVOT[0]), center - np.float32(PIVOT[1]))
         cos, sin = np.float32(np.cos(roll)), np.float32(np.sin(roll))
         x, y = cos * dx + sin * dy, cos * dy - sin * dx
         x += np.float32(PIVOT[0])
         y += np.float32(PIVOT[1])
-        colour = np.zeros((3, side, side), np.float32)
-        return cls(colour, np.zeros((side, side), np.uint8), x, y, side, roll)
+        color = np.zeros((3, side, side), np.float32)
+        return cls(color, np.zeros((side, side), np.uint8), x, y, side, roll)
 
     def rolled(self, points):
         """Head coordinates (..., 2) to frame coordinates."""
@@ -78,7 +62,7 @@ class Canvas:
         left, top = np.maximum(np.floor(corners.min(0)).astype(int) - (self.left, self.top), 0)
         right, bottom = np.ceil(corners.max(0)).astype(int) - (self.left, self.top)
         rows, columns = slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
-        views = (a[..., rows, columns] for a in (self.colour, self.classes, self.x, self.y))
+        views = (a[..., rows, columns] for a in (self.color, self.classes, self.x, self.y))
         return Canvas(*views, self.side, self.roll, self.top + top, self.left + left)
 
     def step(self, distance):
@@ -134,21 +118,21 @@ class Canvas:
         height, width = self.classes.shape
         return mask[self.top : self.top + height, self.left : self.left + width]
 
-    def paint(self, colour, alpha, label=None):
-        """Lay a colour (3, 1, 1) or (3, h, w) over the picture; set the class where it prevails."""
-        for plane, value in zip(self.colour, colour, strict=True):
+    def paint(self, color, alpha, label=None):
+        """Lay a color (3, 1, 1) or (3, h, w) over the picture; set the class where it prevails."""
+        for plane, value in zip(self.color, color, strict=True):
             plane += alpha * (value - plane)
         if label is not None:
             self.classes[alpha > 0.5] = label
 
     def tint(self, factor, alpha):
         """Multiply the picture by a factor (3,) or (3, 1, 1) where alpha is 1 (shadows, blush)."""
-        for plane, value in zip(self.colour, factor, strict=True):
+        for plane, value in zip(self.color, factor, strict=True):
             plane *= 1 - alpha * (1 - value)
 
 
 def mix(a, b, t):
-    """Linear blend of two colours or numbers."""
+    """Linear blend of two colors or numbers."""
     return a + (b - a) * t
 
 
@@ -164,18 +148,18 @@ def bump(x, y, cx, cy, sx, sy):
 
 
 def ramp(stops, t):
-    """Colour (3, 1, 1) at position t in 0..1 on a ramp of n evenly spaced colours (n, 3)."""
+    """Color (3, 1, 1) at position t in 0..1 on a ramp of n evenly spaced colors (n, 3)."""
     position = np.linspace(0, 1, len(stops))
     return unit_rgb(*(np.interp(t, position, np.asarray(stops)[:, i]) for i in range(3)))
 
 
 def unit_rgb(*values):
-    """A colour (3, 1, 1) float32 from red, green and blue in 0..1: it spreads over masks (h, w)."""
+    """A color (3, 1, 1) float32 from red, green and blue in 0..1: it spreads over masks (h, w)."""
     return np.array(values, np.float32).reshape(3, 1, 1)
 
 
 def rgb(*values):
-    """A colour (3, 1, 1) from sRGB bytes."""
+    """A color (3, 1, 1) from sRGB bytes."""
     return unit_rgb(*values) / 255
 
 

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.store import shards
+from ohlora_lib.compute import jobs as shards
+from ohlora_lib.compute.jobs import Job
 from ohlora_lib.store.images import ImageSet
-from ohlora_lib.store.shards import Job
 from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.toyworld.renderer import face
 

@@ -1,6 +1,6 @@
 """What goes wrong in a generator's bad pictures: warps, smears, blobs, melted hair, casts, patches.
 
-A warp moves the class map along with the picture, so the map stays true; the others change colours
+A warp moves the class map along with the picture, so the map stays true; the others change colors
 only.
 """
 
@@ -32,7 +32,7 @@ def apply_defects(canvas, a, seed):
 
 def _displace(canvas, dx, dy):
     """Move picture and map by (dx, dy) frame units per pixel."""
-    for plane in canvas.colour:
+    for plane in canvas.color:
         plane[:] = canvas.displaced(plane, dx, dy)
     canvas.classes[:] = canvas.displaced(canvas.classes, dx, dy, nearest=True)
 
@@ -66,7 +66,7 @@ def _smear(canvas, rng, amount):
     ends = [tuple(np.round(middle + s * reach).astype(int).tolist()) for s in (-1, 1)]
     cv2.line(kernel, *ends, 1.0, 1)
     kernel /= kernel.sum()
-    dragged = [cv2.filter2D(plane, -1, kernel) for plane in canvas.colour]
+    dragged = [cv2.filter2D(plane, -1, kernel) for plane in canvas.color]
     canvas.paint(dragged, np.clip(1.3 * where, 0, 1))
 
 
@@ -76,7 +76,7 @@ def _blobs(canvas, rng, amount):
         x, y, radius = rng.uniform(0.2, 0.8), rng.uniform(0.15, 0.8), rng.uniform(0.04, 0.09)
         r = np.hypot(canvas.x - x, canvas.y - y) / np.float32(radius)
         r = r + 0.15 * np.sin(3 * np.arctan2(canvas.y - y, canvas.x - x) + rng.uniform(0, 6))
-        soft = [canvas.blur(plane, 0.03) * 0.75 + 0.2 for plane in canvas.colour]
+        soft = [canvas.blur(plane, 0.03) * 0.75 + 0.2 for plane in canvas.color]
         canvas.paint(soft, smoothstep(1.0, 0.7, r) * amount * 0.8)
         canvas.paint(unit_rgb(0.95, 0.92, 0.85), np.exp(-(((r - 0.95) / 0.12) ** 2)) * amount * 0.4)
 
@@ -88,15 +88,15 @@ def _patches(canvas, rng, amount):
     period = 2 * np.pi / 0.031
     grid = np.sin(canvas.x * period) * np.sin(canvas.y * period)
     tint = rng.uniform(-1, 1, 3).astype(np.float32)
-    canvas.colour += (amount * 0.17 * where * grid) * (1 + 0.5 * unit_rgb(*tint))
+    canvas.color += (amount * 0.17 * where * grid) * (1 + 0.5 * unit_rgb(*tint))
 
 
 def _cast(canvas, rng, amount):
-    """Blotches of a wrong colour."""
+    """Blotches of a wrong color."""
     blotch = smoothstep(0.1, 1.2, noise(rng, canvas.classes.shape, (4, 4)))
     wrong = mix(unit_rgb(0.9, 0.35, 0.25), unit_rgb(0.25, 0.6, 0.75), rng.uniform())
     canvas.paint(
-        canvas.colour * 0.4 + 0.6 * wrong * canvas.colour.mean(0) * 2,
+        canvas.color * 0.4 + 0.6 * wrong * canvas.color.mean(0) * 2,
         blotch * amount * 0.85,
     )
 

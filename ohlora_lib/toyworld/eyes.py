@@ -2,18 +2,9 @@
 
 import numpy as np
 
-from ohlora_lib.toyworld.canvas import (
-    LEFT_BROW,
-    LEFT_EYE,
-    bump,
-    mix,
-    ramp,
-    rgb,
-    smoothstep,
-    stream,
-    unit_rgb,
-)
-from ohlora_lib.toyworld.face import shadow_colour, skin_colour
+from ohlora_lib.faces.classes import LEFT_BROW, LEFT_EYE
+from ohlora_lib.toyworld.canvas import bump, mix, ramp, rgb, smoothstep, stream, unit_rgb
+from ohlora_lib.toyworld.face import shadow_color, skin_color
 
 IRIS_STOPS = (
     np.array(
@@ -35,8 +26,8 @@ class Eye:
     """Local coordinates of one eye on a canvas: t is −1 at the inner corner, 1 at the outer."""
 
     def __init__(self, canvas, head, a, side):
-        centre = head.across(side * head.eye_x, 0.135)
-        self.part = canvas.part(centre - 0.1, head.eye_y - 0.1, centre + 0.1, head.eye_y + 0.085)
+        center = head.across(side * head.eye_x, 0.135)
+        self.part = canvas.part(center - 0.1, head.eye_y - 0.1, center + 0.1, head.eye_y + 0.085)
         self.side, self.half = side, head.eye_half
         self.head_x = head.along(self.part.x) - np.float32(side * head.eye_x)
         self.t = self.head_x * np.float32(side / head.eye_half)
@@ -81,15 +72,15 @@ def _ball(eye, a, rng):
     part, t, y = eye.part, eye.t, eye.y
     white = mix(rgb(246, 243, 240), rgb(238, 228, 214), a.age)
     shade = np.clip(1 - 0.28 * t**2 - 0.5 * np.exp(-(((y - eye.top) / 0.011) ** 2)), 0.2, 1)
-    colour = white * mix(unit_rgb(0.62, 0.55, 0.56), 1, shade)
+    color = white * mix(unit_rgb(0.62, 0.55, 0.56), 1, shade)
     duct = bump(t, y, -0.96, 0.002, 0.16, 0.008)
-    colour = mix(colour, rgb(214, 138, 128), duct * 0.9)
-    colour = _iris(eye, a, colour, rng)
-    part.paint(colour, eye.mask)
+    color = mix(color, rgb(214, 138, 128), duct * 0.9)
+    color = _iris(eye, a, color, rng)
+    part.paint(color, eye.mask)
 
 
-def _iris(eye, a, colour, rng):
-    """The iris over the white `colour` (3, h, w)."""
+def _iris(eye, a, color, rng):
+    """The iris over the white `color` (3, h, w)."""
     part = eye.part
     radius = np.float32(0.0282 + 0.003 * (a.eye_size - 0.5) + 0.0022 * a.gender)
     x = eye.head_x * np.float32(0.97) - np.float32(0.014 * a.gaze)
@@ -109,17 +100,17 @@ def _iris(eye, a, colour, rng):
     lid = np.exp(-(((eye.y - eye.top) / 0.012) ** 2))
     iris = iris * (1 - 0.5 * lid)
     iris = mix(iris, rgb(12, 9, 10), part.step((0.42 - r) * radius))
-    colour = mix(colour, iris, part.blur(part.step((1 - r) * radius), 0.0012))
-    return _catchlights(part, a, colour, x, y, radius)
+    color = mix(color, iris, part.blur(part.step((1 - r) * radius), 0.0012))
+    return _catchlights(part, a, color, x, y, radius)
 
 
-def _catchlights(part, a, colour, x, y, radius):
+def _catchlights(part, a, color, x, y, radius):
     """A bright reflection on the light's side, and a faint one opposite."""
     side = 0.36 if a.light > 0 else -0.36
     main = part.step((0.27 - np.hypot(x / radius - side, y / radius + 0.4)) * radius)
     faint = bump(x / radius, y / radius, -side * 1.1, 0.52, 0.22, 0.16)
-    colour = mix(colour, unit_rgb(1, 1, 1), 0.3 * faint)
-    return mix(colour, unit_rgb(1, 1, 1), 0.95 * main)
+    color = mix(color, unit_rgb(1, 1, 1), 0.3 * faint)
+    return mix(color, unit_rgb(1, 1, 1), 0.95 * main)
 
 
 def _lids(eye, a):
@@ -128,11 +119,11 @@ def _lids(eye, a):
     inside = smoothstep(1.25, 0.75, np.abs(t))
     gap = 0.0155 - 0.05 * eye.upper + 0.005 * (t > 0) * t
     crease = np.exp(-(((y - eye.top + gap) / 0.0038) ** 2)) * inside
-    part.tint(shadow_colour(unit_rgb(1, 1, 1)) * 0.85, crease * (0.62 + 0.2 * a.gender))
+    part.tint(shadow_color(unit_rgb(1, 1, 1)) * 0.85, crease * (0.62 + 0.2 * a.gender))
     shine = np.exp(-(((y - eye.top + gap * 0.5) / 0.004) ** 2)) * smoothstep(0.9, 0.3, np.abs(t))
-    part.paint(mix(skin_colour(a), unit_rgb(1, 1, 1), 0.3), shine * 0.25)
+    part.paint(mix(skin_color(a), unit_rgb(1, 1, 1), 0.3), shine * 0.25)
     wet = np.exp(-(((y - eye.bottom - 0.0012) / 0.0022) ** 2)) * smoothstep(1.05, 0.8, np.abs(t))
-    part.paint(mix(skin_colour(a), rgb(240, 170, 160), 0.5), wet * 0.6)
+    part.paint(mix(skin_color(a), rgb(240, 170, 160), 0.5), wet * 0.6)
     low = np.exp(-(((y - eye.bottom - 0.005) / 0.0028) ** 2)) * smoothstep(-0.9, 0.8, t)
     part.tint([0.5, 0.38, 0.36], low * smoothstep(1.1, 0.9, t) * (0.35 + 0.35 * a.makeup))
 
@@ -159,7 +150,7 @@ def _lashes(eye, a):
 
 def paint_brows(canvas, head, a, hair_base):
     """Both brows (classes left brow, right brow), in a darker tone of the hair."""
-    colour = mix(hair_base * 0.55, rgb(46, 34, 28), 0.45 - 0.2 * a.hair_grey)
+    color = mix(hair_base * 0.55, rgb(46, 34, 28), 0.45 - 0.2 * a.hair_grey)
     for side in (-1, 1):
         part = canvas.part(*_brow_box(head, side))
         x = head.along(part.x, 0.155) * side
@@ -175,7 +166,7 @@ def paint_brows(canvas, head, a, hair_base):
         strokes = (np.sin(lean) + np.sin(lean * 1.73 + 1) + np.sin(lean * 2.6 + 4)) * 0.055
         soft = smoothstep(-0.0035, 0.005, inside + 0.004 * strokes)
         thin = 0.72 + 0.28 * smoothstep(0, 0.3, t)
-        part.paint(colour, soft * np.clip(0.84 * thin + strokes, 0, 1))
+        part.paint(color, soft * np.clip(0.84 * thin + strokes, 0, 1))
         part.classes[part.step(inside) > 0.5] = LEFT_BROW + (side > 0)
 
 

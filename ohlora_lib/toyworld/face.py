@@ -1,12 +1,10 @@
-"""Skin: neck, ears, the face with its modelled light, nose, age and beard."""
+"""Skin: neck, ears, the face with its modeled light, nose, age and beard."""
 
 import cv2
 import numpy as np
 
+from ohlora_lib.faces.classes import BACKGROUND, NOSE, SKIN
 from ohlora_lib.toyworld.canvas import (
-    BACKGROUND,
-    NOSE,
-    SKIN,
     bump,
     curve,
     mix,
@@ -34,14 +32,14 @@ SKIN_STOPS = (
 )
 
 
-def skin_colour(a):
-    """Base colour (3, 1, 1) of a face's skin in soft light."""
+def skin_color(a):
+    """Base color (3, 1, 1) of a face's skin in soft light."""
     base = ramp(SKIN_STOPS, a.skin_tone)
     pink, golden = rgb(255, 244, 244), rgb(252, 247, 228)
     return base * mix(pink, golden, a.skin_warmth)
 
 
-def shadow_colour(base):
+def shadow_color(base):
     """What the same skin looks like in shadow: warmer, since light travels through it."""
     return base * unit_rgb(0.68, 0.49, 0.44)
 
@@ -70,10 +68,10 @@ def paint_neck(canvas, head, a, face_mask):
 
 
 def _shade_neck(part, a, middle, width, mask, face_mask):
-    base = skin_colour(a)
+    base = skin_color(a)
     around = (part.x - middle) / width
     lit = 0.62 - 0.3 * around**2 + 0.28 * a.light * around
-    part.paint(mix(shadow_colour(base), base, np.clip(lit, 0, 1)), mask, BACKGROUND)
+    part.paint(mix(shadow_color(base), base, np.clip(lit, 0, 1)), mask, BACKGROUND)
     tendon = np.exp(-(((np.abs(part.x - middle) - 0.03 - 0.45 * (0.97 - part.y)) / 0.012) ** 2))
     part.tint([0.86, 0.76, 0.73], mask * tendon * smoothstep(0.86, 0.95, part.y) * 0.6)
     shadow = part.blur(part.shifted(face_mask, 0, 0.045), 0.016)
@@ -82,7 +80,7 @@ def _shade_neck(part, a, middle, width, mask, face_mask):
 
 def paint_ears(canvas, head, a):
     """Both ears (class skin), behind the face's edge; hair may cover them later."""
-    base = skin_colour(a)
+    base = skin_color(a)
     for side in (-1, 1):
         if side * head.sin < -0.42:
             continue  # the far ear is hidden
@@ -96,11 +94,11 @@ def paint_ears(canvas, head, a):
         rim = np.exp(-(((radius - 0.82) / 0.14) ** 2)) * 0.25
         tone = np.clip(0.72 - inner + rim + 0.2 * side * a.light, 0, 1)
         reddish = base * unit_rgb(1.0, 0.9, 0.88)
-        part.paint(mix(shadow_colour(base), reddish, tone), mask, SKIN)
+        part.paint(mix(shadow_color(base), reddish, tone), mask, SKIN)
 
 
 def paint_face(canvas, head, a, seed, mask):
-    """The modelled face (class skin) inside its mask (h, w)."""
+    """The modeled face (class skin) inside its mask (h, w)."""
     part = canvas.part(0.14, 0.1, 0.86, 0.9)
     inside = part.crop(mask)
     lit = _light(part, head, a) - 0.42 * np.maximum(0.9 - part.blur(inside, 0.03), 0)
@@ -163,15 +161,15 @@ def _light(part, head, a):
 
 
 def _skin_tones(lit, part, head, a, rng):
-    """Colour (3, h, w) of lit skin: shadow, base and light, warmed where light turns to shadow."""
-    base = skin_colour(a)
+    """Color (3, h, w) of lit skin: shadow, base and light, warmed where light turns to shadow."""
+    base = skin_color(a)
     blotches = noise(rng, lit.shape, (9, 9)) * np.float32(0.012 + 0.02 * max(a.age - 0.4, 0))
     t = smoothstep(-0.12, 0.97, lit + blotches)
-    colour = mix(shadow_colour(base), base, np.clip(t * 1.35, 0, 1))
+    color = mix(shadow_color(base), base, np.clip(t * 1.35, 0, 1))
     light = mix(base, unit_rgb(1.0, 0.97, 0.93), 0.34 - 0.12 * a.skin_tone)
-    colour = mix(colour, light, smoothstep(0.72, 1.02, lit) * 0.85)
+    color = mix(color, light, smoothstep(0.72, 1.02, lit) * 0.85)
     turning = np.exp(-(((lit - 0.42) / 0.16) ** 2)) * 0.06
-    return colour * (1 - turning * unit_rgb(0.0, 0.75, 0.9))
+    return color * (1 - turning * unit_rgb(0.0, 0.75, 0.9))
 
 
 def _blush(part, head, a, inside):
@@ -206,7 +204,7 @@ def paint_nose(canvas, head, a):
     wide = (1 + 0.5 * (a.nose_width - 0.5) - 0.1 * a.gender) * 1.0
     base, part = head.nose_y, canvas.part(0.34, 0.42, 0.66, 0.64)
     part.classes[part.polygon(_nose_outline(head, wide)) > 0.5] = NOSE
-    shade = shadow_colour(skin_colour(a)) * 0.55
+    shade = shadow_color(skin_color(a)) * 0.55
     under = bump(part.x, part.y, head.across(0, 0.19), base + 0.01, 0.034 * wide, 0.008)
     part.tint([0.74, 0.6, 0.58], under * 0.45)
     for side in (-1, 1):
@@ -314,5 +312,5 @@ def paint_beard(canvas, head, a, hair_base, seed):
     grain = noise(stream(seed, "beard"), x.shape, (100, 200)) * 0.1
     full = smoothstep(0.25, 0.75, a.beard)
     alpha = np.clip(area * (0.25 + 0.62 * full + grain * (0.6 + full)), 0, 0.95)
-    colour = mix(mix(hair_base, rgb(48, 38, 34), 0.6), rgb(170, 164, 158), a.hair_grey * 0.8)
-    part.paint(colour * (1 + 0.25 * grain), part.blur(alpha.astype(np.float32), 0.002))
+    color = mix(mix(hair_base, rgb(48, 38, 34), 0.6), rgb(170, 164, 158), a.hair_grey * 0.8)
+    part.paint(color * (1 + 0.25 * grain), part.blur(alpha.astype(np.float32), 0.002))

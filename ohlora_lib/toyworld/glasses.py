@@ -26,7 +26,7 @@ KINDS = (
     Frame(3.0, 0.079, 0.058, 0.009, rises=True),
     Frame(3.6, 0.077, 0.054, 0.008, half_rim=True),
 )
-COLOURS = [(24, 20, 22), (70, 42, 28), (120, 32, 44), (40, 52, 92), (122, 88, 40), (66, 66, 74)]
+COLORS = [(24, 20, 22), (70, 42, 28), (120, 32, 44), (40, 52, 92), (122, 88, 40), (66, 66, 74)]
 
 
 def paint_glasses(canvas, head, a, seed):
@@ -34,16 +34,16 @@ def paint_glasses(canvas, head, a, seed):
     if not a.has_glasses:
         return
     frame = pick(KINDS, a.glasses_kind)
-    colour = rgb(*COLOURS[stream(seed, "glasses").integers(len(COLOURS))])
+    color = rgb(*COLORS[stream(seed, "glasses").integers(len(COLORS))])
     for side in (-1, 1):
-        _lens(canvas, head, side, frame, colour)
-    _bridge_and_arms(canvas, head, frame.thick, colour)
+        _lens(canvas, head, side, frame, color)
+    _bridge_and_arms(canvas, head, frame.thick, color)
 
 
-def _lens(canvas, head, side, frame, colour):
+def _lens(canvas, head, side, frame, color):
     """One lens with its sheen, its rim and the rim's shadow."""
-    centre, y0 = head.across(side * (head.eye_x + 0.004), 0.15), head.eye_y + 0.008
-    part = canvas.part(centre - 0.12, y0 - 0.11, centre + 0.12, y0 + 0.11)
+    center, y0 = head.across(side * (head.eye_x + 0.004), 0.15), head.eye_y + 0.008
+    part = canvas.part(center - 0.12, y0 - 0.11, center + 0.12, y0 + 0.11)
     u = head.along(part.x, 0.168) * side - np.float32(head.eye_x + 0.004)
     v, high = part.y - np.float32(y0), frame.high
     if frame.rises:
@@ -60,18 +60,18 @@ def _lens(canvas, head, side, frame, colour):
         rim = rim * smoothstep(0.014, -0.004, v)
     shadow = part.blur(part.shifted(rim, 0, 0.009), 0.004)
     part.tint([0.62, 0.48, 0.46], shadow * (1 - rim) * 0.5)
-    part.paint(mix(colour, unit_rgb(1, 1, 1), smoothstep(-0.02, -0.06, v) * 0.25), rim)
+    part.paint(mix(color, unit_rgb(1, 1, 1), smoothstep(-0.02, -0.06, v) * 0.25), rim)
 
 
-def _bridge_and_arms(canvas, head, thick, colour):
+def _bridge_and_arms(canvas, head, thick, color):
     inner = head.eye_x - 0.069
     x = np.linspace(-inner - 0.004, inner + 0.004, 9)
     y = head.eye_y - 0.004 - 0.008 * np.cos(x / inner * 1.5)
     bridge = head.on_face(x, y, 0.185)
-    canvas.paint(colour, canvas.lines([bridge], thick))
+    canvas.paint(color, canvas.lines([bridge], thick))
     for side in (-1, 1):
         if side * head.sin < -0.3:
             continue
         hinge = head.on_face(side * (head.eye_x + 0.08), head.eye_y - 0.012, 0.165)
         ear = (head.across(side * (head.half_width + 0.004), 0.0), head.eye_y - 0.002)
-        canvas.paint(colour, canvas.lines([curve([hinge, ear], 12)], thick * 0.9))
+        canvas.paint(color, canvas.lines([curve([hinge, ear], 12)], thick * 0.9))

@@ -8,17 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ohlora_lib.toyworld.canvas import (
-    HAIR,
-    curve,
-    mix,
-    ramp,
-    rgb,
-    smoothstep,
-    stream,
-    unit_rgb,
-)
-from ohlora_lib.toyworld.face import light_direction, skin_colour
+from ohlora_lib.faces.classes import HAIR
+from ohlora_lib.toyworld.canvas import curve, mix, ramp, rgb, smoothstep, stream, unit_rgb
+from ohlora_lib.toyworld.face import light_direction, skin_color
 from ohlora_lib.toyworld.head import face_edges
 from ohlora_lib.toyworld.strands import Strands, fringe_flow, parted_flow, swept_flow
 
@@ -41,8 +33,8 @@ PIGMENT = (
 RED = rgb(176, 82, 40)
 
 
-def hair_colour(a):
-    """Base colour (3, 1, 1): its lightness is `hair_color`, whether by pigment or by grey."""
+def hair_color(a):
+    """Base color (3, 1, 1): its lightness is `hair_color`, whether by pigment or by gray."""
     base = ramp(PIGMENT, a.hair_color)
     light = base.mean()
     ginger = RED * (light / RED.mean())
@@ -94,7 +86,7 @@ def _box(cut):
 
 
 class Hair:
-    """One head of hair on a canvas: masks and painted colours, made once, laid in two steps."""
+    """One head of hair on a canvas: masks and painted colors, made once, laid in two steps."""
 
     def __init__(self, canvas, head, a, seed):
         self.head, self.a = head, a
@@ -102,7 +94,7 @@ class Hair:
         self.canvas = canvas.part(*_box(self.cut))
         self.rng = stream(seed, "hair")
         self.strands = Strands(self.rng, a.curl)
-        self.base = hair_colour(a)
+        self.base = hair_color(a)
         self.flow = self._flow()
         self.shift, self.slope = self.strands.wave(self.flow)
         self.edge = self.strands.edge_wave(self.flow)
@@ -193,7 +185,7 @@ class Hair:
         inside = c.step(self._outline(np.float32(self.cut.half * 0.95)))
         ends = np.clip(self._ends(0.02) * np.float32(c.side * 0.3) + 0.5, 0, 1)
         depth = 0.34 + 0.1 * self.texture + 0.12 * np.abs(c.x - self.cut.middle) / self.cut.half
-        c.paint(self._colours(np.clip(depth, 0.12, 0.7)), inside * ends, HAIR)
+        c.paint(self._colors(np.clip(depth, 0.12, 0.7)), inside * ends, HAIR)
 
     def shade_face(self, skin):
         """The soft shadow of the front hair on face and neck, before the hair is laid."""
@@ -201,13 +193,13 @@ class Hair:
         shadow = c.blur(c.shifted(self.front, -0.012 * self.a.light, 0.014), 0.011)
         c.tint([0.66, 0.5, 0.47], shadow * c.crop(skin) * (1 - self.front) * 0.75)
 
-    def _colours(self, tone):
-        """Hair colour (3, h, w) for a tone: 0 deep shadow, about 0.6 the base, above 1 gloss."""
+    def _colors(self, tone):
+        """Hair color (3, h, w) for a tone: 0 deep shadow, about 0.6 the base, above 1 gloss."""
         base = self.base
         deep = base * (unit_rgb(0.3, 0.25, 0.25) + np.float32(0.14 * self.a.hair_color))
         gloss = mix(base, unit_rgb(1.0, 0.92, 0.82), 0.26) + 0.04
-        colour = mix(deep, base, np.clip(tone / 0.6, 0, 1))
-        return mix(colour, gloss, np.clip((tone - 0.6) / 0.6, 0, 1.2))
+        color = mix(deep, base, np.clip(tone / 0.6, 0, 1))
+        return mix(color, gloss, np.clip((tone - 0.6) / 0.6, 0, 1.2))
 
     def _volume(self, mask):
         """Light (h, w) on a mass of hair, from its rounded mask."""
@@ -237,7 +229,7 @@ class Hair:
         strands = self.texture * vivid * np.float32(0.135 - 0.03 * self.a.curl)
         tone = 0.18 + 0.42 * light + strands + waves + 0.26 * self._gloss()
         tone = tone - 0.16 * self._root_shadow()
-        self.canvas.paint(self._colours(np.clip(tone, 0.04, 1.35)), self.front, HAIR)
+        self.canvas.paint(self._colors(np.clip(tone, 0.04, 1.35)), self.front, HAIR)
         self._parting_line()
         if self.a.fringe > 0.5 and not self.cut.swept:
             self._paint_fringe()
@@ -258,7 +250,7 @@ class Hair:
             [(cut.part_x, self.head.hairline_y + 0.005), (cut.part_x, cut.top_y + 0.03)], 20
         )
         mask = c.blur(c.lines([line], 0.004), 0.0022)
-        scalp = mix(skin_colour(self.a) * 0.72, self.base, 0.45)
+        scalp = mix(skin_color(self.a) * 0.72, self.base, 0.45)
         c.paint(scalp, mask * self.front * smoothstep(cut.top_y, cut.top_y + 0.07, c.y) * 0.8)
 
     def _paint_fringe(self):
@@ -279,7 +271,7 @@ class Hair:
         gloss = np.exp(-(((flow.v - 0.16 - 0.03 * lock) / 0.05) ** 2)) * (0.6 + 0.35 * texture)
         tone = 0.5 + 0.1 * rise + 0.12 * texture + 0.24 * gloss + slope * np.float32(0.18 * a.curl)
         tone = np.clip(tone + 0.1 * a.light * across, 0.1, 1.3)
-        c.paint(self._colours(tone), mask, HAIR)
+        c.paint(self._colors(tone), mask, HAIR)
 
     def _fringe_mask(self, across, low, jag):
         """Mask (h, w) of hair from the crown down to about the row `low`, longer at the sides."""

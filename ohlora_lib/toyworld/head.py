@@ -2,7 +2,7 @@
 
 The head is a surface in its own coordinates: X to the picture's right from its middle, y as in the
 frame, Z toward the viewer. A turn shows X·cos − Z·sin; the whole is moved so that the face's
-features stay centred, as they are in aligned photographs.
+features stay centerd, as they are in aligned photographs.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Head:
     cos: float
     sin: float
     eye_y: float
-    eye_x: float  # distance of each eye's centre from the middle
+    eye_x: float  # distance of each eye's center from the middle
     eye_half: float  # half-width of an eye
     brow_y: float
     nose_y: float  # base of the nose

@@ -2,17 +2,9 @@
 
 import numpy as np
 
-from ohlora_lib.toyworld.canvas import (
-    INNER_MOUTH,
-    LOWER_LIP,
-    UPPER_LIP,
-    bump,
-    mix,
-    rgb,
-    smoothstep,
-    unit_rgb,
-)
-from ohlora_lib.toyworld.face import skin_colour
+from ohlora_lib.faces.classes import INNER_MOUTH, LOWER_LIP, UPPER_LIP
+from ohlora_lib.toyworld.canvas import bump, mix, rgb, smoothstep, unit_rgb
+from ohlora_lib.toyworld.face import skin_color
 
 DEPTH, BEND = 0.165, 1.6  # the surface that the mouth lies on
 
@@ -51,9 +43,9 @@ def paint_mouth(canvas, head, a):
     _lips(mouth, a)
 
 
-def lip_colour(a):
-    """Base colour (3, 1, 1): the skin's own red, more of it with make-up."""
-    natural = skin_colour(a) * unit_rgb(0.88, 0.6, 0.6)
+def lip_color(a):
+    """Base color (3, 1, 1): the skin's own red, more of it with make-up."""
+    natural = skin_color(a) * unit_rgb(0.88, 0.6, 0.6)
     painted = mix(rgb(206, 74, 88), rgb(150, 42, 62), a.skin_tone)
     return mix(natural, painted, 0.12 + 0.55 * a.makeup)
 
@@ -78,9 +70,9 @@ def _inside(mouth, a):
     inside = part.step(
         np.minimum(np.minimum(y - mouth.upper_in, mouth.lower_in - y), (1 - np.abs(t)) * 0.05)
     )
-    colour = rgb(62, 18, 22)
+    color = rgb(62, 18, 22)
     tongue = bump(t, y, 0, 0.9 * mouth.gap, 0.55, 0.018)
-    colour = mix(colour, rgb(186, 84, 88), tongue * 0.8)
+    color = mix(color, rgb(186, 84, 88), tongue * 0.8)
     edge = mouth.upper_in + np.minimum(0.021, 0.72 * mouth.gap + 0.002) * np.maximum(
         1 - 0.8 * t**2, 0.05
     )
@@ -89,14 +81,14 @@ def _inside(mouth, a):
     between = np.exp(-(((np.abs(np.mod(t * 3.0, 1) - 0.5) - 0.5) / 0.06) ** 2)) * 0.12
     ivory = mix(rgb(250, 246, 240), rgb(232, 218, 190), 0.7 * a.age)
     dim = 1 - 0.3 * t**2 - between - 0.25 * np.exp(-(((y - mouth.upper_in) / 0.004) ** 2))
-    colour = mix(colour, ivory * dim, teeth)
-    part.paint(colour, inside, INNER_MOUTH)
+    color = mix(color, ivory * dim, teeth)
+    part.paint(color, inside, INNER_MOUTH)
 
 
 def _lips(mouth, a):
     """Both lips with volume, a highlight and the dark line between them."""
     part, t, y = mouth.part, mouth.t, mouth.y
-    base, ends = lip_colour(a), (1 - np.abs(t)) * 0.05
+    base, ends = lip_color(a), (1 - np.abs(t)) * 0.05
     upper = part.step(np.minimum(np.minimum(y - mouth.upper_out, mouth.upper_in - y), ends))
     v = np.clip((y - mouth.upper_out) / np.maximum(mouth.upper_in - mouth.upper_out, 1e-4), 0, 1)
     part.paint(base * (0.96 - 0.3 * v), upper * 0.95, UPPER_LIP)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.toyworld.attributes import FaceAttributes, sample_attributes, texture_seed
 from ohlora_lib.toyworld.background import paint_background, paint_clothes
-from ohlora_lib.toyworld.canvas import CLASS_NAMES, Canvas, mix, unit_rgb
+from ohlora_lib.toyworld.canvas import Canvas, mix, unit_rgb
 from ohlora_lib.toyworld.defects import apply_defects
 from ohlora_lib.toyworld.eyes import paint_brows, paint_eyes
 from ohlora_lib.toyworld.face import (
@@ -77,8 +78,8 @@ def _draw(canvas, a, seed):
 
 
 def _image(canvas, a, size):
-    """Light's colour, then down to `size` and bytes."""
-    planes = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in canvas.colour]
+    """Light's color, then down to `size` and bytes."""
+    planes = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in canvas.color]
     small = np.stack(planes)
     small = small * mix(unit_rgb(0.98, 1.0, 1.03), unit_rgb(1.02, 1.0, 0.96), a.light_warmth)
     return np.round(np.clip(small, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0).copy()

@@ -1,4 +1,4 @@
-"""The filter CNNs: one network per property and fold, trained on labelled faces, voting together.
+"""The filter CNNs: one network per property and fold, trained on labeled faces, voting together.
 
 As published, minus the reference's two slips: what predicts here is each fold's best epoch, and it
 predicts in eval mode. Every fold is a job with files of its own, so a killed run goes on from the
@@ -17,13 +17,13 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from ohlora_lib.models import weights
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.compute import jobs as shards
+from ohlora_lib.compute.jobs import Job
 from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, fresh
 from ohlora_lib.models.unet_parser import resize
-from ohlora_lib.store import shards
 from ohlora_lib.store.atomic import write_json
-from ohlora_lib.store.shards import Job
-from ohlora_lib.toyworld.train.annotator import auroc
+from ohlora_lib.train.toy.annotator import auroc
 
 PREDICTED_AT_ONCE = 256
 
@@ -68,7 +68,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class FoldTask:
-    """One fold: labelled faces (.npy, (M, H, W, 3) uint8), their answers, rows that validate."""
+    """One fold: labeled faces (.npy, (M, H, W, 3) uint8), their answers, rows that validate."""
 
     recipe: Recipe
     faces: Path
@@ -115,7 +115,7 @@ def train_folds(
 ) -> pd.DataFrame:
     """Train what is not there yet: `{property}_fold{k}.safetensors` and `.json` for each recipe.
 
-    `labels` has a column of 0 and 1 for each property, a row for each labelled face. Gives a row
+    `labels` has a column of 0 and 1 for each property, a row for each labeled face. Gives a row
     for each fold: property, fold, and what `train_fold` noted. More than one worker: in processes.
     """
     jobs = []
@@ -201,13 +201,13 @@ def _try(task: FoldTask, data: _Data, number: int) -> tuple[FilterCNN, Try]:
     rng = torch.Generator().manual_seed(_one_number(seed))
     dropout = torch.Generator(task.device).manual_seed(_one_number((*seed, 2)))
     network = _start(task, seed).to(task.device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate)
     curve, best = Try([], []), None
     while len(curve.losses) < plan.most_epochs:
         epoch = len(curve.losses)
         rate = plan.learning_rate * (1 + math.cos(math.pi * epoch / plan.half_period)) / 2
-        optimiser.param_groups[0]["lr"] = rate
-        curve.training_losses.append(_epoch(network, optimiser, data, plan, rng, dropout))
+        optimizer.param_groups[0]["lr"] = rate
+        curve.training_losses.append(_epoch(network, optimizer, data, plan, rng, dropout))
         curve.losses.append(_validation_loss(network, data))
         if best is None or curve.best_epoch == epoch:
             best = {key: value.clone() for key, value in network.state_dict().items()}
@@ -226,7 +226,7 @@ def _one_number(seed: Sequence[int]) -> int:
     return int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
 
 
-def _epoch(network, optimiser, data: _Data, plan: FoldPlan, rng, dropout) -> float:
+def _epoch(network, optimizer, data: _Data, plan: FoldPlan, rng, dropout) -> float:
     """One pass over the faces to learn from; their mean loss."""
     network.train()
     order, total = data.learnt[torch.randperm(len(data.learnt), generator=rng)], 0.0
@@ -236,9 +236,9 @@ def _epoch(network, optimiser, data: _Data, plan: FoldPlan, rng, dropout) -> flo
             turned = torch.rand(len(rows), generator=rng) < 0.5
             faces = torch.where(turned[:, None, None, None].to(faces.device), faces.flip(3), faces)
         loss = _loss(network.logits(faces / 255, dropout), data, rows)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         total += loss.item()
     return total / len(order)
 

@@ -1,4 +1,4 @@
-"""The property CNN: reads the normalised scores off a face's pixels.
+"""The property CNN: reads the normalized scores off a face's pixels.
 
 Its branches share nothing but the picture, so each is trained for itself: a job with a file of its
 own. A killed run goes on from the finished branches, and within one from its last checkpoint; the
@@ -17,12 +17,12 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ohlora_lib.compute import jobs as shards
+from ohlora_lib.compute.jobs import Job
 from ohlora_lib.models.conv_tower import SLOPE
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.unet_parser import resize
-from ohlora_lib.store import shards
 from ohlora_lib.store.atomic import atomic_path
-from ohlora_lib.store.shards import Job
 
 BRANCHES = {
     "hairstyle_score_cnn": ("hairstyle",),
@@ -118,9 +118,9 @@ def train_property_cnn(
     device: str = "cpu",
     executor: Executor | None = None,
 ) -> Trained:
-    """Images (.npy, (N, H, W, 3) uint8) and their normalised scores -> the property CNN.
+    """Images (.npy, (N, H, W, 3) uint8) and their normalized scores -> the property CNN.
 
-    `front` is the normalised pose of a head that is not turned. `folder`, this training's own,
+    `front` is the normalized pose of a head that is not turned. `folder`, this training's own,
     takes the branches; what a killed run left there is gone on with.
     """
     _check(scores, plan)
@@ -170,7 +170,7 @@ def train_branch(task: BranchTask, path: Path) -> None:
 
 
 class _BranchTraining:
-    """A branch on its way: network, optimiser, the best epoch's weights, losses so far."""
+    """A branch on its way: network, optimizer, the best epoch's weights, losses so far."""
 
     def __init__(self, task: BranchTask):
         self.task, self.plan = task, task.plan
@@ -181,7 +181,7 @@ class _BranchTraining:
         apart = max(1, round(self.plan.validation * len(rows)))
         self.held_out, self.learnt = rows[:apart], rows[apart:]
         self.branch = _started(task).to(task.device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.branch.parameters(), self.plan.learning_rate)
+        self.optimizer = torch.optim.AdamW(self.branch.parameters(), self.plan.learning_rate)
         self.curve: list[dict[str, float]] = []
         self.best = _copied(self.branch)
 
@@ -215,13 +215,13 @@ class _BranchTraining:
         batches = np.split(rng.permutation(self.learnt), cuts)
         losses = []
         for step, rows in enumerate(batches):
-            for group in self.optimiser.param_groups:
+            for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(number + step / len(batches))
             turned = self.plan.mirror and rng.random() < 0.5
             loss = self._loss(np.sort(rows), bool(turned), dropout)
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()
-            self.optimiser.step()
+            self.optimizer.step()
             losses.append(loss.item())
         return float(np.mean(losses))
 
@@ -257,14 +257,14 @@ class _BranchTraining:
     def _state(self) -> dict[str, object]:
         return {
             "branch": self.branch.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "best": self.best,
             "curve": self.curve,
         }
 
     def _restore(self, state: dict) -> None:
         self.branch.load_state_dict(state["branch"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.curve = state["best"], state["curve"]
 
 
@@ -297,7 +297,7 @@ def _copied(module: nn.Module) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def predict(network: PropertyCNN, images: np.ndarray) -> pd.DataFrame:
-    """Images (N, H, W, 3) uint8 -> the normalised scores that the network reads off them.
+    """Images (N, H, W, 3) uint8 -> the normalized scores that the network reads off them.
 
     In eval mode, and at the network's own resolution.
     """

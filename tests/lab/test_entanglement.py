@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab import entanglement
 from ohlora_lib.lab.entanglement import ALONG
-from ohlora_lib.vectors.directions import EXPRESSION
 
 
 class Plain:

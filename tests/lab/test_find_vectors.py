@@ -7,8 +7,8 @@ import pytest
 from ohlora_lib.lab.find_vectors import Tools
 from ohlora_lib.measure.parse import EmbeddedParser
 from ohlora_lib.models.property_cnn import PropertyCNN
+from ohlora_lib.steering.meters import CnnMeter, ParseMeter
 from ohlora_lib.train.regressor import SMALL
-from ohlora_lib.vectors.meters import CnnMeter, ParseMeter
 
 NONE = replace(SMALL.network, conv_dropout=0.0, dense_dropout=0.0, hairstyle_dropout=0.0)
 

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
+from ohlora_lib.faces.properties import LABEL_PROPERTIES
 from ohlora_lib.lab import finetune, finetune_figures
 from ohlora_lib.lab.finetune import CONCEPT, Effect, FinetuneSettings, Judged
-from ohlora_lib.lab.settings import SettingsError
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.runner.settings import SettingsError
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import write_table
-from ohlora_lib.train.gan import Plan
-from ohlora_lib.train.gan_forms import LABEL
+from ohlora_lib.train.finetune import Plan
 
 GIVEN = {
     "out": "data/notebooks/x",
@@ -37,16 +37,16 @@ GIVEN = {
 
 @pytest.fixture
 def stages(tmp_path, monkeypatch):
-    """What the earlier notebooks left: image k is grey k; 3 is not kept, 5 has no score."""
+    """What the earlier notebooks left: image k is gray k; 3 is not kept, 5 has no score."""
     monkeypatch.setattr(finetune, "inside_root", lambda path: tmp_path / path)
     images = ImageSet(tmp_path / "images")
     images.write(
         range(6), np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((8, 8, 3), np.uint8)
     )
     write_table(pd.DataFrame({"idx": [5, 4, 1]}), tmp_path / "kept.parquet")
-    scores = pd.DataFrame({"idx": [1, 3, 4]} | {name: [0.1, 0.3, 0.4] for name in LABEL})
+    scores = pd.DataFrame({"idx": [1, 3, 4]} | {name: [0.1, 0.3, 0.4] for name in LABEL_PROPERTIES})
     scores["mouth"] += 1
-    write_table(scores[["idx", *sorted(LABEL)]], tmp_path / "scores.parquet")
+    write_table(scores[["idx", *sorted(LABEL_PROPERTIES)]], tmp_path / "scores.parquet")
     return FinetuneSettings(
         **GIVEN | {"images": "images", "kept": "kept.parquet", "scores": "scores.parquet"}
     )
@@ -55,8 +55,8 @@ def stages(tmp_path, monkeypatch):
 def test_every_kept_face_meets_its_own_scores_in_the_labels_order(stages):
     target = finetune.open_target(stages, None, None)
     assert target.images[:, 0, 0, 0].tolist() == [5, 4, 1]
-    assert target.labels[1:, LABEL.index("eyes")].tolist() == pytest.approx([0.4, 0.1])
-    assert target.labels[1:, LABEL.index("mouth")].tolist() == pytest.approx([1.4, 1.1])
+    assert target.labels[1:, LABEL_PROPERTIES.index("eyes")].tolist() == pytest.approx([0.4, 0.1])
+    assert target.labels[1:, LABEL_PROPERTIES.index("mouth")].tolist() == pytest.approx([1.4, 1.1])
 
 
 def test_face_without_scores_gets_the_mean(stages):

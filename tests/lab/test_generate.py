@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.lab import generate
 from ohlora_lib.lab.generate import GenerateSettings
-from ohlora_lib.lab.settings import SettingsError
-from ohlora_lib.models import weights
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
-from ohlora_lib.train.gan_forms import FORMS, start
-from ohlora_lib.vectors.latents import Studio
+from ohlora_lib.runner.settings import SettingsError
+from ohlora_lib.steering.sampling import Studio
+from ohlora_lib.train.finetune_forms import FORMS, start
 
 SMALL = {"resolution": 32, "fmaps_base": 128, "mapping_width": 64, "w_size": 64, "z_size": 64}
 

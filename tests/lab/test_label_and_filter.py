@@ -1,21 +1,21 @@
-"""Notebook 02's work: who is labelled, who is scored, who is kept."""
+"""Notebook 02's work: who is labeled, who is scored, who is kept."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ohlora_lib.faces.concept import ALL
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.lab import label_and_filter as work
 from ohlora_lib.lab import label_figures as pages
 from ohlora_lib.lab.label_and_filter import Judged, LabelSettings
-from ohlora_lib.lab.settings import SettingsError
-from ohlora_lib.measure.annotate import PROPERTIES
-from ohlora_lib.measure.cutoffs import ALL
+from ohlora_lib.runner.settings import SettingsError
 from ohlora_lib.store.images import ImageSet
 
 
 def settings(**change):
-    given = {"out": "data/x", "seed": 1, "images": "", "labels": "", "labelled_by": "a person"}
-    given |= {"labelled": 20, "extra": 0, "rendered": 0, "networks": "small", "folds": 2}
+    given = {"out": "data/x", "seed": 1, "images": "", "labels": "", "labeled_by": "a person"}
+    given |= {"labeled": 20, "extra": 0, "rendered": 0, "networks": "small", "folds": 2}
     given |= {"epochs": 1, "cutoffs": [0.9, 0.8, 0.2, 0.1], "least": 2}
     return LabelSettings(**given | change)
 
@@ -49,38 +49,38 @@ def test_where_too_few_pass_the_best_ranked_are_taken_and_the_page_says_so(tmp_p
     assert "taken by rank" in pages.found(kept, {}, settings())[0]
 
 
-def test_only_images_that_nobody_labelled_are_scored(tmp_path, images, monkeypatch):
-    labelled = work.label(settings(labelled=20), tmp_path, images)
+def test_only_images_that_nobody_labeled_are_scored(tmp_path, images, monkeypatch):
+    labeled = work.label(settings(labeled=20), tmp_path, images)
     monkeypatch.setattr(
         work, "votes", lambda *given: scores(np.full(len(given[-1]), 0.9))[["gender"]]
     )
-    assert work.score(settings(), tmp_path, images, labelled)["idx"].tolist() == list(range(20, 30))
+    assert work.score(settings(), tmp_path, images, labeled)["idx"].tolist() == list(range(20, 30))
 
 
 def test_nothing_left_to_filter_is_told_before_anything_trains(tmp_path, images):
-    with pytest.raises(SettingsError, match="labelled = 30: all images are labelled, none is left"):
-        work.label(settings(labelled=30), tmp_path, images)
+    with pytest.raises(SettingsError, match="labeled = 30: all images are labeled, none is left"):
+        work.label(settings(labeled=30), tmp_path, images)
     assert not (tmp_path / "labels.csv").exists()
 
 
 def test_person_s_labels_are_those_used_and_named(tmp_path, images, monkeypatch):
     monkeypatch.setattr(work, "inside_root", lambda path: tmp_path / path)
-    table = pd.DataFrame({"idx": [3, 7, 5], **{name: [1, 0, 1] for name in PROPERTIES}})
+    table = pd.DataFrame({"idx": [3, 7, 5], **{name: [1, 0, 1] for name in FILTER_PROPERTIES}})
     table.to_csv(tmp_path / "hand.csv", index=False)
-    by_hand = settings(labels="hand.csv", labelled_by="Kim")
-    labelled = work.label(by_hand, tmp_path, images)
-    assert "labelled by Kim" in labelled.labels.credit and labelled.extra is None
-    assert np.array_equal(np.load(labelled.faces), images.read([3, 7, 5]))
+    by_hand = settings(labels="hand.csv", labeled_by="Kim")
+    labeled = work.label(by_hand, tmp_path, images)
+    assert "labeled by Kim" in labeled.labels.credit and labeled.extra is None
+    assert np.array_equal(np.load(labeled.faces), images.read([3, 7, 5]))
     table.assign(idx=[3, 7, 99]).to_csv(tmp_path / "hand.csv", index=False)
     with pytest.raises(SettingsError, match="it labels image 99, which"):
         work.label(by_hand, tmp_path, images)
 
 
 def test_simulated_annotator_labels_the_first_images(tmp_path, images):
-    labelled = work.label(settings(), tmp_path, images)
-    assert labelled.labels.table["idx"].tolist() == list(range(20))
-    assert labelled.labels.error_rate is not None
-    assert pd.read_csv(tmp_path / "labels.csv").columns.tolist() == ["idx", *PROPERTIES]
+    labeled = work.label(settings(), tmp_path, images)
+    assert labeled.labels.table["idx"].tolist() == list(range(20))
+    assert labeled.labels.error_rate is not None
+    assert pd.read_csv(tmp_path / "labels.csv").columns.tolist() == ["idx", *FILTER_PROPERTIES]
 
 
 @pytest.mark.parametrize("cutoffs", [[0.9], [0.9, 0.9, 0.1, 1.5]])

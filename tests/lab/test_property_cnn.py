@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.lab import property_cnn as lab
 from ohlora_lib.lab import property_cnn_figures as figures
 from ohlora_lib.lab.property_cnn import Checked, CnnSettings, Faces
 from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, TRUTH, write_statistics
-from ohlora_lib.measure.normalise import Normalisation
+from ohlora_lib.measure.normalize import Normalization
 from ohlora_lib.measure.parse import Parsed
-from ohlora_lib.models import weights
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.steering.sampling import Studio, latents
 from ohlora_lib.store import ROOT
-from ohlora_lib.vectors.latents import Studio, latents
 
 NAMES = list(lab.PROPERTIES)
 
@@ -90,7 +90,7 @@ def test_scale_is_that_of_the_faces_to_learn_from_or_the_one_that_is_given(
     learnt = faces.scores.iloc[:120]
     np.testing.assert_allclose(learnt["eyes"].mean(), 0, atol=1e-9)
     monkeypatch.setattr(lab, "inside_root", lambda path: tmp_path / path)
-    given = Normalisation(dict.fromkeys(NAMES, 5.0), dict.fromkeys(NAMES, 2.0))
+    given = Normalization(dict.fromkeys(NAMES, 5.0), dict.fromkeys(NAMES, 2.0))
     write_statistics(given, tmp_path / "statistics.json")
     named = settings(statistics="statistics.json")
     other = lab.make_faces(tmp_path / "other", named, studio, parser)
@@ -111,8 +111,8 @@ def test_training_leaves_a_network_and_test_faces_teach_nothing(tmp_path, studio
     trained = lab.train(tmp_path, settings(), faces, studio)
     assert given["scores"].iloc[-40:].isna().all(axis=None)
     assert given["scores"].iloc[:120].notna().all(axis=None)
-    normal = faces.normalisation
-    assert given["front"] == -normal.centre["pose"] / normal.spread["pose"]
+    normal = faces.normalization
+    assert given["front"] == -normal.center["pose"] / normal.spread["pose"]
     assert weights.load(tmp_path / "property_cnn.safetensors").config.resolution == 32
     tested = lab.test(tmp_path, faces, trained)
     assert tested["idx"].tolist() == list(range(120, 160))
@@ -177,7 +177,7 @@ def test_faces_without_a_score_are_counted():
     raw = pd.DataFrame(1.0, index=range(50), columns=NAMES)
     raw.loc[:2] = np.nan
     ones = dict.fromkeys(NAMES, 1.0)
-    faces = Faces(None, raw, Normalisation(ones, ones), test=10)
+    faces = Faces(None, raw, Normalization(ones, ones), test=10)
     assert figures.faces_told(faces) == (
         "40 faces to learn from, 10 to test on; in 3 of them the parser found no face."
     )

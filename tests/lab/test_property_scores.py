@@ -6,7 +6,7 @@ import pytest
 
 from ohlora_lib.lab import property_scores as lab
 from ohlora_lib.lab.segment import Rendered, framed
-from ohlora_lib.measure.normalise import Normalisation
+from ohlora_lib.measure.normalize import Normalization
 from ohlora_lib.measure.parse import Parsed, load_parser, parse
 from ohlora_lib.measure.scores import SECOND
 from ohlora_lib.measure.segmentation import segment
@@ -50,12 +50,12 @@ def test_scores_through_the_parser_follow_what_was_drawn(rendered):
 def test_files_hold_the_eight_scores_of_complete_faces_and_their_scale(made, tmp_path):
     scored = lab.score_all(made, "z", load_parser())
     lab.write(scored, tmp_path, "z")
-    raw, normalised = (read_table(tmp_path / f"{n}.parquet") for n in ("scores", "normalised"))
-    assert list(normalised) == ["idx", *SECOND] and len(raw) == NUMBER
+    raw, normalized = (read_table(tmp_path / f"{n}.parquet") for n in ("scores", "normalized"))
+    assert list(normalized) == ["idx", *SECOND] and len(raw) == NUMBER
     assert raw["idx"].tolist() == (np.arange(NUMBER) * 2).tolist()
-    np.testing.assert_allclose(normalised[list(SECOND)].std(), 1, atol=1e-3)
+    np.testing.assert_allclose(normalized[list(SECOND)].std(), 1, atol=1e-3)
     again = lab.read_statistics(tmp_path / "statistics.json")(raw)
-    np.testing.assert_array_equal(again, normalised[list(SECOND)])
+    np.testing.assert_array_equal(again, normalized[list(SECOND)])
 
 
 def test_a_face_with_an_infinite_or_missing_score_goes_no_further():
@@ -64,8 +64,8 @@ def test_a_face_with_an_infinite_or_missing_score_goes_no_further():
     )
     raw.loc[1, "pose"], raw.loc[2, "eyes"], raw.loc[3, "v1_pose"] = np.inf, np.nan, np.nan
     ones = dict.fromkeys(SECOND, 1.0)
-    scored = lab.Scored(raw, Normalisation(ones, ones))
-    assert scored.normalised["idx"].tolist() == [0, 3]
+    scored = lab.Scored(raw, Normalization(ones, ones))
+    assert scored.normalized["idx"].tolist() == [0, 3]
     assert lab.left_out_told(scored).startswith("2 of 4 faces")
     assert lab.summary(scored).at["pose", "no value"] == 1
 
@@ -76,15 +76,15 @@ def test_hair_that_only_the_original_reads_is_told():
     raw["hairstyle"] = [0.45, 0.45, 0.2, 0.3, 0.4]
     raw[lab.ORIGINAL_HAIRSTYLE] = [1.75, 0.45, 0.2, 0.3, 0.4]
     ones = dict.fromkeys(SECOND, 1.0)
-    scored = lab.Scored(raw, Normalisation(ones, ones))
+    scored = lab.Scored(raw, Normalization(ones, ones))
     told = lab.left_out_told(scored)
     assert "40.0%" in told and "1 of these 2" in told
     assert "1.75 to 1.75" in told and "0.30 ± 0.10" in told
-    same = lab.Scored(raw.assign(original_hairstyle=raw["hairstyle"]), scored.normalisation)
+    same = lab.Scored(raw.assign(original_hairstyle=raw["hairstyle"]), scored.normalization)
     assert "original" not in lab.left_out_told(same)
 
 
-def test_too_few_faces_to_normalise_are_told_with_what_to_do(made, tmp_path):
+def test_too_few_faces_to_normalize_are_told_with_what_to_do(made, tmp_path):
     pictures = ImageSet(tmp_path / "images")
     pictures.write([0, 1], np.zeros((2, 16, 16, 3), np.uint8))
     none = Parsed(
@@ -105,7 +105,7 @@ def test_extremes_show_the_least_faces_left_and_the_largest_right(made, monkeypa
         shown.update(images=images, columns=columns, rows=rows)
         return lab.pyplot.figure(figsize=(1, 1)).subplots().figure
 
-    monkeypatch.setattr(lab, "labelled_sheet", sheet)
+    monkeypatch.setattr(lab, "labeled_sheet", sheet)
     scored = lab.score_all(made, "z", load_parser())
     lab.pyplot.close(lab.extremes(made, scored, columns=2))
     assert shown["images"].shape[0] == 8 * 4

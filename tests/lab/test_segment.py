@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ohlora_lib.faces.classes import CLASS_NAMES, NOSE, SKIN
 from ohlora_lib.lab import segment as lab
 from ohlora_lib.lab.segment import SegmentSettings
 from ohlora_lib.measure.parse import Parsed
@@ -11,7 +12,6 @@ from ohlora_lib.measure.segmentation import segment
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import write_table
 from ohlora_lib.toyworld import face
-from ohlora_lib.toyworld.canvas import CLASS_NAMES, NOSE, SKIN
 
 SETTINGS = {"out": "data/x", "seed": 0, "parser": "embedded", "rendered": 3, "columns": 4}
 
@@ -31,13 +31,13 @@ def blocks(*classes):
     return maps
 
 
-def test_overlay_colours_every_class_and_leaves_the_background_alone():
+def test_overlay_colors_every_class_and_leaves_the_background_alone():
     faces = np.full((1, 224, 224, 3), 100, np.uint8)
     drawn = lab.overlay(faces, blocks(0))
     assert (drawn[0, :56, :56] == 100).all()
-    wanted = (1 - lab.STRENGTH) * 100 + lab.STRENGTH * lab.COLOURS[SKIN]
+    wanted = (1 - lab.STRENGTH) * 100 + lab.STRENGTH * lab.COLORS[SKIN]
     np.testing.assert_allclose(drawn[0, 100, 100], wanted, atol=0.5)
-    assert len({tuple(colour) for colour in lab.COLOURS}) == len(CLASS_NAMES)
+    assert len({tuple(color) for color in lab.COLORS}) == len(CLASS_NAMES)
 
 
 def test_true_maps_are_seen_in_the_frame_of_the_box():
@@ -46,11 +46,11 @@ def test_true_maps_are_seen_in_the_frame_of_the_box():
     boxes = np.float32([[0, 0, 128, 128], [32, 16, 96, 112], [np.nan] * 4])
     found = np.array([True, True, False])
     whole, crop, none = lab.framed(maps, parsed(maps, boxes, found))
-    centres = np.arange(128) * 224 // 128 + 1
-    assert (whole[np.ix_(centres, centres)] == one.parse_map).mean() > 0.97
-    centres = np.arange(64) * 224 // 64 + 1
+    centers = np.arange(128) * 224 // 128 + 1
+    assert (whole[np.ix_(centers, centers)] == one.parse_map).mean() > 0.97
+    centers = np.arange(64) * 224 // 64 + 1
     rows = np.arange(96) * 224 // 96 + 1
-    assert (crop[np.ix_(rows, centres)] == one.parse_map[16:112, 32:96]).mean() > 0.97
+    assert (crop[np.ix_(rows, centers)] == one.parse_map[16:112, 32:96]).mean() > 0.97
     assert not none.any()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.lab import (
     find_vectors,
     select_figures,
@@ -15,21 +16,20 @@ from ohlora_lib.lab import (
     steering,
     steering_figures,
 )
-from ohlora_lib.lab.settings import SettingsError
-from ohlora_lib.models import weights
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.runner.settings import SettingsError
+from ohlora_lib.steering.control_test import Latents
+from ohlora_lib.steering.directions import Arrows, Scaled
+from ohlora_lib.steering.groups import VectorError
+from ohlora_lib.steering.method import Method, Start
+from ohlora_lib.steering.ohlora import FILE, OhLora, straightened
+from ohlora_lib.steering.responses import LEVELS
+from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.select import CORRELATIONS
+from ohlora_lib.steering.selection import Selection, read_selection, write_selection
 from ohlora_lib.store import ROOT
-from ohlora_lib.vectors.control_test import Latents
-from ohlora_lib.vectors.directions import Arrows, Scaled
-from ohlora_lib.vectors.groups import VectorError
-from ohlora_lib.vectors.latents import Studio, latents
-from ohlora_lib.vectors.method import Method, Start
-from ohlora_lib.vectors.ohlora import FILE, OhLora, straightened
-from ohlora_lib.vectors.responses import LEVELS
-from ohlora_lib.vectors.select import CORRELATIONS
-from ohlora_lib.vectors.selection import Selection, read_selection, write_selection
 
-METHODS = ["svm", "ridge, steps, recentred"]
+METHODS = ["svm", "ridge, steps, recenterd"]
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_chosen_faces_are_what_people_load(left):
     faces = OhLora.load(folder / "09" / FILE)
     assert len(faces) == 2
     middle = chosen.pictures(
-        chosen.rows[:1], np.float32([[0.0, 0.0, -0.6 * bool(chosen.method.recentring)]])
+        chosen.rows[:1], np.float32([[0.0, 0.0, -0.6 * bool(chosen.method.recentering)]])
     )
     drawn = np.asarray(faces.image(), int)
     assert np.abs(drawn - middle[0, 0]).mean() < 1

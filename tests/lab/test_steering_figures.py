@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab import steering_figures as figures
-from ohlora_lib.vectors.directions import EXPRESSION
 
-BEST = "ridge, steps, recentred"
+BEST = "ridge, steps, recenterd"
 
 
 def rows(method: str, part: str, eyes_on_parser: list[float]) -> pd.DataFrame:
@@ -64,11 +64,11 @@ def test_of_few_failures_no_mean_is_told():
 
 
 def test_a_method_is_told_by_what_is_behind_its_name():
-    told = figures.methods_table(["svm", "ridge, steps, recentred, layers 0-5"])
-    assert told.loc["svm", ["steps", "recentred", "enters"]].tolist() == [
+    told = figures.methods_table(["svm", "ridge, steps, recenterd, layers 0-5"])
+    assert told.loc["svm", ["steps", "recenterd", "enters"]].tolist() == [
         "their own", "no", "all layers",
     ]  # fmt: skip
-    assert told.iloc[1][["steps", "recentred", "enters"]].tolist() == [
+    assert told.iloc[1][["steps", "recenterd", "enters"]].tolist() == [
         "by the rule", "yes", "layers 0-5",
     ]  # fmt: skip
 

@@ -38,10 +38,10 @@ def test_copies_of_training_faces_are_found_out_and_others_are_not():
     assert "these 60 are not repeated, which says little about the others" in told
 
 
-def test_closest_faces_stand_above_their_own_neighbours():
+def test_closest_faces_stand_above_their_own_neighbors():
     generated = features(3)
     generated[7] = features(2)[11]
-    rows = toy.neighbour_rows(likeness(generated), np.zeros((COUNT, 2, 2, 3), np.uint8), 2, 5)
+    rows = toy.neighbor_rows(likeness(generated), np.zeros((COUNT, 2, 2, 3), np.uint8), 2, 5)
     assert rows.shape == (15, 2, 2, 3) and rows[5, 0, 0, 0] == 11
 
 

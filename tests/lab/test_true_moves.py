@@ -6,19 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab import true_moves
 from ohlora_lib.measure.parse import load_parser
+from ohlora_lib.steering.meters import ParseMeter, Standardized
 from ohlora_lib.toyworld import face
-from ohlora_lib.vectors.directions import EXPRESSION
-from ohlora_lib.vectors.meters import ParseMeter, Standardised
 
 
 @pytest.fixture(scope="module")
 def moves():
     meter = ParseMeter(load_parser())
     population = np.stack([face(5, index).image for index in range(16)])
-    standardised = Standardised.over(meter, meter(population).scores)
-    return true_moves.true_moves(SimpleNamespace(parse=standardised), faces=3)
+    standardized = Standardized.over(meter, meter(population).scores)
+    return true_moves.true_moves(SimpleNamespace(parse=standardized), faces=3)
 
 
 def test_each_moves_itself_and_a_turned_head_other_scores_too(moves):

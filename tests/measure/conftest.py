@@ -94,7 +94,7 @@ def _noisy(rng, parse_map):
 
 
 def _image(rng, flat):
-    """Any colours, or one colour all over, where every difference is 0."""
+    """Any colors, or one color all over, where every difference is 0."""
     if flat:
         return np.broadcast_to(rng.integers(0, 256, 3, np.uint8), (SIZE, SIZE, 3)).copy()
     return rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_lib.faces.classes import LEFT_EYE, RIGHT_EYE, SKIN
 from ohlora_lib.measure.hairstyle import NO_BLOCK
 from ohlora_lib.measure.parse import (
     PublishedParser,
@@ -24,7 +25,6 @@ from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig, crop_f
 from ohlora_lib.models.mtcnn import Detection
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.toyworld import face
-from ohlora_lib.toyworld.canvas import LEFT_EYE, RIGHT_EYE, SKIN
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden"
 TINY = FaceXFormerConfig(embed=8, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), width=16, decoder_mlp=8)

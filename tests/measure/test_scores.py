@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ohlora_lib.measure.check import main as check
+from ohlora_lib.faces.properties import PROPERTIES
 from ohlora_lib.measure.scores import ALL, FIRST, SECOND, ScoreError, score, undefined
-from ohlora_lib.models.property_cnn import PROPERTIES
+from tests.reference.scores import main as check
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden/property_scores"
 
@@ -25,7 +25,7 @@ def test_the_published_reference_values_are_reproduced():
 
 
 def test_a_face_scores_the_same_alone_and_anywhere_in_a_batch(faces):
-    """Pixels of several images lie in one list: none may be counted for its neighbour."""
+    """Pixels of several images lie in one list: none may be counted for its neighbor."""
     order = np.random.default_rng(0).permutation(len(faces.maps))[:9]
     together = score(faces.maps[order], faces.images[order], ALL)
     for row, image in enumerate(order):
@@ -73,7 +73,7 @@ def test_a_random_noise_of_classes_is_scored_and_never_raises():
 
 
 def test_scores_that_have_no_value_are_counted():
-    """No hair: neither colour nor length for the first algorithm. No nose: no pose."""
+    """No hair: neither color nor length for the first algorithm. No nose: no pose."""
     maps = np.zeros((3, 224, 224), np.uint8)
     maps[0, 100:150, 100:150] = 10
     images = np.zeros((3, 224, 224, 3), np.uint8)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ohlora_lib.measure.similarity import compare, distances, frechet_distance, neighbourhoods
+from ohlora_lib.measure.similarity import compare, distances, frechet_distance, neighborhoods
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_set_of_the_same_kind_covers_nearly_all(rng):
 
 
 def test_faces_from_elsewhere_are_never_precise(rng):
-    far = neighbourhoods(rng.standard_normal((200, 6)), rng.standard_normal((200, 6)) + 20)
+    far = neighborhoods(rng.standard_normal((200, 6)), rng.standard_normal((200, 6)) + 20)
     assert set(far.values()) == {0.0}
 
 
@@ -55,6 +55,6 @@ def test_distances_are_those_of_the_plain_formula(rng):
 
 def test_too_few_faces_are_refused_with_the_count_needed(rng):
     with pytest.raises(ValueError, match="at least 6"):
-        neighbourhoods(rng.standard_normal((5, 3)), rng.standard_normal((50, 3)))
+        neighborhoods(rng.standard_normal((5, 3)), rng.standard_normal((50, 3)))
     with pytest.raises(ValueError, match="same space"):
         frechet_distance(rng.standard_normal((5, 3)), rng.standard_normal((5, 4)))

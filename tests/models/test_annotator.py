@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_lib.models import weights
-from ohlora_lib.models.annotator import FILTERS, Annotator, AnnotatorConfig
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 
 SMALL = AnnotatorConfig(
     ("eyes", "mouth"), widths=(4, 6, 8), close_widths=(4, 6), features=5, resolution=32
@@ -44,7 +45,7 @@ def test_what_is_said_of_a_face_does_not_depend_on_the_batch(pictures):
     together, alone = network.annotate(pictures), network.annotate(pictures, batch=2)
     assert np.allclose(together.features, alone.features, atol=1e-6)
     assert together.features.shape == (7, SMALL.features)
-    assert set(together.probabilities) == set(FILTERS)
+    assert set(together.probabilities) == set(FILTER_PROPERTIES)
 
 
 def test_file_gives_back_what_it_says_calibration_included(tmp_path, pictures):

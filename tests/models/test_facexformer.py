@@ -13,7 +13,13 @@ from ohlora_lib.models.facexformer import (
     widened_box,
 )
 from ohlora_lib.models.pixels import resize_linear
-from ohlora_lib.models.swin import Stage, shifted_windows, stage_maps, swin_backbone, window_order
+from ohlora_lib.models.swin import (
+    Stage,
+    shifted_windows,
+    stage_maps,
+    swin_backbone,
+    window_order,
+)
 
 TOY = FaceXFormerConfig(
     resolution=64,
@@ -111,7 +117,7 @@ def test_shifted_windows_come_back_and_keep_what_wraps_around_apart():
     assert (mask[0] == 0).all()
 
 
-def test_a_shifted_window_sees_its_neighbours_but_not_across_the_edge():
+def test_a_shifted_window_sees_its_neighbors_but_not_across_the_edge():
     torch.manual_seed(0)
     stage = Stage(channels=8, depth=2, heads=2, window=2, side=4).eval()
     x = torch.randn(1, 4, 4, 8)

@@ -3,13 +3,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ohlora_lib.faces.properties import PROPERTIES
 from ohlora_lib.models import conv_tower
-from ohlora_lib.models.property_cnn import (
-    PROPERTIES,
-    PropertyCNN,
-    PropertyCNNConfig,
-    property_input,
-)
+from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 
 TOY = PropertyCNNConfig(resolution=64, width=1 / 16, padding=1)
 BRANCHES = ("eyes", "mouth", "pose", "hair_color", "hair_length", "background", "hairstyle")

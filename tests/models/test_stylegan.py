@@ -137,10 +137,10 @@ def test_label_is_asked_for_where_it_is_needed_and_refused_where_not():
         plain(latents(1, plain), torch.zeros(1, 7))
 
 
-def test_label_changes_the_scale_of_z_because_both_are_normalised_together():
+def test_label_changes_the_scale_of_z_because_both_are_normalized_together():
     network = small(label_size=7)
     z = latents(1, network)
-    x = network.mapping.normalised_input(z, torch.full((1, 7), 3.0))
+    x = network.mapping.normalized_input(z, torch.full((1, 7), 3.0))
     assert x.square().mean().item() == pytest.approx(1, abs=1e-4)
     assert x[:, :24].square().mean().item() < 0.5
 
@@ -279,10 +279,10 @@ def fresh(network: Generator) -> Generator:
     return new
 
 
-def step_of_an_optimiser(network, z):
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.05)
+def step_of_an_optimizer(network, z):
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
     network(z).square().mean().backward()
-    optimiser.step()
+    optimizer.step()
 
 
 def moving_average(network, z):
@@ -301,7 +301,7 @@ def replaced_weight(network, z):
 
 
 @pytest.mark.parametrize(
-    "change", [step_of_an_optimiser, moving_average, loaded_weights, replaced_weight]
+    "change", [step_of_an_optimizer, moving_average, loaded_weights, replaced_weight]
 )
 def test_prepared_kernels_never_outlive_their_weights(change):
     network = small()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_lib.models import weights
+from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.models.unet_parser import (
     UNetConfig,
     UNetParser,
@@ -39,12 +39,12 @@ def test_it_can_learn_a_map(pictures):
     network = UNetParser(SMALL, seed=1).train()
     images = torch.rand(4, 3, 32, 32) * 2 - 1
     wanted = (images[:, 0] > 0).long()
-    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     for _ in range(60):
         loss = torch.nn.functional.cross_entropy(network(images), wanted)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert (network(images).argmax(1) == wanted).float().mean() > 0.9
 
 

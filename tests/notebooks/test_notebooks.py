@@ -8,10 +8,11 @@ import nbclient
 import nbformat
 import pytest
 
-from ohlora_lib.lab import notebook, options, report
-from ohlora_lib.lab.engine import private_sockets
-from ohlora_lib.lab.notebook import Notebook
-from ohlora_lib.lab.pipeline import Pipeline
+from ohlora_lib.pages import report
+from ohlora_lib.runner import notebook, options
+from ohlora_lib.runner.engine import private_sockets
+from ohlora_lib.runner.notebook import Notebook
+from ohlora_lib.runner.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))

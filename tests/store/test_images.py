@@ -8,8 +8,8 @@ from ohlora_lib.store import StoreError
 from ohlora_lib.store.images import ImageSet
 
 RNG = np.random.default_rng(3)
-COLOUR = RNG.integers(0, 256, (5, 16, 12, 3), dtype=np.uint8)
-GREY = RNG.integers(0, 11, (5, 16, 16), dtype=np.uint8)
+COLOR = RNG.integers(0, 256, (5, 16, 12, 3), dtype=np.uint8)
+GRAY = RNG.integers(0, 11, (5, 16, 16), dtype=np.uint8)
 
 
 def finished(folder, images, suffix=".png", start=0):
@@ -20,7 +20,7 @@ def finished(folder, images, suffix=".png", start=0):
     return images_on_disk
 
 
-@pytest.mark.parametrize("images", [COLOUR, GREY], ids=["colour", "class maps"])
+@pytest.mark.parametrize("images", [COLOR, GRAY], ids=["color", "class maps"])
 def test_png_set_gives_back_the_very_pixels_in_the_tables_order(tmp_path, images):
     stored = finished(tmp_path, images, start=998)  # across a folder's border
     assert np.array_equal(stored.read(), images)
@@ -34,7 +34,7 @@ def test_jpeg_set_keeps_channel_order_and_nearly_the_pixels(tmp_path):
 
 
 def test_set_without_its_table_is_not_finished(tmp_path):
-    ImageSet(tmp_path).write(range(5), COLOUR)
+    ImageSet(tmp_path).write(range(5), COLOR)
     with pytest.raises(StoreError, match=r"table\.parquet is not there"):
         ImageSet(tmp_path).read()
     with pytest.raises(StoreError, match=r"000005\.png is missing"):
@@ -42,7 +42,7 @@ def test_set_without_its_table_is_not_finished(tmp_path):
 
 
 def test_missing_damaged_and_odd_pictures_are_named(tmp_path):
-    stored = finished(tmp_path, COLOUR)
+    stored = finished(tmp_path, COLOR)
     for damage in (b"not a picture", b""):
         stored.path(2).write_bytes(damage)
         with pytest.raises(StoreError, match=r"000002\.png is not a picture"):
@@ -50,16 +50,16 @@ def test_missing_damaged_and_odd_pictures_are_named(tmp_path):
     stored.path(2).unlink()
     with pytest.raises(StoreError, match=r"000002\.png is missing"):
         stored.read()
-    stored.write([2], COLOUR[:1, :8])
+    stored.write([2], COLOR[:1, :8])
     with pytest.raises(StoreError, match=r"000002\.png is \(8, 12, 3\), the set's others"):
         stored.read()
 
 
 def test_numbers_and_pictures_must_be_as_many(tmp_path):
     with pytest.raises(StoreError, match="1 numbers for 5 pictures"):
-        ImageSet(tmp_path).write([0], COLOUR)
+        ImageSet(tmp_path).write([0], COLOR)
 
 
 def test_floats_are_refused(tmp_path):
     with pytest.raises(StoreError, match="uint8"):
-        ImageSet(tmp_path).write([0], COLOUR[:1] / 255)
+        ImageSet(tmp_path).write([0], COLOR[:1] / 255)

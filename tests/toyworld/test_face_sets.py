@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from ohlora_lib.toyworld import face_sets as training_faces
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
-from ohlora_lib.toyworld.train import faces as training_faces
-from ohlora_lib.toyworld.train.annotator import truth
-from ohlora_lib.toyworld.train.faces import FaceSet, load_faces
+from ohlora_lib.toyworld.face_sets import FaceSet, load_faces
+from ohlora_lib.train.toy.annotator import truth
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ohlora_lib.toyworld import FaceAttributes, face, render, sample_attributes, texture_seed
-from ohlora_lib.toyworld.canvas import (
+from ohlora_lib.faces.classes import (
     HAIR,
     INNER_MOUTH,
     LEFT_BROW,
@@ -18,6 +17,13 @@ from ohlora_lib.toyworld.canvas import (
     RIGHT_EYE,
     SKIN,
     UPPER_LIP,
+)
+from ohlora_lib.toyworld import (
+    FaceAttributes,
+    face,
+    render,
+    sample_attributes,
+    texture_seed,
 )
 
 WOMAN = FaceAttributes(hair_length=0.7)
@@ -92,7 +98,7 @@ def test_editing_the_background_leaves_the_person_alone():
     assert _changed(one, other)[inside].mean() < 0.02, "no more than seams between soft edges"
 
 
-def test_editing_hair_colour_keeps_its_shape_and_strands():
+def test_editing_hair_color_keeps_its_shape_and_strands():
     one, other = render(WOMAN, 1, 128), render(replace(WOMAN, hair_color=0.9), 1, 128)
     assert np.array_equal(one.parse_map, other.parse_map)
     hair = one.parse_map == HAIR
@@ -137,19 +143,19 @@ def test_every_class_is_in_nearly_every_map(faces):
     assert counts[[LEFT_BROW, RIGHT_BROW, INNER_MOUTH]].min() > 0.85
 
 
-def test_colours_of_each_class_are_those_of_the_thing(faces):
-    def mean_colour(one, *classes):
+def test_colors_of_each_class_are_those_of_the_thing(faces):
+    def mean_color(one, *classes):
         return one.image[np.isin(one.parse_map, classes)].mean(0)
 
-    def red(colour):
-        return colour[0] / colour.sum()
+    def red(color):
+        return color[0] / color.sum()
 
     good = [one for one in faces if one.attributes.quality > 0.75]
-    skins = [mean_colour(one, SKIN) for one in good]
-    lips = [mean_colour(one, UPPER_LIP, LOWER_LIP) for one in good]
-    noses = [mean_colour(one, NOSE) for one in good]
-    brows = [mean_colour(one, LEFT_BROW, RIGHT_BROW) for one in good]
-    hair = [mean_colour(one, HAIR).mean() for one in good]
+    skins = [mean_color(one, SKIN) for one in good]
+    lips = [mean_color(one, UPPER_LIP, LOWER_LIP) for one in good]
+    noses = [mean_color(one, NOSE) for one in good]
+    brows = [mean_color(one, LEFT_BROW, RIGHT_BROW) for one in good]
+    hair = [mean_color(one, HAIR).mean() for one in good]
     for skin, lip, nose, brow in zip(skins, lips, noses, brows, strict=True):
         assert red(lip) > red(skin) + 0.005
         assert np.abs(nose - skin).max() < 50, "a nose is lit skin"

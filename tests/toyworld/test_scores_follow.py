@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ohlora_lib.toyworld import FaceAttributes, face, render
-from ohlora_lib.toyworld.canvas import (
+from ohlora_lib.faces.classes import (
     BACKGROUND,
     HAIR,
     INNER_MOUTH,
@@ -17,6 +16,7 @@ from ohlora_lib.toyworld.canvas import (
     RIGHT_EYE,
     UPPER_LIP,
 )
+from ohlora_lib.toyworld import FaceAttributes, face, render
 
 WOMAN = FaceAttributes(hair_length=0.7)
 STEPS = np.linspace(0, 1, 6)
@@ -33,8 +33,8 @@ def mouth_share(one):
 
 
 def eye_slope(one):
-    centres = [np.argwhere(_large(one)[0] == eye).mean(0) for eye in (LEFT_EYE, RIGHT_EYE)]
-    dy, dx = centres[1] - centres[0]
+    centers = [np.argwhere(_large(one)[0] == eye).mean(0) for eye in (LEFT_EYE, RIGHT_EYE)]
+    dy, dx = centers[1] - centers[0]
     return dy / dx
 
 
@@ -82,7 +82,7 @@ SCORES = {
     "mouth": (mouth_share, "mouth", 0.94),
     "pose": (eye_slope, "pose", 0.94),
     "pose, by the nose": (nose_lean, "pose", 0.85),
-    "hair colour": (hair_light, "hair_color", 0.95),
+    "hair color": (hair_light, "hair_color", 0.95),
     "hair length": (hair_rows, "hair_length", 0.95),
     "background": (background_mean, "background_mean", 0.98),
     "hairstyle": (hairstyle, "curl", 0.75),

@@ -7,15 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from ohlora_lib.models.property_cnn import PROPERTIES, PropertyCNNConfig
-from ohlora_lib.store import shards
+from ohlora_lib.compute import jobs as shards
+from ohlora_lib.faces.properties import PROPERTIES
+from ohlora_lib.models.property_cnn import PropertyCNNConfig
 from ohlora_lib.train import regressor
-from ohlora_lib.train.regressor import (
-    RegressorPlan,
-    error,
-    predict,
-    train_property_cnn,
-)
+from ohlora_lib.train.regressor import RegressorPlan, error, predict, train_property_cnn
 
 TINY = RegressorPlan(
     PropertyCNNConfig(resolution=32, width=1 / 8, padding=1, dense_dropout=0.1, crop_pixels=128),

@@ -1,0 +1,1 @@
+"""Registry of published and embedded weights: safe loading, fetching."""

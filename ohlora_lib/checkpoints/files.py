@@ -1,0 +1,132 @@
+"""State dicts in files: read without running anything, checked key by key, written whole."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ohlora_lib.checkpoints.layouts import describe
+from ohlora_lib.store.atomic import atomic_path
+
+WRAPPERS = ("generator", "state_dict_backbone", "state_dict", "model_state_dict", "model")
+"""Where a published file may keep its state dict, tried in this order when nobody says where."""
+
+
+class WeightsError(Exception):
+    """A file of weights that is missing, unreadable, unsafe or of another network."""
+
+
+State = dict[str, torch.Tensor]
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text beside the tensors of a .safetensors file; {} where there is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is damaged or no .safetensors file: {error}") from error
+
+
+def read_state(path: Path, inside: str = "") -> State:
+    """The tensors of a .safetensors, .pth or .pt file, on the CPU; `inside` names a part of it."""
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{path} is damaged or no .safetensors file: {error}") from error
+    return _unwrapped(_read_pickle(path), path, inside)
+
+
+def _read_pickle(path: Path) -> object:
+    """What a .pth file holds, if that is data alone: `weights_only`, never otherwise."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        code = re.search(r"GLOBAL (\S+)|global '?([\w.]+)", str(error))
+        if code is None:
+            raise WeightsError(f"{path} is damaged or no PyTorch file: {_first(error)}") from error
+        raise WeightsError(
+            f"{path} wants to run code ({code[1] or code[2]}): refused, weights are data alone"
+        ) from error
+    # A damaged file can fail anywhere in the unpickler.
+    except Exception as error:
+        raise WeightsError(f"{path} is damaged or no PyTorch file: {_first(error)}") from error
+
+
+def _first(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _unwrapped(content: object, path: Path, inside: str) -> State:
+    """The state dict in what a .pth file holds: at `inside`, at the top, or in a known wrapper."""
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
+    flat = any(isinstance(value, torch.Tensor) for value in content.values())
+    if not flat:
+        names = [inside] if inside else WRAPPERS
+        found = [content[name] for name in names if isinstance(content.get(name), Mapping)]
+        if not found:
+            wanted = f"'{inside}'" if inside else "state dict"
+            raise WeightsError(f"{path} has no {wanted}: it holds {sorted(map(str, content))[:8]}")
+        content = found[0]
+    for key, value in content.items():
+        if not isinstance(value, torch.Tensor):
+            raise WeightsError(f"{path}: '{key}' is a {type(value).__name__}, not a tensor")
+    if content and all(key.startswith("module.") for key in content):  # nn.DataParallel's mark
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    return dict(content)
+
+
+def fill(
+    network: nn.Module, state: State, path: Path, prefix: str = "", without: tuple[str, ...] = ()
+) -> None:
+    """Put `state` into `network`, or refuse it, naming `path` and the first key that is wrong.
+
+    A file with only a part of the network lacks the `prefix` of its keys, and has none that start
+    with `without`.
+    """
+    own = {
+        key.removeprefix(prefix): value
+        for key, value in network.state_dict().items()
+        if key.startswith(prefix) and not key.startswith(without)
+    }
+    filled = {}
+    for key, value in own.items():
+        if key not in state:
+            raise WeightsError(f"{path}: '{key}' is missing")
+        filled[prefix + key] = _checked(state[key], value, f"{path}: '{key}'")
+    unexpected = next((key for key in state if key not in own), None)
+    if unexpected is not None:
+        raise WeightsError(f"{path}: '{unexpected}' is unexpected in a {type(network).__name__}")
+    network.load_state_dict(filled, strict=False)
+
+
+def _checked(tensor: torch.Tensor, own: torch.Tensor, where: str) -> torch.Tensor:
+    if tensor.shape != own.shape:
+        raise WeightsError(f"{where} is {tuple(tensor.shape)}, should be {tuple(own.shape)}")
+    if not own.is_floating_point():  # a table that the architecture fixes
+        if not torch.equal(tensor.to(own.dtype), own):
+            raise WeightsError(f"{where} differs from what the architecture fixes")
+        return own
+    if not tensor.isfinite().all():
+        raise WeightsError(f"{where} has NaN or infinite values")
+    return tensor.to(own.dtype)
+
+
+def save(network: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write a network as .safetensors with its config; `dtype` stores it smaller (bfloat16)."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"{path}: we write .safetensors only")
+    state = {}
+    for key, tensor in network.state_dict().items():
+        kept = tensor.dtype if dtype is None or not tensor.is_floating_point() else dtype
+        state[key] = tensor.detach().to("cpu", kept).contiguous().clone()
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(state, temporary, metadata=describe(network))

@@ -1,0 +1,133 @@
+"""Which network a state dict is: by the class and config we wrote, or by keys and shapes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+
+import torch
+from torch import nn
+
+from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
+from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
+from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig
+from ohlora_lib.models.filter_cnn import FILTERS, FilterCNN, FilterCNNConfig
+from ohlora_lib.models.mtcnn import MTCNN, MTCNNConfig
+from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
+
+NETWORKS = {
+    Generator: GeneratorConfig,
+    Discriminator: DiscriminatorConfig,
+    FaceXFormer: FaceXFormerConfig,
+    MTCNN: MTCNNConfig,
+    PropertyCNN: PropertyCNNConfig,
+    FilterCNN: FilterCNNConfig,
+    UNetParser: UNetConfig,
+    Annotator: AnnotatorConfig,
+}
+"""Every network that a file can hold, and its config. Each is built as `network(config)` and keeps
+it as `.config`."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def build(config: object) -> nn.Module:
+    """The network that a config describes."""
+    for network, kind in NETWORKS.items():
+        if type(config) is kind:
+            return network(config)
+    raise TypeError(f"{type(config).__name__} is no network's config")
+
+
+def describe(network: nn.Module) -> dict[str, str]:
+    """A network -> what `rebuild` needs, as the metadata of a .safetensors file holds it."""
+    if type(network) not in NETWORKS:
+        raise TypeError(f"{type(network).__name__} is not in checkpoints.layouts.NETWORKS")
+    return {"network": type(network).__name__, "config": json.dumps(asdict(network.config))}
+
+
+def rebuild(metadata: Mapping[str, str]) -> nn.Module:
+    """What `describe` made -> a new network; ValueError if it is not of this version."""
+    kinds = {network.__name__: kind for network, kind in NETWORKS.items()}
+    if metadata.get("network") not in kinds:
+        raise ValueError(f"its metadata name no network of ours, but {metadata.get('network')!r}")
+    kind, values = kinds[metadata["network"]], json.loads(metadata["config"])
+    unknown = set(values) - {field.name for field in fields(kind)}
+    if unknown:
+        raise ValueError(f"its {kind.__name__} has the unknown field '{min(unknown)}'")
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return build(kind(**values))
+
+
+def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}
+
+
+def recognize(shapes: Shapes) -> object | None:
+    """The config of the network whose layout these keys and shapes are; None if of none."""
+    if "synthesis.layer0.const" in shapes or "mapping.dense0.weight" in shapes:
+        return _generator(shapes)
+    if "input0.weight" in shapes:
+        return _discriminator(shapes)
+    if "eyes_score_cnn.conv1.0.weight" in shapes:
+        return PropertyCNNConfig(hairstyle="hairstyle_score_cnn.fc1.0.weight" in shapes)
+    if "fc_final.0.weight" in shapes:
+        return _filter(shapes)
+    if "backbone.0.0.0.weight" in shapes:
+        return FaceXFormerConfig()
+    if "pnet.conv1.weight" in shapes:
+        return MTCNNConfig()
+    return None
+
+
+def _generator(shapes: Shapes) -> GeneratorConfig:
+    levels = _count(shapes, "synthesis.output{}.weight")
+    resolution = 4 << (levels - 1)
+    label, embedding = shapes.get("mapping.label_weight", (0, 0))
+    width, inputs = shapes["mapping.dense0.weight"]
+    return GeneratorConfig(
+        resolution=resolution,
+        z_size=inputs - embedding,
+        w_size=shapes["synthesis.layer0.style.weight"][1],
+        label_size=label,
+        embedding_size=embedding or GeneratorConfig.embedding_size,
+        split_size=shapes.get("mapping.dense_new0.weight", (0,))[0],
+        mapping_layers=_count(shapes, "mapping.dense{}.weight"),
+        mapping_width=width,
+        fmaps_base=shapes[f"synthesis.layer{2 * levels - 1}.weight"][0] * resolution,
+        fmaps_max=shapes["synthesis.layer1.weight"][0],
+        image_channels=shapes["synthesis.output0.weight"][0],
+    )
+
+
+def _discriminator(shapes: Shapes) -> DiscriminatorConfig:
+    levels = _count(shapes, "input{}.weight")
+    resolution, last = 4 << (levels - 1), 2 * levels
+    label = shapes[f"layer{last}.weight"][1] - shapes[f"layer{last - 1}.weight"][0]
+    return DiscriminatorConfig(
+        resolution=resolution,
+        label_size=label,
+        group_size=16 if label else 4,  # no shape tells; Oh-LoRA's and GenForce's own
+        fmaps_base=shapes["input0.weight"][0] * resolution,
+        fmaps_max=shapes[f"layer{last - 2}.weight"][0],
+        image_channels=shapes["input0.weight"][1],
+    )
+
+
+def _filter(shapes: Shapes) -> FilterCNNConfig | None:
+    """Gender and age, quality and glass differ in the width of their first dense layer alone."""
+    for name in FILTERS:
+        with torch.device("meta"):
+            layout = shapes_of(FilterCNN(FilterCNNConfig(filter=name)).state_dict())
+        if layout == dict(shapes):
+            return FilterCNNConfig(filter=name)
+    return None
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    """How many keys `pattern` makes of 0, 1, 2, ... before the first that is not there."""
+    number = 0
+    while pattern.format(number) in shapes:
+        number += 1
+    return number

@@ -1,0 +1,1 @@
+"""Run a list of jobs: in this process, in worker processes."""

@@ -1,0 +1,1 @@
+"""Shared vocabulary: class ids, property names, the concept."""

@@ -1,0 +1,99 @@
+"""Labels of gender, quality, age and glass, and who gave them: a person's table or a simulation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.tables import read_table, write_table
+
+INDEX = "idx"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A table `idx, gender, quality, age, glass` of 0 and 1, a row for each image; who labeled.
+
+    `error_rate` is the share of each property's labels to expect wrong; None where nobody knows it.
+    """
+
+    table: pd.DataFrame
+    labeled_by: str
+    error_rate: Mapping[str, float] | None = None
+
+    @property
+    def credit(self) -> str:
+        """The sentence that every report about these labels carries."""
+        who = f"{len(self.table):,} images were labeled by {self.labeled_by}"
+        if self.error_rate is None:
+            return f"{who}; its error rate is not known."
+        rates = ", ".join(f"{name} {rate:.1%}" for name, rate in self.error_rate.items())
+        return f"{who}; labels to expect wrong: {rates}."
+
+    def write(self, path: str | Path) -> None:
+        """Leave the table as a CSV in the published format."""
+        write_table(self.table, path)
+
+
+def read_labels(path: str | Path, labeled_by: str) -> Labels:
+    """Labels from a CSV in the published format; `labeled_by` names the person."""
+    table = read_table(path, [INDEX, *FILTER_PROPERTIES])[[INDEX, *FILTER_PROPERTIES]]
+    if table[INDEX].duplicated().any():
+        twice = table.loc[table[INDEX].duplicated(), INDEX].iloc[0]
+        raise StoreError(f"{path}: image {twice} is labeled twice: keep one of its rows")
+    for name in FILTER_PROPERTIES:
+        wrong = ~table[name].isin([0, 1])
+        if wrong.any():
+            idx, value = table.loc[wrong, [INDEX, name]].iloc[0]
+            raise StoreError(f"{path}: image {int(idx)} has {name} {value!r}: a label is 0 or 1")
+    return Labels(table.astype(np.int64), labeled_by)
+
+
+@dataclass(frozen=True)
+class SimulatedAnnotator:
+    """Labels from calibrated probabilities, with slips: like a person, not always right.
+
+    A label is the likelier one, and the opposite with probability `slips`. Slips belong to the seed
+    and the image's number: another batch or order has the same ones.
+    """
+
+    name: str = "the simulated annotator"
+    slips: float = 0.01
+    seed: int = 0
+
+    def label(
+        self, indices: Sequence[int] | np.ndarray, probabilities: Mapping[str, np.ndarray]
+    ) -> Labels:
+        """Image numbers (N,) and property -> probability (N,) -> labels with their error rate."""
+        indices = np.asarray(indices, np.int64)
+        table, error_rate = {INDEX: indices}, {}
+        for place, name in enumerate(FILTER_PROPERTIES):
+            probability = _checked(name, probabilities, len(indices))
+            slipped = self._slipped(indices, place)
+            table[name] = ((probability >= 0.5) ^ slipped).astype(np.int64)
+            wrong = np.minimum(probability, 1 - probability)
+            error_rate[name] = float((wrong + self.slips * (1 - 2 * wrong)).mean())
+        return Labels(pd.DataFrame(table), self.name, error_rate)
+
+    def _slipped(self, indices: np.ndarray, place: int) -> np.ndarray:
+        """Which labels of one property go wrong, (N,)."""
+        rng = np.random.default_rng([self.seed, place])
+        return rng.random(indices.max(initial=-1) + 1)[indices] < self.slips
+
+
+def _checked(name: str, probabilities: Mapping[str, np.ndarray], number: int) -> np.ndarray:
+    """The property's probabilities, or an error that says what is wrong with them."""
+    if name not in probabilities:
+        raise ValueError(
+            f"no probabilities of {name!r}: the annotator needs all of {FILTER_PROPERTIES}"
+        )
+    probability = np.asarray(probabilities[name], np.float64)
+    if number == 0 or probability.shape != (number,):
+        raise ValueError(f"{name}: probabilities {probability.shape} for {number} images")
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError(f"{name}: a probability lies outside 0 to 1")
+    return probability

@@ -1,0 +1,49 @@
+"""Raw scores to the range that the models are fed: z, or min-max as in the first version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+DECIMALS = 4
+"""As in the published tables."""
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """score -> (score - center) / spread, column by column, as fitted on one data set."""
+
+    center: Mapping[str, float]
+    spread: Mapping[str, float]
+
+    def __call__(self, raw: pd.DataFrame, decimals: int | None = DECIMALS) -> pd.DataFrame:
+        """The same columns normalized and rounded; what is NaN or infinite becomes NaN."""
+        columns = list(self.center)
+        scores = (_finite(raw[columns]) - pd.Series(self.center)) / pd.Series(self.spread)
+        return scores if decimals is None else scores.round(decimals)
+
+
+def z_scores(raw: pd.DataFrame) -> Normalization:
+    """Mean 0 and sample standard deviation 1 over the finite scores, as in the published tables."""
+    finite = _finite(raw)
+    return _normalization(finite.mean(), finite.std(ddof=1))
+
+
+def min_max(raw: pd.DataFrame) -> Normalization:
+    """The smallest score to 0 and the largest to 1; of a pose to -1 and +1."""
+    finite = _finite(raw)
+    smallest, largest = finite.min(), finite.max()
+    center, spread = smallest.copy(), largest - smallest
+    pose = [column for column in raw.columns if column.endswith("pose")]
+    center[pose], spread[pose] = (smallest + largest)[pose] / 2, spread[pose] / 2
+    return _normalization(center, spread)
+
+
+def _finite(raw: pd.DataFrame) -> pd.DataFrame:
+    return raw.replace([np.inf, -np.inf], np.nan)
+
+
+def _normalization(center: pd.Series, spread: pd.Series) -> Normalization:
+    """A score that never varies lies at its center: dividing by 1 keeps it at 0."""
+    return Normalization(center.to_dict(), spread.where(spread > 0, 1.0).to_dict())

@@ -1,0 +1,1 @@
+"""Optional CPU fast paths, each with a plain fallback."""

@@ -1,0 +1,187 @@
+"""What a notebook says to its page: figures, sentences, its finding, and that it came to its end.
+
+Everything is an ordinary Jupyter output that also reads well in JupyterLab; what the report writer
+needs beside it travels in the output's metadata under the key `ohlora`.
+"""
+
+import base64
+import contextlib
+import re
+import resource
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import display
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from pydantic_core import to_jsonable_python
+
+from ohlora_lib.pages.parameters import validate
+from ohlora_lib.plots import style as figures
+from ohlora_lib.runner.settings import Settings
+from ohlora_lib.store.workfolder import claim
+
+KEY = "ohlora"
+_shown: dict[str, str | None] = {}
+"""The pictures of the page so far, each with the id of the cell that showed it."""
+
+
+def _emit(data: dict[str, str], metadata: dict[str, object]) -> None:
+    display(data, metadata=metadata, raw=True)
+
+
+def start(namespace: dict[str, Any]) -> Path:
+    """Check a notebook's parameters and start its page: `folder = start(globals())`.
+
+    Returns the folder `out`, with what an interrupted run of the same work left in it.
+    """
+    return _start(to_jsonable_python(validate(namespace)), "")
+
+
+def begin(settings: Settings, origin: str) -> Path:  # until every notebook calls `start`
+    return _start(asdict(settings), origin)
+
+
+def _start(given: dict[str, object], origin: str) -> Path:
+    figures.use_style()
+    _shown.clear()
+    shell = get_ipython()
+    if shell is not None:
+        formatter = shell.display_formatter.formatters["text/markdown"]
+        formatter.for_type(pd.DataFrame, markdown_table)
+        formatter.for_type(pd.Series, lambda series: markdown_table(series.to_frame()))
+    folder = claim(given["out"], given)
+    told = {"origin": origin, "parameters": given}
+    _emit({"text/plain": f"Writes into {given['out']}"}, {KEY: {"begin": told}})
+    return folder
+
+
+def show(picture: Figure | np.ndarray, name: str, alt: str, title: str) -> None:
+    """Show a figure, or an RGB array (H, W, 3) uint8; `alt` says in words what can be seen."""
+    _claim_name(name)
+    content, width = figures.png(picture)
+    if isinstance(picture, Figure):
+        pyplot.close(picture)
+    figure = {"name": name, "alt": alt, "title": title, "width": width}
+    data = {"image/png": base64.b64encode(content).decode(), "text/plain": alt}
+    _emit(data, {"image/png": {"width": width}, KEY: {"figure": figure}})
+
+
+def _claim_name(name: str) -> None:
+    """Refuse a name that is no file's name, or that another picture of the page has."""
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"a picture's name is letters, digits, _ and -, which {name!r} is not")
+    shell = get_ipython()
+    # JupyterLab names the cell: who runs a cell again means the same picture. The runner does not.
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    cell = parent.get("metadata", {}).get("cellId")
+    if name in _shown and (cell is None or _shown[name] != cell):
+        raise ValueError(
+            f"this page has a picture {name!r} already: give each its own name, "
+            "or run the notebook again from begin() on"
+        )
+    _shown[name] = cell
+
+
+def say(sentence: str) -> None:
+    """Put a sentence (Markdown), computed from a result, on the page."""
+    _emit({"text/markdown": sentence, "text/plain": sentence}, {})
+
+
+def finding(sentence: str, headline: dict[str, str], picture: str) -> None:
+    """The page's one-sentence answer, its headline numbers and the name of its best figure.
+
+    They stand on the page, in the index of all reports and in the README: in tables there.
+    """
+    sentence = _one_line(sentence)
+    # Pairs, not a mapping: a notebook file does not keep a mapping's order.
+    pairs = [(_one_line(name), _one_line(value)) for name, value in headline.items()]
+    told = {"sentence": sentence, "headline": pairs, "picture": picture}
+    numbers = "".join(f"\n> - {name}: **{value}**" for name, value in pairs)
+    _emit({"text/markdown": f"> **{sentence}**\n>{numbers}"}, {KEY: {"finding": told}})
+
+
+def end() -> None:
+    """The last cell of every notebook: without it the runner takes the page for unfinished."""
+    _emit({"text/plain": "— end of the page —"}, {KEY: {"end": {"peak_mb": peak_mb()}}})
+
+
+def peak_mb() -> int:
+    """The most memory that this process, or any one that it started itself, has held so far."""
+    # VmHWM is a program's own; ru_maxrss would count the launcher's before the program began.
+    children = [
+        number
+        for path in Path("/proc/self/task").glob("*/children")
+        for number in path.read_text().split()
+    ]
+    held = [_peak_kb(number) for number in ("self", *children)]
+    held[0] = held[0] or _most_kb(resource.RUSAGE_SELF)
+    return round(max(*held, _most_kb(resource.RUSAGE_CHILDREN)) / 1024)
+
+
+def _most_kb(who: int) -> int:
+    """What the system says of this process, or of its children that have ended."""
+    most = resource.getrusage(who).ru_maxrss
+    return most // 1024 if sys.platform == "darwin" else most  # macOS counts bytes
+
+
+def _peak_kb(process: str) -> int:
+    """Of a running process; 0 for one that has ended, and where there is no /proc."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1])
+    return 0
+
+
+def _one_line(text: object) -> str:
+    """Text that a table's cell can hold: no line breaks, every | escaped."""
+    return re.sub(r"(?<!\\)\|", r"\|", " ".join(str(text).split()))
+
+
+def _number(value: float) -> str:
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size == 0:
+        return "0.000"  # whatever its sign
+    return f"{value:.3f}" if size >= 0.001 else f"{value:.1e}"
+
+
+def _cell(value: object) -> str:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        return _number(value)
+    return f"{value:,}" if isinstance(value, int | np.integer) else _one_line(value)
+
+
+def _side(values: pd.Series | pd.Index) -> str:
+    kinds = pd.api.types
+    numbers = kinds.is_numeric_dtype(values.dtype) and not kinds.is_bool_dtype(values.dtype)
+    return "right" if numbers else "left"
+
+
+def _header(name: object) -> str:
+    """A column's name; the levels of a composed one are joined."""
+    levels = name if isinstance(name, tuple) else (name,)
+    return " · ".join(_one_line(level) for level in levels if level not in (None, ""))
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A DataFrame as a clean Markdown table; an unnamed index of whole numbers is left out."""
+    index = table.index
+    counted = index.name is None and pd.api.types.is_integer_dtype(index.dtype)
+    levels = [] if counted else [index.get_level_values(at) for at in range(index.nlevels)]
+    columns = [*levels, *(table.iloc[:, at] for at in range(table.shape[1]))]
+    texts = pd.DataFrame({at: [_cell(v) for v in column] for at, column in enumerate(columns)})
+    texts.columns = [_header(column.name) for column in columns]
+    sides = [_side(column) for column in columns]
+    return texts.to_markdown(index=False, disable_numparse=True, colalign=sides)

@@ -1,0 +1,212 @@
+"""From an executed notebook to a Markdown page with its figures beside it."""
+
+import base64
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+
+import nbformat
+from nbconvert.exporters import TemplateExporter
+from traitlets.config import Config
+
+from ohlora_lib.pages.notebook import KEY
+from ohlora_lib.runner.options import ROOT
+from ohlora_lib.runner.pipeline import Stage
+from ohlora_lib.store.atomic import write_bytes, write_json, write_text
+
+REPORTS = ROOT / "reports"
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+ENDS = 20
+"""Lines that a page shows of a long printout, at its start and at its end."""
+WIDGET = "application/vnd.jupyter.widget-view+json"
+ADDRESS = re.compile(r"<.* at 0x[0-9a-f]+>")
+
+
+class PageError(Exception):
+    """An executed notebook that says something no page can carry; tells the cell and what to do."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an executed notebook says, ready to be written."""
+
+    notebook: nbformat.NotebookNode
+    foot: dict[str, str]
+    figures: dict[str, bytes]
+    record: dict[str, object]
+
+    def markdown(self, with_code: bool = False) -> str:
+        """The page's text."""
+        exporter = TemplateExporter(
+            template_name="ohlora",
+            template_file="index.md.j2",
+            extra_template_basedirs=[str(TEMPLATES)],
+            config=Config({"HighlightMagicsPreprocessor": {"enabled": False}}),
+        )
+        given = {"with_code": with_code, "foot": self.foot, "finding": _found(self.notebook)}
+        body, _ = exporter.from_notebook_node(self.notebook, given)
+        return re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
+
+
+def told(notebook: nbformat.NotebookNode, what: str) -> list[dict]:
+    """All that the notebook emitted of one kind: begin, figure, finding, end."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    notes = [output.get("metadata", {}).get(KEY, {}) for output in outputs]
+    return [note[what] for note in notes if what in note]
+
+
+def is_finished(notebook: nbformat.NotebookNode) -> bool:
+    """Does the last code cell carry the sentinel that only `page.end()` leaves?"""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if not code:
+        return False
+    last = nbformat.from_dict({**notebook, "cells": code[-1:]})
+    return bool(told(last, "end"))
+
+
+def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what differs between two runs of the same thing: times, ids, versions, streams."""
+    keep = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook.metadata = nbformat.from_dict(keep)
+    for number, cell in enumerate(notebook.cells):
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cell.id = f"cell-{number}"
+        if cell.cell_type == "code":
+            cell.execution_count = None
+            cell.outputs = [_steady(output) for output in cell.outputs if _is_steady(output)]
+    return notebook
+
+
+def _is_steady(output: nbformat.NotebookNode) -> bool:
+    return output.output_type != "stream" or output.name != "stderr"
+
+
+def _steady(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    if "execution_count" in output:
+        output.execution_count = None
+    note = output.get("metadata", {}).get(KEY, {})
+    if "end" in note:
+        note["end"] = {}
+    return output
+
+
+def render(notebook: nbformat.NotebookNode, stage: Stage) -> Page:
+    """Turn a finished notebook into its page. What it returns depends on the notebook alone."""
+    name = stage.notebook.relative_to(ROOT)
+    figures: dict[str, bytes] = {}
+    # Counted from 0 and with the injected parameters' cell: from 1 and without it is the same.
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            try:
+                output["page"] = _show(output, stage, figures)
+            except PageError as error:
+                raise PageError(f"{name}, cell {number}: {error}") from None
+    begun, found = told(notebook, "begin")[-1:], told(notebook, "finding")[-1:]
+    finding = found[0] if found else {"sentence": "", "headline": [], "picture": ""}
+    shown = {f["name"]: {"alt": f["alt"], "file": f["file"]} for f in told(notebook, "figure")}
+    if finding["picture"] and finding["picture"] not in shown:
+        raise PageError(
+            f"{name}: the finding's picture {finding['picture']!r} is not on the page: "
+            f"give the name of a shown one ({', '.join(shown) or 'there is none'}) or ''"
+        )
+    return Page(
+        notebook=notebook,
+        foot=_foot(stage, begun[0] if begun else {"origin": "—", "parameters": {}}),
+        figures=figures,
+        record={"scale": stage.scale, "finding": finding, "figures": shown},
+    )
+
+
+def _show(output: nbformat.NotebookNode, stage: Stage, figures: dict[str, bytes]) -> str:
+    """One output as Markdown; a figure's picture is put into `figures` under its file name."""
+    if output.output_type == "stream":
+        return _fenced(_ends(output.text.rstrip()))
+    data, note = output.get("data", {}), output.get("metadata", {}).get(KEY, {})
+    if "figure" in note:
+        return _figure(note["figure"], base64.b64decode(data["image/png"]), stage, figures)
+    if "begin" in note or "end" in note or "finding" in note or WIDGET in data:
+        return ""  # a finding stands at the top of the page; a widget needs its kernel
+    if "image/png" in data:
+        raise PageError("a picture without a name and alt text: use show()")
+    if "text/markdown" in data:
+        return data["text/markdown"]
+    text = data.get("text/plain", "")
+    if found := ADDRESS.search(text):
+        raise PageError(f"its output {found[0]} differs in every run: print something readable")
+    return _fenced(text)
+
+
+def _figure(figure: dict, content: bytes, stage: Stage, figures: dict[str, bytes]) -> str:
+    # Named by its content, so that writing it leaves the pictures of an older page as they are.
+    path = f"figures/{stage.name}/{figure['name']}-{sha256(content).hexdigest()[:8]}.png"
+    figures[path] = content
+    figure["file"] = path
+    alt, title = escape(figure["alt"]), escape(figure["title"])
+    image = f'<img src="{path}" alt="{alt}" title="{title}" width="{figure["width"]}">'
+    return f"**{figure['title']}**\n\n{image}"
+
+
+def _ends(text: str) -> str:
+    """A long printout's first and last lines."""
+    lines = text.split("\n")
+    if len(lines) <= 2 * ENDS:
+        return text
+    left_out = f"… {len(lines) - 2 * ENDS:,} lines left out …"
+    return "\n".join([*lines[:ENDS], left_out, *lines[-ENDS:]])
+
+
+def _fenced(text: str) -> str:
+    """Text as a code block, whatever backticks it holds; nothing for no text."""
+    if not text:
+        return ""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _foot(stage: Stage, begun: dict) -> dict[str, str]:
+    shown = {key: value for key, value in begun["parameters"].items() if key not in ("out", "seed")}
+    return {
+        "origin": begun["origin"],
+        "scale": stage.scale,
+        "seed": str(begun["parameters"].get("seed", "—")),
+        "parameters": ", ".join(f"{key} = `{value}`" for key, value in shown.items()) or "—",
+        "notebook": stage.notebook.relative_to(ROOT).as_posix(),
+        "stage": stage.name,
+        "system": stage.system,
+    }
+
+
+def _found(notebook: nbformat.NotebookNode) -> str:
+    """The finding as the notebook shows it, in Markdown; empty if it has none."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = [
+        o.data["text/markdown"] for o in outputs if "finding" in o.get("metadata", {}).get(KEY, {})
+    ]
+    return shown[-1] if shown else ""
+
+
+def publish(page: Page, stage: Stage, with_code: bool, cost: dict[str, object]) -> Path:
+    """Write the page into reports/SYSTEM/, its figures first; last, remove those it lost.
+
+    Killed at any moment, the page that stands there has the figures that it names.
+    """
+    folder = REPORTS / stage.system
+    for name, content in page.figures.items():
+        write_bytes(folder / name, content)
+    target = folder / f"{stage.name}.md"
+    write_text(target, page.markdown())
+    code_target = folder / f"{stage.name}.with_code.md"
+    if with_code:
+        write_text(code_target, page.markdown(with_code=True))
+    else:
+        code_target.unlink(missing_ok=True)  # it would tell of an older run
+    write_json(folder / f"{stage.name}.json", {**page.record, **cost})
+    for path in (folder / "figures" / stage.name).glob("*.png"):
+        if path.relative_to(folder).as_posix() not in page.figures:
+            path.unlink()
+    return target

@@ -1,0 +1,1 @@
+"""DataFrame or array in, matplotlib figure out."""

@@ -1,0 +1,1 @@
+"""From a pipeline YAML to stages, papermill and pages."""

@@ -1,0 +1,125 @@
+"""Latents by seed, the vectors that a generator makes of them on its way, and the images of those.
+
+z -> mapping_split1 -> mapping_split2 -> w -> image; only FineTune-v9's mapping has the middle two.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+
+from ohlora_lib.compute.workers import by_rows
+from ohlora_lib.models import precision
+from ohlora_lib.models.stylegan import Generator, to_uint8
+from ohlora_lib.steering.groups import VectorError
+
+BLOCK = 64
+"""Latents that are drawn, and sent through the networks, together: a latent's block is its own
+whatever is asked for with it, so it comes out the same to the last bit."""
+LAYERS = ("z", "mapping_split1", "mapping_split2", "w")
+
+
+def latents(seed: int, indices: Sequence[int] | np.ndarray, size: int = 512) -> np.ndarray:
+    """The z of these numbers of a seed, (N, size) float32: the same whatever else is asked for."""
+    indices = np.asarray(indices, np.int64)
+    found = np.empty((len(indices), size), np.float32)
+    for block in np.unique(indices // BLOCK):
+        drawn = np.random.default_rng([seed, block]).standard_normal((BLOCK, size), np.float32)
+        rows = indices // BLOCK == block
+        found[rows] = drawn[indices[rows] % BLOCK]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """A generator that draws for arrays: no truncation, the checkpoint's own noise.
+
+    `styles` (first, one past the last) restricts where an edited w enters: the other layers keep
+    `unedited`.
+    """
+
+    generator: Generator
+    number_format: str = "auto"
+    batch: int = BLOCK
+
+    @cached_property
+    def device(self) -> torch.device:
+        return next(self.generator.parameters()).device
+
+    def vectors(self, z: np.ndarray, layer: str = "w", label: np.ndarray | None = None):
+        """z (N, Z), label (N, 7) or None for zeros -> the vectors (N, D) of this layer."""
+        self._check(layer)
+        if layer == "z":
+            return np.asarray(z, np.float32)
+        mapping = self.generator.mapping
+        if label is None and (size := self.generator.config.label_size):
+            label = np.zeros((len(z), size), np.float32)
+
+        def send(z, label=None):
+            if layer == "w":
+                return mapping(z, label)
+            split = mapping.split1(z, label)
+            return split if layer == "mapping_split1" else mapping.split1_to_split2(split)
+
+        given = (z,) if label is None else (z, label)
+        # The mapping is a hundredth of the work and all steps start from it: float32.
+        return self._batched(send, given, "float32", lambda out: out.cpu().numpy())
+
+    def w(self, vectors: np.ndarray, layer: str) -> np.ndarray:
+        """Vectors of this layer -> w (N, 512)."""
+        self._check(layer)
+        if layer == "w":
+            return vectors
+        if layer == "z":
+            return self.vectors(vectors, "w")
+        mapping = self.generator.mapping
+        onwards = mapping.split1_to_w if layer == "mapping_split1" else mapping.split2_to_w
+        return self._batched(onwards, (vectors,), "float32", lambda out: out.cpu().numpy())
+
+    def images(
+        self,
+        vectors: np.ndarray,
+        layer: str = "w",
+        unedited: np.ndarray | None = None,
+        styles: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """Vectors (N, D) of this layer -> pictures (N, R, R, 3) uint8."""
+        given = (self.w(vectors, layer),)
+        if styles is not None:
+            given += (self.w(unedited, layer),)
+        return by_rows(self.device, partial(self._drawn, styles), *given)
+
+    def _drawn(self, styles: tuple[int, int] | None, *given: np.ndarray) -> np.ndarray:
+        if styles is None:
+            return self._batched(self.generator.from_w, given, self.number_format, to_uint8)
+        layers = self.generator.config.layers
+        if styles[1] > layers:
+            raise VectorError(f"layer {styles[1] - 1}: this generator's are 0 to {layers - 1}")
+        inside = torch.zeros(layers, 1, dtype=torch.bool, device=self.device)
+        inside[slice(*styles)] = True
+
+        def mixed(w, other):
+            return self.generator.from_wp(torch.where(inside, w[:, None], other[:, None]))
+
+        return self._batched(mixed, given, self.number_format, to_uint8)
+
+    def _batched(self, send: Callable, arrays: tuple, number_format: str, take: Callable):
+        parts = []
+        with precision.inference(number_format, self.device):
+            for start in range(0, len(arrays[0]), self.batch):
+                rows = slice(start, start + self.batch)
+                given = [torch.tensor(a[rows], device=self.device) for a in arrays]
+                parts.append(take(send(*given)))
+        if not parts:
+            raise VectorError("no latents were given: nothing to draw")
+        return np.concatenate(parts)
+
+    def _check(self, layer: str) -> None:
+        if layer not in LAYERS:
+            raise VectorError(f"no layer is called {layer!r}: choose from {', '.join(LAYERS)}")
+        if layer.startswith("mapping_split") and not self.generator.config.split_size:
+            raise VectorError(
+                f"this generator's mapping has no split, so no {layer}: take 'w', or FineTune-v9"
+            )

@@ -1,1 +1,0 @@
-"""What trains the embedded models: `python -m ohlora_lib.toyworld.train WHAT`."""

@@ -1,0 +1,247 @@
+"""Trains an embedded model: `python -m ohlora_lib.train.toy parser --minutes 3`.
+
+Faces are rendered first (once); then it trains for the minutes given, goes on where a killed run
+stopped, measures the result on faces that trained nothing, and leaves weights and a model card.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.store import ROOT
+from ohlora_lib.toyworld.face_sets import (
+    PAIR_SEED,
+    POOR_SEED,
+    TEST_SEED,
+    TRAIN_SEED,
+    Faces,
+    FaceSet,
+    load_faces,
+)
+from ohlora_lib.train.toy import annotator, parser, quality
+from ohlora_lib.train.toy.card import Card, write_card
+from ohlora_lib.train.toy.entangle import latents
+from ohlora_lib.train.toy.loop import Budget, Reached, fit
+from ohlora_lib.train.toy.original_adversarial import AdversarialPlan, AdversarialTraining
+from ohlora_lib.train.toy.original_defects import strengthen
+from ohlora_lib.train.toy.original_mapping import MappingTraining
+from ohlora_lib.train.toy.original_regression import RegressionPlan, RegressionTraining
+from ohlora_lib.train.toy.perceptual import Judges
+from ohlora_lib.train.toy.spoiled import load_spoiled
+
+WORK = ROOT / "data" / "toyworld" / "train"
+MAPPING_SHARE, REGRESSION_SHARE = 0.04, 0.36  # of the minutes that `original` gets
+
+
+def train_parser(options) -> None:
+    """Faces -> class maps."""
+    real, test = training_and_test_faces(options)
+    plan = planned(parser.ParserPlan(), options)
+    training = parser.ParserTraining(real, options.device, options.seed, plan)
+    reached = run(training, options, "parser")
+    network = ship(training.network, options, "parser")
+    figures = parser.evaluate(network, test)
+    about = Card(
+        "Parser",
+        "A compact U-Net: 128 px face -> class map (background, skin, brows, eyes, nose, lips, "
+        "inner mouth, hair). Intersection over union below.",
+        f"{describe(real)}; mirrored, moved, zoomed, recolored, blurred, noised",
+        command(options, "parser"),
+        describe(test),
+    )
+    finish(options, "parser", about, reached, figures)
+
+
+def train_annotator(options) -> None:
+    """Faces -> attributes and filter properties."""
+    real, test = training_and_test_faces(options)
+    poor = faces(options, POOR_SEED, options.faces // 3, poor=True)
+    plan = planned(annotator.AnnotatorPlan(), options)
+    training = annotator.AnnotatorTraining(real, options.device, options.seed, plan, poor=poor)
+    reached = run(training, options, "annotator")
+    half = len(test) // 2
+    annotator.calibrate(training.network, test.part(slice(None, half)))
+    network = ship(training.network, options, "annotator")
+    rest = test.part(slice(half, None))
+    about = Card(
+        "Annotator",
+        "A small CNN: 128 px face -> attributes and the probabilities of being female, good, old, "
+        "with glasses; its features span the space of the Fréchet distances. It stands in for the "
+        "person who labels.",
+        f"{describe(real)} and {describe(poor)}; shifted by up to 2 px, blurred, noised",
+        command(options, "annotator"),
+        f"{len(rest)} faces of seed {TEST_SEED}; calibrated on {half} others of that seed",
+    )
+    finish(options, "annotator", about, reached, annotator.evaluate(network, rest))
+
+
+def train_quality(options) -> None:
+    """Faces -> good or poor: what the quality filter's folds start from."""
+    real, test = training_and_test_faces(options)
+    poor = faces(options, POOR_SEED, options.faces // 3, poor=True)
+    plan = planned(quality.QualityPlan(), options)
+    training = quality.QualityTraining(real, poor, options.device, options.seed, plan)
+    reached = run(training, options, "quality-start")
+    network = ship(training.network, options, "quality-start")
+    about = Card(
+        "Start of the quality filter",
+        "A filter CNN that sees the whole face at 96 px: the probability that a picture is good. "
+        "Notebook 02's folds are trained on from it.",
+        f"{describe(real)} and {describe(poor)}; mirrored, shifted by up to 2 px",
+        command(options, "quality"),
+        describe(test),
+    )
+    finish(options, "quality-start", about, reached, quality.evaluate(network, test))
+
+
+def train_original(options) -> None:
+    """z -> w, w -> faces by regression, then against a discriminator, which is kept too.
+
+    In the end defects are made as plain as they were (`original_defects`).
+    """
+    real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
+    where = (options.device, options.seed)
+    mapping = MappingTraining(*where)
+    reached = [run(mapping, options, "original-mapping", MAPPING_SHARE)]
+    regression = RegressionTraining(
+        mapping.settle(),
+        real,
+        latents(PAIR_SEED, len(real)),
+        *where,
+        planned(RegressionPlan(), options),
+        judges=judges(options),
+        spoiled=load_spoiled(real, workers=options.workers),
+    )
+    share = options.regression_share
+    reached.append(run(regression, options, "original-regression", share))
+    training = AdversarialTraining(regression, *where, planned(AdversarialPlan(), options))
+    rest = 1 - share - MAPPING_SHARE
+    reached.append(run(training, options, "original-adversarial", rest))
+    training.settle()
+    strengthen(training.average, options.seed)
+    ship(training.average, options, "original")
+    ship(training.discriminator, options, "original-discriminator")
+    about = Card(
+        "Original generator and discriminator",
+        "StyleGAN1 in GenForce's layout: z -> 128 px face, attributes entangled in z. "
+        "`python -m ohlora_lib.train.toy.generator_quality` measures it against rendered faces.",
+        f"{describe(real)}, each with the z that its attributes are bent into",
+        command(options, "original"),
+        "its own training pairs (generator_quality has the rest)",
+    )
+    total = Reached(sum(r.steps for r in reached), sum(r.seconds for r in reached))
+    finish(options, "original", about, total, training.figures())
+
+
+TRAININGS = {
+    "parser": train_parser,
+    "annotator": train_annotator,
+    "quality": train_quality,
+    "original": train_original,
+}
+
+
+def faces(options, seed: int, count: int, **which: bool) -> Faces:
+    return load_faces(FaceSet(seed, count, **which), workers=options.workers)
+
+
+def training_and_test_faces(options) -> tuple[Faces, Faces]:
+    """What trains, and what measures: no face is in both."""
+    test = faces(options, TEST_SEED, options.test_faces)
+    return faces(options, TRAIN_SEED, options.faces), test
+
+
+def judges(options) -> Judges:
+    """The networks that look at generated faces as a loss, as far as they were trained before."""
+    found = []
+    for name in ("annotator", "quality-start"):
+        path = options.out / f"{name}.safetensors"
+        path = path if path.exists() else weights.EMBEDDED / path.name
+        if path.exists():
+            found.append(weights.load(path).to(options.device).eval().requires_grad_(False))
+        else:
+            print(f"no {name} yet: trains without it as a judge", file=sys.stderr)
+            found.append(None)
+    return Judges(*found)
+
+
+def run(training, options, name: str, share: float = 1.0) -> Reached:
+    """Drive a training for its share of the budget."""
+    checkpoint = options.work / f"{name}-{options.seed}.pt"
+    if options.anew:
+        checkpoint.unlink(missing_ok=True)
+    budget = Budget(options.minutes * share, options.steps and round(options.steps * share))
+    return fit(training, checkpoint, budget, lambda line: print(f"{name}: {line}", flush=True))
+
+
+def ship(network, options, name: str):
+    """Write the weights as bfloat16 and read them back: what is measured is what is in the file."""
+    path = options.out / f"{name}.safetensors"
+    weights.save(network, path, torch.bfloat16)
+    return weights.load(path).to(options.device)
+
+
+def describe(some: Faces) -> str:
+    return f"{len(some)} rendered faces ({some.name})"
+
+
+def planned(plan, options):
+    """The plan, with another batch if one was asked for."""
+    return replace(plan, batch=options.batch) if options.batch else plan
+
+
+def command(options, what: str) -> str:
+    limit = f"--steps {options.steps}" if options.steps else f"--minutes {options.minutes:g}"
+    batch = f" --batch {options.batch}" if options.batch else ""
+    return (
+        f"python -m ohlora_lib.train.toy {what} {limit} --seed {options.seed} "
+        f"--faces {options.faces}{batch}"
+    )
+
+
+def finish(options, name: str, card: Card, reached: Reached, figures: dict[str, float]) -> None:
+    write_card(options.out / f"{name}.md", card, reached, figures)
+    for key, value in figures.items():
+        print(f"{name}: {key} {value:.4g}")
+    print(f"{name}: weights and card are in {options.out}")
+
+
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    reader = argparse.ArgumentParser(prog="python -m ohlora_lib.train.toy", description=__doc__)
+    add = reader.add_argument
+    add("what", choices=TRAININGS)
+    add("--minutes", type=float, default=10, help="of training, rendering not counted")
+    add("--steps", type=int, help="instead of minutes: ends the same on every machine")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--seed", type=int, default=0)
+    add("--faces", type=int, default=9_000, help="rendered faces to train on")
+    add("--test-faces", type=int, default=3_000)
+    add("--workers", type=int, help="processes that render (default: one a core)")
+    add("--batch", type=int, help="faces per step (default: the plan's; a GPU wants more)")
+    add("--regression-share", type=float, default=REGRESSION_SHARE, help="original: of its minutes")
+    add("--out", type=Path, help="where weights and card go (default: data/toyworld/train)")
+    add("--anew", action="store_true", help="forget what an earlier run reached")
+    options = reader.parse_args(arguments)
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.device == "cuda" and not torch.cuda.is_available():
+        reader.error("--device cuda: PyTorch sees no GPU here; use --device cpu")
+    if min(options.faces, options.test_faces) < 50:
+        reader.error("--faces and --test-faces: 50 or more, or there is nothing to learn from")
+    options.device, options.work = torch.device(options.device), WORK
+    options.out = options.out or WORK
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = read_options(arguments)
+    TRAININGS[options.what](options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

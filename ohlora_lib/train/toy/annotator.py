@@ -1,0 +1,158 @@
+"""Trains the annotator: faces in, their attributes and the filters' truth as the answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
+from ohlora_lib.models.precision import autocast
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, FEMALE, GLASSES, GOOD, OLD
+from ohlora_lib.toyworld.face_sets import Faces, as_images
+from ohlora_lib.train.toy.augment import soil
+from ohlora_lib.train.toy.loop import identity, rate, set_rate, stream
+
+CENTRAL = ("eyes", "mouth", "pose", "hair_color", "hair_length", "curl", "background_mean")
+CENTRAL += ("age", "quality")
+"""The attributes that the pipeline rests on: they count more in the loss."""
+
+
+@dataclass(frozen=True)
+class AnnotatorPlan:
+    """How it is trained; `shift` is in pixels."""
+
+    batch: int = 32
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    central: float = 6.0
+    shift: int = 2
+    rare_share: float = 0.33  # of a batch: poor pictures, old faces, glasses, which are few
+
+
+class AnnotatorTraining:
+    """`network` after some steps; see `loop.Training`. `poor`: more faces with defects."""
+
+    def __init__(self, faces: Faces, device, seed=0, plan=None, config=None, poor=None):
+        self.faces, self.poor, self.device, self.seed = faces, poor, device, seed
+        self.plan = plan or AnnotatorPlan()
+        self.network = Annotator(config or AnnotatorConfig(ATTRIBUTE_NAMES), seed)
+        self.network.mean.copy_(torch.from_numpy(faces.attributes.mean(0)))
+        self.network.std.copy_(torch.from_numpy(faces.attributes.std(0) + 1e-3))
+        self.network.to(device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=self.plan.weight_decay
+        )
+        weights = [self.plan.central if name in CENTRAL else 1.0 for name in ATTRIBUTE_NAMES]
+        self.weights = torch.tensor(weights, device=device) / np.sum(weights)
+        self.rare = np.flatnonzero((truth(faces.attributes)[:, 1:] != [1, 0, 0]).any(1))
+        self.parts = {"network": self.network, "optimizer": self.optimizer}
+        self.identity = identity(self, self.network.config, faces, poor)
+
+    def step(self, step, progress):
+        rng = stream(self.seed, step)
+        faces = self._batch(rng)
+        images = soil(self._shifted(as_images(faces.images, self.device), rng), rng, 0.1, 0.04)
+        wanted = torch.from_numpy(faces.attributes).to(self.device)
+        answers = torch.from_numpy(truth(faces.attributes)).to(self.device)
+        set_rate(self.optimizer, self.plan.learning_rate * rate(progress))
+        with autocast(device=self.device):
+            said = self.network(images.contiguous(memory_format=torch.channels_last))
+        wanted = (wanted - self.network.mean) / self.network.std
+        regression = ((said.attributes.float() - wanted).square() * self.weights).sum(1).mean()
+        decision = F.binary_cross_entropy_with_logits(said.log_odds.float(), answers)
+        self.optimizer.zero_grad()
+        (regression + decision).backward()
+        self.optimizer.step()
+        return {"regression": regression.item(), "decision": decision.item()}
+
+    def _batch(self, rng) -> Faces:
+        """Faces at random, and more of the rare ones; calibration sets the odds right again."""
+        count = round(self.plan.batch * self.plan.rare_share)
+        faces = self.faces.pick(self.plan.batch - count, rng)
+        if self.poor is not None:
+            faces = faces.with_others(self.poor.pick(count // 2, rng))
+        if len(self.rare):
+            rows = rng.choice(self.rare, self.plan.batch - len(faces))
+            faces = faces.with_others(self.faces.part(np.sort(rows)))
+        return faces
+
+    def _shifted(self, images, rng):
+        """All of the batch by the same few pixels: alignment is never exact."""
+        most = self.plan.shift
+        across, down = (int(v) for v in rng.integers(0, 2 * most + 1, 2))
+        padded = F.pad(images, (most,) * 4, mode="replicate")
+        size = images.shape[-1]
+        return padded[..., down : down + size, across : across + size]
+
+
+def truth(attributes: np.ndarray) -> np.ndarray:
+    """Attributes (N, A) -> (N, 4): female, good, old, wears glasses, each 0 or 1."""
+    limits = {"gender": FEMALE, "quality": GOOD, "age": OLD, "glasses": GLASSES}
+    columns = [ATTRIBUTE_NAMES.index(name) for name in limits]
+    return (attributes[:, columns] > list(limits.values())).astype(np.float32)
+
+
+@torch.no_grad()
+def calibrate(network: Annotator, faces: Faces) -> None:
+    """Fits the odds and measures each attribute's error on faces that trained nothing."""
+    network.slope.fill_(1)
+    network.offset.fill_(0)
+    said = network.annotate(faces.images)
+    values = np.stack([said.attributes[name] for name in network.config.attributes], 1)
+    error = np.sqrt(np.mean((values - faces.attributes) ** 2, 0))
+    network.error.copy_(torch.from_numpy(error))
+    answers = truth(faces.attributes)
+    for i, name in enumerate(FILTER_PROPERTIES):
+        p = np.clip(said.probabilities[name], 1e-6, 1 - 1e-6)
+        network.slope[i], network.offset[i] = fit_odds(np.log(p / (1 - p)), answers[:, i])
+
+
+def fit_odds(log_odds: np.ndarray, answers: np.ndarray, ridge: float = 1.0) -> tuple[float, float]:
+    """Slope and offset that make the answers most likely (Newton's method).
+
+    The ridge holds them near 1 and 0 where answers are so few or clear that any would do.
+    """
+    x = np.stack([log_odds, np.ones_like(log_odds)], 1)
+    start = fit = np.array([1.0, 0.0])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(x @ fit, -30, 30)))
+        gradient = x.T @ (p - answers) + ridge * (fit - start)
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + ridge * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        fit = fit - step / max(1.0, np.abs(step).max())
+    return float(fit[0]), float(fit[1])
+
+
+def evaluate(network: Annotator, faces: Faces) -> dict[str, float]:
+    """R² of every attribute; AUROC and calibration error of every filter."""
+    said, figures = network.annotate(faces.images), {}
+    for name in network.config.attributes:
+        true = faces.column(name)
+        error = np.mean((said.attributes[name] - true) ** 2)
+        figures[f"R² {name}"] = 1 - error / max(true.var(), 1e-12)
+    answers = truth(faces.attributes)
+    for i, name in enumerate(FILTER_PROPERTIES):
+        figures[f"AUROC {name}"] = auroc(said.probabilities[name], answers[:, i])
+        figures[f"calibration error {name}"] = calibration_error(
+            said.probabilities[name], answers[:, i]
+        )
+    return figures
+
+
+def auroc(scores: np.ndarray, answers: np.ndarray) -> float:
+    """The chance that a yes scores above a no; ties count half. NaN if one of them is absent."""
+    yes, no = np.sort(scores[answers > 0.5]), np.sort(scores[answers <= 0.5])
+    if not len(yes) or not len(no):
+        return float("nan")
+    below = np.searchsorted(no, yes, "left") + np.searchsorted(no, yes, "right")
+    return float(below.mean() / 2 / len(no))
+
+
+def calibration_error(probabilities: np.ndarray, answers: np.ndarray, bins: int = 10) -> float:
+    """Mean distance between stated probability and frequency over bins of equal width."""
+    which = np.minimum((probabilities * bins).astype(int), bins - 1)
+    stated = np.bincount(which, probabilities, bins)
+    happened = np.bincount(which, answers, bins)
+    return float(np.abs(stated - happened).sum() / len(probabilities))

@@ -1,0 +1,141 @@
+"""The original generator's third step: a discriminator sharpens what regression left blurred.
+
+The regression loss stays, so that every z keeps its face; half of it in hair, where the blur sits.
+The generator's noise inputs stay off: they turn hair into grain.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ohlora_lib.faces.classes import HAIR
+from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
+from ohlora_lib.models.precision import autocast
+from ohlora_lib.models.stylegan import Generator
+from ohlora_lib.toyworld.face_sets import as_images
+from ohlora_lib.train.toy.loop import identity, set_rate, stream
+from ohlora_lib.train.toy.original_regression import (
+    RegressionTraining,
+    average_weights,
+    draw,
+    regression_loss,
+    set_rates,
+    shares,
+    trained,
+)
+
+EMBEDDED = DiscriminatorConfig(resolution=128, fmaps_base=2048, fmaps_max=128)
+
+
+@dataclass(frozen=True)
+class AdversarialPlan:
+    """How it is trained. R1 (`gamma`) is taken every `penalty_every` steps, as much stronger."""
+
+    batch: int = 12
+    rare: float = 3.0  # on both sides; see `original_regression.shares`
+    learning_rate: float = 2e-3
+    mapping_rate: float = 2.0  # times the learning rate, as in `RegressionPlan`
+    adversarial: float = 0.3
+    perceptual: float = 0.1  # more of it holds against the discriminator what nobody can foresee
+    gamma: float = 1.0
+    penalty_every: int = 8
+    hair_share: float = 0.5  # how much of the pixel loss stays inside hair
+    alone: float = 0.03  # progress until which the discriminator learns alone
+    average: float = 0.998
+
+
+class AdversarialTraining:
+    """`generator`, its `average` and `discriminator` after some steps; see `loop.Training`."""
+
+    def __init__(self, start: RegressionTraining, device, seed=0, plan=None, config=EMBEDDED):
+        self.start, self.device, self.seed = start, device, seed
+        self.plan = plan or AdversarialPlan()
+        self.shares = shares(start.faces, self.plan.rare)
+        self.generator = Generator(start.generator.config).to(device)
+        self.average = Generator(start.generator.config).to(device).requires_grad_(False)
+        for network in (self.generator, self.average):
+            network.load_state_dict(start.average.state_dict())
+        self.discriminator = Discriminator(config, seed).to(device)
+        self.generator_optimizer = torch.optim.Adam(trained(self.generator), betas=(0.0, 0.99))
+        self.discriminator_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), betas=(0.0, 0.99)
+        )
+        names = ("generator", "average", "discriminator")
+        names += ("generator_optimizer", "discriminator_optimizer")
+        self.parts = {name: getattr(self, name) for name in names}
+        self.identity = identity(self, config, start.faces) | {"start": start.identity}
+
+    def step(self, step, progress):
+        rng, plan = stream(self.seed + 1_000_000, step), self.plan
+        factor = min(1.0, 3 * (1 - progress) + 0.05)
+        set_rates(self.generator_optimizer, plan, factor)
+        set_rate(self.discriminator_optimizer, plan.learning_rate * factor)
+        rows, others = (
+            np.sort(rng.choice(len(self.shares), plan.batch, replace=False, p=self.shares))
+            for _ in range(2)
+        )
+        alone = progress < plan.alone
+        with torch.set_grad_enabled(not alone):
+            fake = draw(self.generator, self.start.z[rows].to(self.device))
+        losses, wish = self._teach_discriminator(fake, others, step)
+        if not alone:
+            losses |= self._teach_generator(fake, wish, rows)
+            decay = min(plan.average, step / (step + 10))
+            average_weights(self.average, self.generator, decay)
+        return losses
+
+    def _teach_discriminator(self, fake, others, step):
+        """Losses, and how the generator should change its pictures: one judgment serves both."""
+        shown = fake.detach().requires_grad_(True)
+        score = self._judge(shown)
+        fooled = F.softplus(-score).mean()
+        (wish,) = torch.autograd.grad(fooled, shown, retain_graph=True)
+        real = as_images(self.start.faces.images[others], self.device)
+        loss = F.softplus(score).mean() + F.softplus(-self._judge(real)).mean()
+        if step % self.plan.penalty_every == 0:
+            loss = loss + self._penalty(real)
+        _update(self.discriminator_optimizer, loss)
+        return {"discriminator": loss.item(), "fooled": fooled.item()}, wish
+
+    def _teach_generator(self, fake, wish, rows):
+        plan = replace(self.start.plan, perceptual=self.plan.perceptual)
+        images, weight = self.start.wanted(rows)
+        hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
+        weight = torch.where(hair, weight * self.plan.hair_share, weight)
+        kept = regression_loss(fake, images, weight, plan, self.start.judges)
+        _update(self.generator_optimizer, kept + self.plan.adversarial * (wish * fake).sum())
+        return {"kept": kept.item()}
+
+    def _penalty(self, real):
+        """R1: the squared gradient of the score at real images, in float32."""
+        real = real.detach().requires_grad_(True)
+        score = self.discriminator(real).sum()
+        (gradient,) = torch.autograd.grad(score, real, create_graph=True)
+        strength = self.plan.gamma / 2 * self.plan.penalty_every
+        return strength * gradient.square().sum((1, 2, 3)).mean()
+
+    def _judge(self, images):
+        with autocast(device=self.device):
+            return self.discriminator(images).float()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Sets the average w, which truncation pulls to, now that the mapping is final."""
+        w = self.average.mapping(self.start.z[:10_000].to(self.device))
+        self.average.truncation.w_avg.copy_(w.mean(0))
+
+    @torch.no_grad()
+    def figures(self, count: int = 64) -> dict[str, float]:
+        """How far the average generator is from its own pairs."""
+        rows = np.arange(min(count, len(self.start.faces)))
+        drawn = draw(self.average, self.start.z[rows].to(self.device))
+        real = as_images(self.start.faces.images[rows], self.device)
+        return {"mean absolute error (0..255)": (drawn - real).abs().mean().item() * 127.5}
+
+
+def _update(optimizer, loss):
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()

@@ -1,0 +1,95 @@
+"""Trains the network that the quality filter's folds start from.
+
+Poor pictures are rare and go wrong in many ways: a few hundred labeled faces are too few to learn
+them from. The published third version starts its quality CNNs from the first version's; this is
+what ours start from.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.special import expit
+
+from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, filter_input, fresh
+from ohlora_lib.models.unet_parser import resize
+from ohlora_lib.toyworld.attributes import GOOD
+from ohlora_lib.toyworld.face_sets import Faces
+from ohlora_lib.train.toy.annotator import auroc
+from ohlora_lib.train.toy.loop import identity, rate, set_rate, stream
+
+CONFIG = FilterCNNConfig(
+    resolution=96,
+    width=0.25,
+    padding=1,
+    conv_dropout=0.0,
+    dense_dropout=0.2,
+    filter="quality",
+    tower_of="gender",
+)
+"""Defects can be anywhere, so it sees the whole face; below 96 px the finest are gone."""
+
+
+@dataclass(frozen=True)
+class QualityPlan:
+    """How it is trained; `sharpness` says how fast the wanted answer goes from poor to good."""
+
+    batch: int = 32
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 1e-2
+    sharpness: float = 10.0
+    poor_share: float = 0.33  # of a batch: faces with defects of every strength
+    shift: int = 2
+
+
+class QualityTraining:
+    """`network` after some steps; see `loop.Training`. `poor`: faces with defects."""
+
+    def __init__(self, faces: Faces, poor: Faces, device, seed=0, plan=None, config=None):
+        self.faces, self.poor, self.device, self.seed = faces, poor, device, seed
+        self.plan = plan or QualityPlan()
+        self.network = fresh(config or CONFIG, seed).to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=self.plan.weight_decay
+        )
+        self.parts = {"network": self.network, "optimizer": self.optimizer}
+        self.identity = identity(self, self.network.config, faces, poor)
+
+    def step(self, step, progress):
+        rng = stream(self.seed, step)
+        count = round(self.plan.batch * self.plan.poor_share)
+        faces = self.faces.pick(self.plan.batch - count, rng)
+        faces = faces.with_others(self.poor.pick(count, rng))
+        wanted = expit(self.plan.sharpness * (faces.column("quality") - GOOD))
+        wanted = torch.tensor(wanted, dtype=torch.float32, device=self.device)
+        images = self._varied(filter_input(faces.images).to(self.device), rng)
+        images = resize(images, self.network.config.resolution)
+        set_rate(self.optimizer, self.plan.learning_rate * rate(progress))
+        dropout = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        said = self.network.train().logits(images, dropout)[:, 0]
+        loss = F.binary_cross_entropy_with_logits(said, wanted)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        return {"loss": loss.item()}
+
+    def _varied(self, images, rng):
+        """The batch in a mirror or not, moved by a few pixels."""
+        if rng.random() < 0.5:
+            images = images.flip(3)
+        moved = tuple(int(v) for v in rng.integers(-self.plan.shift, self.plan.shift + 1, 2))
+        return images.roll(moved, (2, 3))
+
+
+@torch.no_grad()
+def evaluate(network: FilterCNN, faces: Faces) -> dict[str, float]:
+    """How well it tells poor pictures from good ones."""
+    side, device = network.config.resolution, next(network.parameters()).device
+    parts = [
+        network(resize(filter_input(faces.images[at : at + 64]).to(device), side))[:, 0].cpu()
+        for at in range(0, len(faces), 64)
+    ]
+    good = (faces.column("quality") > GOOD).astype(np.float32)
+    return {"AUROC quality": auroc(torch.cat(parts).numpy(), good)}

@@ -1,0 +1,39 @@
+"""What is freed is there again without the system's help, in every process that works for us."""
+
+import multiprocessing
+import platform
+import resource
+
+import numpy as np
+import pytest
+
+from ohlora_lib.compute import jobs as shards
+from ohlora_lib.compute.memory import keep_freed
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can do so")
+PAGES = 12 * 2048
+
+
+def new_pages() -> int:
+    """How many pages the system has to give to fill 96 MiB that were in use before."""
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        several = [np.ones(1 << 20) for _ in range(12)]
+        del several
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def kept_and_new_pages() -> tuple[bool, int]:
+    return keep_freed(), new_pages()
+
+
+def test_memory_is_kept():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        kept, pages = pool.apply(kept_and_new_pages)
+    assert kept
+    assert pages < PAGES / 100
+
+
+def test_the_processes_that_do_shards_keep_it():
+    with shards.processes(1) as pool:
+        assert pool.submit(new_pages).result() < PAGES / 100

@@ -1,0 +1,106 @@
+"""Labels, and who gave them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.measure.labels import SimulatedAnnotator, read_labels
+from ohlora_lib.store import StoreError
+
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared/golden/published"
+TABLE = "idx,gender,quality,age,glass\n7,1,1,0,0\n3,0,1,1,0\n"
+
+
+def written(tmp_path, text):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_csv_in_the_published_format_keeps_its_labels_and_says_who_labeled(tmp_path):
+    labels = read_labels(written(tmp_path, TABLE), "the author")
+    assert labels.table["gender"].tolist() == [1, 0]
+    assert labels.credit == "2 images were labeled by the author; its error rate is not known."
+    labels.write(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text() == TABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TABLE.replace("glass", "glasses"), "'glass'"),
+        (TABLE.replace("3,0", "7,0"), "image 7 is labeled twice"),
+        (TABLE.replace("3,0,1", "3,0,2"), "image 3 has quality"),
+        (TABLE.replace("3,0,1", "3,0,"), "image 3 has quality"),
+    ],
+)
+def test_a_table_that_is_wrong_says_where(tmp_path, text, said):
+    with pytest.raises(StoreError, match=said):
+        read_labels(written(tmp_path, text), "the author")
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason=f"no published tables in {PUBLISHED}")
+def test_the_published_hand_labels_are_read():
+    labels = read_labels(PUBLISHED / "v3_hand_labels_first_2k.csv", "the original project")
+    assert len(labels.table) == 2000
+    assert labels.table[list(FILTER_PROPERTIES)].sum().tolist() == [1805, 1926, 128, 103]
+
+
+@pytest.fixture(scope="module")
+def probabilities():
+    rng = np.random.default_rng(1)
+    return {name: rng.beta(0.4, 0.4, 20000) for name in FILTER_PROPERTIES}
+
+
+def test_as_many_labels_are_wrong_as_the_annotator_says(probabilities):
+    """Truth drawn from the calibrated probabilities: uncertainty and slips both show."""
+    rng = np.random.default_rng(2)
+    labels = SimulatedAnnotator(slips=0.05).label(np.arange(20000), probabilities)
+    for name in FILTER_PROPERTIES:
+        truth = rng.random(20000) < probabilities[name]
+        wrong = (labels.table[name] != truth).mean()
+        assert labels.error_rate[name] > 0.1
+        assert wrong == pytest.approx(labels.error_rate[name], abs=0.012)  # four deviations
+
+
+def test_without_slips_sure_probabilities_are_labeled_right():
+    sure = dict.fromkeys(FILTER_PROPERTIES, np.array([0.0, 1.0, 1.0]))
+    labels = SimulatedAnnotator(slips=0.0).label([4, 5, 6], sure)
+    assert (labels.table[list(FILTER_PROPERTIES)].T.to_numpy() == [0, 1, 1]).all()
+    assert set(labels.error_rate.values()) == {0.0}
+    assert "the simulated annotator" in labels.credit and "gender 0.0%" in labels.credit
+
+
+def test_an_image_has_its_label_in_any_batch_and_order(probabilities):
+    annotator = SimulatedAnnotator(slips=0.3, seed=4)
+    everything = annotator.label(np.arange(20000), probabilities).table
+    some = np.array([900, 3, 17, 19999, 250])
+    part = {name: values[some] for name, values in probabilities.items()}
+    np.testing.assert_array_equal(annotator.label(some, part).table, everything.iloc[some])
+
+
+def test_properties_and_seeds_slip_on_different_images():
+    never = dict.fromkeys(FILTER_PROPERTIES, np.zeros(2000))
+    first, other = (
+        SimulatedAnnotator(slips=0.5, seed=s).label(np.arange(2000), never) for s in (0, 1)
+    )
+    slipped = [first.table[name].to_numpy() for name in FILTER_PROPERTIES] + [other.table["gender"]]
+    together = np.corrcoef(slipped) - np.eye(5)
+    assert np.abs(together).max() < 0.12
+
+
+@pytest.mark.parametrize(
+    ("gender", "said"),
+    [
+        (np.zeros(2), "2"),
+        (np.array([0.5, 1.2, 0]), "outside"),
+        (np.array([0.5, np.nan, 0]), "outside"),
+    ],
+)
+def test_probabilities_that_are_none_are_refused(gender, said):
+    with pytest.raises(ValueError, match=said):
+        SimulatedAnnotator().label(
+            range(3), dict.fromkeys(FILTER_PROPERTIES, np.zeros(3)) | {"gender": gender}
+        )

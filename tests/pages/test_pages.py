@@ -1,0 +1,328 @@
+"""Tables, pictures and the sentinel as a page needs them."""
+
+import base64
+import io
+import json
+from hashlib import sha256
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from matplotlib import pyplot
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
+
+from ohlora_lib.pages import notebook as page
+from ohlora_lib.pages import report
+from ohlora_lib.pages.notebook import markdown_table
+from ohlora_lib.plots import style as figures
+from ohlora_lib.runner.options import ROOT
+from ohlora_lib.runner.pipeline import Stage
+from ohlora_lib.runner.settings import Settings
+
+STAGE = Stage("demo", "smoke", "01_make", ROOT / "notebooks/make.ipynb", "data/x", {}, (), {})
+
+
+def lines(table):
+    return markdown_table(table).splitlines()
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split(" |")]
+
+
+def column(*values):
+    return [cells(line)[0] for line in lines(pd.DataFrame({"x": list(values)}))[2:]]
+
+
+def test_table_shows_numbers_readably_and_no_row_numbers():
+    table = pd.DataFrame({"n": [15000, 2], "corr": [0.92345, -1.0], "who": ["a|b", "c"]})
+    header, rule, first, second = lines(table)
+    assert [cell.strip() for cell in header.split("|")[1:-1]] == ["n", "corr", "who"]
+    assert rule.count("-:") == 2, "numbers stand to the right"
+    assert "15,000" in first and "0.923" in first and r"a\|b" in first and "-1.000" in second
+
+
+def test_table_keeps_a_named_index():
+    table = pd.DataFrame({"n": [1]}, index=pd.Index(["eyes"], name="property"))
+    assert lines(table)[0].split("|")[1].strip() == "property" and "eyes" in lines(table)[2]
+
+
+def test_truth_values_are_words_and_missing_ones_a_dash():
+    assert column(True, False) == ["yes", "no"]
+    assert column(True, None, float("nan"), pd.NA) == ["yes", "–", "–", "–"]
+
+
+def test_small_numbers_do_not_vanish_and_zero_has_no_sign():
+    told = column(3e-4, 1e-6, -0.0001, 0.001, -0.0, 2500.4)
+    assert told == ["3.0e-04", "1.0e-06", "-1.0e-04", "0.001", "0.000", "2,500"]
+
+
+def test_line_breaks_and_bars_do_not_break_a_table():
+    table = pd.DataFrame({"a|b\nc": ["x\ny", r"p|q\|r"]})
+    header, _, first, second = lines(table)
+    assert cells(header) == [r"a\|b c"] and cells(first) == ["x y"]
+    assert cells(second) == [r"p\|q\|r"]
+
+
+def test_table_joins_composed_columns_and_keeps_an_index_named_like_a_column():
+    composed = pd.MultiIndex.from_tuples([("eyes", "mean"), ("eyes", "sd"), ("n", "")])
+    table = pd.DataFrame([[0.5, 0.1, 3]], columns=composed)
+    assert cells(lines(table)[0]) == ["eyes · mean", "eyes · sd", "n"]
+    table = pd.DataFrame({"eyes": [1]}, index=pd.Index(["all"], name="eyes"))
+    assert cells(lines(table)[0]) == ["eyes", "eyes"] and cells(lines(table)[2]) == ["all", "1"]
+
+
+def test_row_numbers_left_by_sorting_are_no_column_but_words_and_named_numbers_are():
+    assert len(cells(lines(pd.DataFrame({"n": [1, 2]}, index=[7, 3]))[0])) == 1
+    assert cells(lines(pd.DataFrame({"n": [1]}, index=["women"]))[2]) == ["women", "1"]
+    named = pd.Index([7], name="seed")
+    assert cells(lines(pd.DataFrame({"n": [1]}, index=named))[2]) == ["7", "1"]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What the page has displayed since its begin(): (data, metadata) each."""
+    told = []
+    monkeypatch.setattr(page, "claim", lambda out, given: out)
+    monkeypatch.setattr(page, "display", lambda data, metadata, raw: told.append((data, metadata)))
+    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    return told
+
+
+PICTURE = np.zeros((2, 2, 3), np.uint8)
+
+
+def test_series_is_shown_as_a_table(shown, monkeypatch):
+    shell = SimpleNamespace(display_formatter=DisplayFormatter())
+    monkeypatch.setattr(page, "get_ipython", lambda: shell)
+    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    series = pd.Series([2], index=["women"], name="n")
+    told = shell.display_formatter.formatters["text/markdown"](series)
+    assert told == markdown_table(series.to_frame())
+
+
+def test_second_picture_under_one_name_is_refused_until_the_page_begins_anew(shown):
+    page.show(PICTURE, "line", "A line", "Line")
+    with pytest.raises(ValueError, match="has a picture 'line' already"):
+        page.show(PICTURE, "line", "Another", "Other")
+    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    page.show(PICTURE, "line", "A line", "Line")
+
+
+def test_cell_that_is_run_again_in_jupyterlab_may_show_its_picture_again(shown, monkeypatch):
+    def in_cell(name):
+        parent = {"metadata": {"cellId": name}}
+        monkeypatch.setattr(page, "get_ipython", lambda: SimpleNamespace(get_parent=lambda: parent))
+        page.show(PICTURE, "line", "A line", "Line")
+
+    in_cell("a")
+    in_cell("a")
+    with pytest.raises(ValueError, match="already"):
+        in_cell("b")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../a", "a.png", "a\n"])
+def test_picture_name_that_is_no_file_name_is_refused(shown, name):
+    with pytest.raises(ValueError, match="a picture's name is letters"):
+        page.show(PICTURE, name, "A line", "Line")
+
+
+@pytest.mark.parametrize("system, unit", [("linux", 1024), ("darwin", 1)])
+def test_memory_is_told_in_the_unit_of_the_system(monkeypatch, system, unit):
+    used = SimpleNamespace(ru_maxrss=300 * 2**20 // unit)
+    monkeypatch.setattr(page.sys, "platform", system)
+    monkeypatch.setattr(page.resource, "getrusage", lambda who: used)
+    monkeypatch.setattr(page, "_peak_kb", lambda process: 0)  # as where there is no /proc
+    assert page.peak_mb() == 300
+
+
+def test_finding_fits_into_the_tables_of_the_index(shown):
+    page.finding("One\n| two", {"a\nb": "3 | 4"}, "")
+    told = shown[-1][1]["ohlora"]["finding"]
+    assert told["sentence"] == r"One \| two" and told["headline"] == [("a b", r"3 \| 4")]
+
+
+def test_same_figure_gives_the_same_bytes_without_date_or_version():
+    def draw():
+        figure, axes = pyplot.subplots()
+        axes.plot([1, 3, 2])
+        content, _ = figures.png(figure)
+        pyplot.close(figure)
+        return content
+
+    first = draw()
+    assert first == draw()
+    assert not Image.open(io.BytesIO(first)).info.keys() & {"Software", "Creation Time", "date"}
+
+
+def test_small_picture_keeps_its_very_pixels_and_large_one_becomes_small():
+    small = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    content, width = figures.png(small)
+    assert width == 30 and np.array_equal(np.asarray(Image.open(io.BytesIO(content))), small)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 1200, 3), dtype=np.uint8)
+    content, width = figures.png(noise)
+    assert len(content) <= figures.LIMIT and width == 860
+    noise[:100] = 255
+    few = np.asarray(Image.open(io.BytesIO(figures.png(noise)[0])).convert("RGB"))
+    assert (few[:30] == 255).all(), "white pages would show a box"
+
+
+def test_contact_sheet_lays_out_rows_and_leaves_the_rest_white():
+    images = np.stack([np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)])
+    sheet = figures.contact_sheet(images, columns=2, gap=1)
+    assert sheet.shape == (9, 9, 3)
+    assert sheet[0, 0, 0] == 10 and sheet[0, 5, 0] == 20 and sheet[5, 0, 0] == 30
+    assert (sheet[4] == 255).all() and (sheet[5:, 5:] == 255).all()
+
+
+def test_sheet_with_labels_stands_upright_in_its_axes():
+    red, blue = (255, 0, 0), (0, 0, 255)
+    face = np.concatenate([np.full((8, 16, 3), color, np.uint8) for color in (red, blue)])
+    drawn = np.array(figures._drawn(figures.labeled_sheet(face[None], 1, ["row"], ["head"])), int)
+    above, below = (np.argwhere(abs(drawn - color).sum(2) < 60) for color in (red, blue))
+    assert len(above) == pytest.approx(len(below), rel=0.05)
+    assert above[:, 0].max() < below[:, 0].min()
+    assert len(above) > 0.2 * drawn.shape[0] * drawn.shape[1]
+
+
+def sentinel():
+    note = {"ohlora": {"end": {"peak_mb": 1}}}
+    return new_output("display_data", {"text/plain": "end"}, metadata=note)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "finished"),
+    [([[], [sentinel()]], True), ([[sentinel()], []], False), ([[], []], False)],
+    ids=["at the end", "earlier", "nowhere"],
+)
+def test_only_a_sentinel_in_the_last_cell_counts(outputs, finished):
+    cells = [new_code_cell("x", outputs=one) for one in outputs]
+    assert report.is_finished(new_notebook(cells=cells)) is finished
+
+
+def test_stripping_drops_what_differs_between_runs_and_keeps_the_rest():
+    def run(time, number, memory):
+        cell = new_code_cell("1 + 1", execution_count=number)
+        cell.metadata = nbformat.from_dict({"papermill": {"duration": time}, "tags": ["kept"]})
+        note = {"ohlora": {"end": {"peak_mb": memory}}}
+        cell.outputs = [
+            new_output("execute_result", {"text/plain": "2"}, execution_count=number),
+            new_output("stream", name="stderr", text=f"took {time} s"),
+            new_output("display_data", {"text/plain": "end"}, metadata=note),
+        ]
+        return report.strip(new_notebook(cells=[cell], metadata={"papermill": {"start": time}}))
+
+    first, second = run(1.5, 3, 100), run(2.5, 7, 200)
+    assert nbformat.writes(first) == nbformat.writes(second)
+    assert first.cells[0].outputs[0].data["text/plain"] == "2"
+    assert first.cells[0].metadata.tags == ["kept"]
+
+
+def notebook(*outputs):
+    return new_notebook(cells=[new_code_cell("first"), new_code_cell("x", outputs=list(outputs))])
+
+
+def shows(data, note=None):
+    return new_output("display_data", data, metadata={"ohlora": note} if note else {})
+
+
+def picture(content=b"red", name="line", **words):
+    note = {"name": name, "alt": "A line", "title": "Line", "width": 9, **words}
+    data = {"image/png": base64.b64encode(content).decode(), "text/plain": "A line"}
+    return shows(data, {"figure": note})
+
+
+def text_of(*outputs):
+    return report.render(notebook(*outputs), STAGE).markdown().split("---\n\n**How")[0]
+
+
+def test_long_printout_keeps_its_two_ends():
+    def printed(n):
+        text = "".join(f"line {k}\n" for k in range(n))
+        return text_of(new_output("stream", name="stdout", text=text)).strip().split("\n")[1:-1]
+
+    assert printed(40) == [f"line {k}" for k in range(40)]
+    told = printed(1041)
+    assert len(told) == 41 and told[20] == "… 1,001 lines left out …"
+    assert told[19] == "line 19" and told[21] == "line 1021" and told[-1] == "line 1040"
+
+
+def test_backticks_in_a_printout_do_not_end_its_block():
+    told = text_of(new_output("stream", name="stdout", text="a\n````\nb"))
+    assert told.strip() == "`````text\na\n````\nb\n`````"
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        ({"image/png": "AAAA", "text/plain": "<Figure size 9x9>"}, r"use show\(\)"),
+        ({"text/plain": "[<Line2D at 0x7f12ab>]"}, "print something readable"),
+    ],
+    ids=["picture without words", "address"],
+)
+def test_output_that_no_page_can_carry_is_refused_with_its_cell(data, advice):
+    with pytest.raises(report.PageError, match=f"make.ipynb, cell 1: .*{advice}"):
+        text_of(shows(data))
+
+
+def test_widget_is_dropped():
+    data = {report.WIDGET: {"model_id": "a"}, "text/plain": "<Slider at 0x7f12ab>"}
+    assert text_of(shows(data)).strip() == ""
+
+
+def test_words_of_a_picture_are_escaped():
+    told = text_of(picture(alt='"<b>" & more', title="a 'b'"))
+    assert 'alt="&quot;&lt;b&gt;&quot; &amp; more" title="a &#x27;b&#x27;"' in told
+
+
+def test_finding_must_name_a_picture_of_the_page():
+    def found(name):
+        note = {"finding": {"sentence": "s", "headline": [], "picture": name}}
+        made = notebook(picture(), shows({"text/markdown": "> s"}, note))
+        return report.render(made, STAGE).record["finding"]["picture"]
+
+    assert found("line") == "line" and found("") == ""
+    with pytest.raises(report.PageError, match=r"'lime' is not on the page: .*\(line\)"):
+        found("lime")
+
+
+def publish(content, with_code=False):
+    rendered = report.render(notebook(picture(content)), STAGE)
+    return report.publish(rendered, STAGE, with_code, {"seconds": 1}).parent
+
+
+def test_record_names_the_file_of_each_picture_and_lost_ones_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    for content in (b"red", b"blue"):
+        folder = publish(content)
+        file = f"figures/01_make/line-{sha256(content).hexdigest()[:8]}.png"
+        record = json.loads((folder / "01_make.json").read_text())
+        assert record["figures"] == {"line": {"alt": "A line", "file": file}}
+        assert [path.read_bytes() for path in folder.rglob("*.png")] == [content]
+        assert f'src="{file}"' in (folder / "01_make.md").read_text()
+
+
+def test_page_killed_before_it_is_written_leaves_the_older_one_whole(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    folder = publish(b"red")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(report, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish(b"blue")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_page_with_code_is_there_only_after_a_run_that_asked_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    told = publish(b"red", with_code=True) / "01_make.with_code.md"
+    assert "```python\nfirst\n```" in told.read_text()
+    assert "```python" not in (told.parent / "01_make.md").read_text()
+    publish(b"red")
+    assert not told.exists()

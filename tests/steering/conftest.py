@@ -1,0 +1,123 @@
+"""Latents whose scores follow planted directions, other ones in every group."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.steering.groups import Grouping, median_grouping
+from ohlora_lib.steering.instruments import Instruments, table
+from ohlora_lib.steering.meters import Reading, Standardized
+from ohlora_lib.steering.sampling import Studio, latents
+
+SIZE = 24
+
+
+class Planted(NamedTuple):
+    vectors: np.ndarray  # (N, D)
+    scores: pd.DataFrame  # hair and background along the first axes, the expression along the rest
+    grouping: Grouping
+    truth: np.ndarray  # (8, 3, D), unit length
+
+
+@pytest.fixture(scope="session")
+def planted() -> Planted:
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((12_000, SIZE)).astype(np.float32)
+    scores = pd.DataFrame(vectors[:, : len(V7)].astype(float), columns=list(V7))
+    grouping = median_grouping(scores, V7)
+    truth = np.zeros((8, 3, SIZE))
+    for group in truth:
+        group[:, len(V7) :] = np.linalg.qr(rng.standard_normal((SIZE - len(V7), 3)))[0].T
+    followed = np.einsum("nd,npd->np", vectors, truth[grouping.indices(scores)])
+    scores[list(EXPRESSION)] = followed + 0.5 * rng.standard_normal(followed.shape)
+    return Planted(vectors, scores, grouping, truth)
+
+
+def cosines(arrows: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(…, D) and (…, D) -> (…)."""
+    lengths = np.linalg.norm(arrows, axis=-1) * np.linalg.norm(truth, axis=-1)
+    return (arrows * truth).sum(axis=-1) / lengths
+
+
+PROPERTIES = (*EXPRESSION, *V7, "background_std", "hairstyle")
+
+
+class PlantedStudio(Studio):
+    """Draws pictures that show their scores: a row of pixels each, and below them a background.
+
+    Scores are read-outs of w that level off, so a latent at an end has no room left; `entangled`
+    makes them go together, as in a real generator.
+    """
+
+    def __init__(self, entangled: float = 0.6, level: float = 2.5):
+        small = GeneratorConfig(16, SIZE, SIZE, fmaps_base=16, fmaps_max=8)
+        super().__init__(Generator(small, seed=2).eval())
+        rng = np.random.default_rng(4)
+        readouts = np.linalg.qr(rng.standard_normal((SIZE, len(PROPERTIES) + 1)))[0]
+        mixed = readouts[:, :8] + entangled * rng.standard_normal((SIZE, 8)) / SIZE**0.5
+        object.__setattr__(self, "readouts", np.concatenate([mixed, readouts[:, 8:]], axis=1))
+        object.__setattr__(self, "level", level)
+
+    def vectors(self, z, layer="w", label=None):
+        return np.asarray(z, np.float32)
+
+    def scores(self, vectors):
+        return self.level * np.tanh(vectors @ self.readouts / self.level)
+
+    def images(self, vectors, layer="w", unedited=None, styles=None):
+        shown = np.repeat(self.scores(vectors), [1] * 8 + [8], axis=1)  # 16 rows
+        return np.tile(
+            (128 + 40 * shown).clip(0, 255).round().astype(np.uint8)[:, :, None, None], (16, 3)
+        )
+
+
+class Rows(NamedTuple):
+    """A meter that reads the rows, and may misread them."""
+
+    noise: float = 0.0
+    properties: tuple[str, ...] = PROPERTIES
+
+    def __call__(self, images):
+        scores = (images[:, :8, 0, 0].astype(float) - 128) / 40
+        wrong = np.random.default_rng(images[:, 8:].sum()).standard_normal(scores.shape)
+        background = np.zeros(images.shape[:3], bool)
+        background[:, 8:] = True
+        return Reading(scores + self.noise * wrong, background)
+
+
+class Bystander(NamedTuple):
+    """A witness whose identity is the background, and who always sees the same woman."""
+
+    filters: tuple[str, ...] = ("gender", "quality", "age", "glass")
+
+    def __call__(self, images):
+        return np.tile([0.99, 0.98, 0.01, 0.02], (len(images), 1)), images[:, 8:, 0, 0] / 40.0
+
+
+@pytest.fixture(scope="session")
+def studio() -> PlantedStudio:
+    return PlantedStudio()
+
+
+@pytest.fixture(scope="session")
+def instruments(studio) -> Instruments:
+    images = studio.images(latents(11, range(512), SIZE))
+    return Instruments(
+        Standardized.over(Rows(), Rows()(images).scores),
+        Standardized.over(Rows(0.3), Rows(0.3)(images).scores),
+        Bystander(),
+        background=60.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def sampled(studio, instruments) -> tuple[np.ndarray, pd.DataFrame]:
+    """4,000 vectors and their scores."""
+    vectors = studio.vectors(latents(12, range(4000), SIZE))
+    seen = instruments.cnn(studio.images(vectors))
+    return vectors, table(instruments.cnn, seen)

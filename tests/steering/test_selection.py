@@ -1,0 +1,101 @@
+"""The chosen latents' files."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ohlora_lib.steering.groups import VectorError
+from ohlora_lib.steering.selection import Selection, read_selection, write_selection
+from ohlora_lib.store import StoreError
+
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared/golden/published"
+
+
+def selection(count=3):
+    rng = np.random.default_rng(2)
+    info = pd.DataFrame({"case": [83, 143, 194], "vector_no": 0, "passed": "O",
+                         "group_name": ["lhlh", "lhhh", "lllh"], "eyes_corr": -0.9284,
+                         "mouth_corr": -0.9006, "pose_corr": -0.9126, "sum_abs_corr": 2.7416,
+                         "grade": "최상"})  # fmt: skip
+    return Selection(rng.standard_normal((count, 512)).astype(np.float32),
+                     rng.standard_normal((count, 7)).astype(np.float32), info)  # fmt: skip
+
+
+def test_the_files_have_the_published_layout(tmp_path):
+    write_selection(selection(), tmp_path)
+    lines = (tmp_path / "ohlora_z_vectors.csv").read_text().splitlines()
+    assert lines[0] == ",".join(str(i) for i in range(519)) and len(lines) == 4
+    assert (tmp_path / "ohlora_w_group_names.csv").read_text().splitlines()[:2] == [
+        "case,vector_no,passed,group_name,eyes_corr,mouth_corr,pose_corr,sum_abs_corr",
+        "83,0,O,lhlh,-0.9284,-0.9006,-0.9126,2.7416",
+    ]
+
+
+def test_what_was_written_is_read_to_the_last_bit(tmp_path):
+    chosen = selection()
+    write_selection(chosen, tmp_path, layer="mapping_split2")
+    assert (tmp_path / "ohlora_mapping_split2_group_names.csv").exists()
+    again = read_selection(tmp_path, layer="mapping_split2")
+    assert np.array_equal(again.z, chosen.z) and np.array_equal(again.label, chosen.label)
+    assert again.z.dtype == np.float32
+    pd.testing.assert_frame_equal(again.info, chosen.info.drop(columns="grade"), check_dtype=False)
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason=f"no published tables in {PUBLISHED}")
+@pytest.mark.parametrize(("version", "letters", "count"), [("v7", 3, 27), ("v8", 4, 19)])
+def test_published_group_names_are_read(tmp_path, version, letters, count):
+    published = (PUBLISHED / f"{version}_selected_vectors_group_names.csv").read_text()
+    (tmp_path / "ohlora_w_group_names.csv").write_text(published)
+    pd.DataFrame(np.zeros((count, 519))).round(4).to_csv(
+        tmp_path / "ohlora_z_vectors.csv", index=False
+    )
+    read = read_selection(tmp_path)
+    assert read.z.shape == (count, 512) and read.label.shape == (count, 7)
+    assert (read.info["group_name"].str.len() == letters).all()
+
+
+def test_row_numbers_without_a_name_are_no_part_of_a_latent(tmp_path):
+    write_selection(selection(), tmp_path)
+    for name in ("ohlora_z_vectors.csv", "ohlora_w_group_names.csv"):
+        pd.read_csv(tmp_path / name).to_csv(tmp_path / name)
+    again = read_selection(tmp_path)
+    assert again.z.shape == (3, 512)
+    assert again.info.columns[0] == "case"
+
+
+def test_files_that_do_not_belong_together_are_named(tmp_path):
+    with pytest.raises(StoreError, match=r"ohlora_z_vectors\.csv is not there"):
+        read_selection(tmp_path)
+    write_selection(selection(), tmp_path)
+    names = tmp_path / "ohlora_w_group_names.csv"
+    text = names.read_text()
+    names.write_text(text.rsplit("\n", 2)[0] + "\n")
+    with pytest.raises(StoreError, match=r"3 latents, ohlora_w_group_names\.csv 2 rows"):
+        read_selection(tmp_path)
+    names.write_text(text.replace("lhhh", "none"))
+    with pytest.raises(StoreError, match="'none' is no group"):
+        read_selection(tmp_path)
+    names.write_text(text)
+    vectors = tmp_path / "ohlora_z_vectors.csv"
+    latents = vectors.read_text()
+    vectors.write_text(latents.replace("0,1,2", "a,b,c", 1))
+    with pytest.raises(StoreError, match="headers"):
+        read_selection(tmp_path)
+    head, first, *rest = latents.splitlines()
+    for cell, says in (("x", "could not convert"), ("", "not finite")):
+        broken = ",".join([cell, *first.split(",")[1:]])
+        vectors.write_text("\n".join([head, broken, *rest]) + "\n")
+        with pytest.raises(StoreError, match=says):
+            read_selection(tmp_path)
+
+
+def test_a_selection_that_does_not_fit_together_is_not_made():
+    chosen = selection()
+    with pytest.raises(VectorError, match="no selection"):
+        Selection(chosen.z[:2], chosen.label, chosen.info)
+    with pytest.raises(VectorError, match="no 'group_name'"):
+        Selection(chosen.z, chosen.label, chosen.info.drop(columns="group_name"))
+    with pytest.raises(VectorError, match="'lh' is no group"):
+        Selection(chosen.z, chosen.label, chosen.info.assign(group_name=["lhlh", "lh", "llll"]))

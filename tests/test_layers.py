@@ -1,0 +1,102 @@
+"""The house's one law of building: an import goes downwards only (DESIGN.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).resolve().parents[1] / "ohlora_lib"
+LAYERS = (
+    "store",
+    "compute",
+    "faces",
+    "models",
+    "checkpoints",
+    "toyworld",
+    "measure",
+    "train",
+    "steering",
+    "plots",
+    "pages",
+    "runner",
+    "lab",
+)
+TORCH_ALONE = {"cv2", "pandas", "sklearn", "scipy", "matplotlib", "seaborn", "torchvision"}
+
+
+def imported(path):
+    """Full names of all that a file imports, at its top or later, relative imports resolved."""
+    package = path.parts[path.parts.index("ohlora_lib") : -1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def upward_imports(library):
+    """Every import from a floor to one above it, as 'file:line imports name'."""
+    found = []
+    for path in sorted(library.rglob("*.py")):
+        floor = path.relative_to(library).parts[0]
+        if floor not in LAYERS:
+            continue
+        for name, line in imported(path):
+            parts = name.split(".")
+            to = parts[1] if parts[0] == "ohlora_lib" and len(parts) > 1 else floor
+            if to in LAYERS and LAYERS.index(to) > LAYERS.index(floor):
+                found.append(f"{path.relative_to(library)}:{line} imports {name}")
+    return found
+
+
+def test_no_floor_imports_from_above():
+    assert upward_imports(LIBRARY) == []
+
+
+def test_every_folder_of_the_library_is_a_floor():
+    folders = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(LAYERS)
+    assert [path.name for path in LIBRARY.glob("*.py")] == ["__init__.py"], (
+        "a bridge between floors"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ohlora_lib.lab import run",
+        "import ohlora_lib.runner.run",
+        "from ohlora_lib import lab",
+        "from ..lab import run",
+        "from .. import lab",
+        "def late():\n    from ohlora_lib.runner.run import main",
+    ],
+)
+def test_planted_upward_import_is_found(tmp_path, line):
+    planted = tmp_path / "ohlora_lib" / "measure" / "scores.py"
+    planted.parent.mkdir(parents=True)
+    planted.write_text(f"import math\nfrom ohlora_lib.store import atomic\n{line}\n")
+    assert len(upward_imports(tmp_path / "ohlora_lib")) == 1
+
+
+def test_library_imports_are_absolute():
+    """The runner finds the code that a stage rests on by the imports' full names."""
+    relative = [
+        f"{path.name}:{node.lineno}"
+        for path in LIBRARY.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+def test_models_need_torch_alone():
+    heavy = [
+        f"{path.name}:{line} imports {name}"
+        for path in sorted((LIBRARY / "models").rglob("*.py"))
+        for name, line in imported(path)
+        if name.split(".")[0] in TORCH_ALONE
+    ]
+    assert heavy == []
