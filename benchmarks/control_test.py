@@ -32,12 +32,11 @@ from ohlora_lib.models.cpu.reading import to_read_with
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.stylegan import Generator, to_uint8
 from ohlora_lib.steering.control_test import TOGETHER, Latents, control_test
-from ohlora_lib.steering.directions import Arrows
-from ohlora_lib.steering.instruments import Instruments
-from ohlora_lib.steering.meters import CnnMeter, ParseMeter
+from ohlora_lib.steering.directions import LinearDirections
+from ohlora_lib.steering.meters import CnnMeter, MeterSet, ParseMeter
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.responses import LEVELS
-from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.train.regressor import SMALL
 
 SHARE = 1 / 8
@@ -82,13 +81,13 @@ def measured(resolution: int, rounds: int) -> pd.DataFrame:
     generator, cnn = precision.place(build().eval()), PropertyCNN(cnn_config).eval()
     annotator, parse = weights.load("annotator"), ParseMeter(load_parser())
     quick = precision.place(to_read_with(annotator))
-    studio = Studio(generator)
+    sampler = Sampler(generator)
     rng = np.random.default_rng(0)
-    method = Method("ours", Arrows(rng.normal(0, 0.05, (1, 3, 512)).astype(np.float32)))
+    method = Method("ours", LinearDirections(rng.normal(0, 0.05, (1, 3, 512)).astype(np.float32)))
     z = latents(0, range(PIECES * TOGETHER))
-    steered = studio.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), LEVELS)
-    population = studio.images(studio.vectors(latents(1, range(16))))
-    instruments = Instruments.over(CnnMeter(cnn), parse, quick, population)
+    steered = sampler.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), LEVELS)
+    population = sampler.images(sampler.vectors(latents(1, range(16))))
+    meters = MeterSet.over(CnnMeter(cnn), parse, quick, population)
     exact = ParseMeter(EmbeddedParser(weights.load("parser"), number_format="float32"))
     singly = (generator, cnn, exact, annotator, steered)
     loops = {
@@ -98,14 +97,14 @@ def measured(resolution: int, rounds: int) -> pd.DataFrame:
     networks = (generator, cnn, parse, quick, steered)
     together = partial(loop, Generator.from_w, *networks, together=len(LEVELS))
     tested, rows = Latents(z, np.arange(len(z))), []
-    with workers(studio.device) as pool:
-        test = partial(control_test, [method], studio, instruments, tested, executor=pool)
+    with workers(sampler.device) as pool:
+        test = partial(control_test, [method], sampler, meters, tested, executor=pool)
         for run in (*loops.values(), test):
             run()  # to warm up
         for _ in range(rounds):
             row = {name: seconds(run) for name, run in loops.items()}
             row[OURS] = seconds(test) / len(z)
-            limits = Limits.measured(studio.device)
+            limits = Limits.measured(sampler.device)
             together()  # what is done once is not counted
             every = counted(together, limits)
             row[AS_THEY_ARE] = every.seconds

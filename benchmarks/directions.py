@@ -55,7 +55,7 @@ def gigabytes() -> float:
 
 
 def agreement(arrows: np.ndarray, truth: np.ndarray) -> float:
-    """Arrows (G, 3, D) and planted directions (3, D), as read-outs: their smallest correlation."""
+    """Directions (G, 3, D) and planted ones (3, D), as read-outs: their smallest correlation."""
     mine, theirs = arrows * DEVIATIONS, truth * DEVIATIONS
     lengths = np.linalg.norm(mine, axis=2) * np.linalg.norm(theirs, axis=1)
     return float(((mine * theirs).sum(axis=2) / lengths).min())

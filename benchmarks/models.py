@@ -30,7 +30,7 @@ from ohlora_lib.models.facexformer import FaceXFormer
 from ohlora_lib.models.mtcnn import MTCNN
 from ohlora_lib.models.property_cnn import PropertyCNN, property_input
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
-from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.sampling import Sampler, latents
 
 ROW = "{:20} {:>11} {:>6} {:>8} {:>8} {:>10} {:>8} {:>12} {:>8} {:>8} {:>6}"
 WANTED = 200  # images/s of the embedded generator
@@ -154,18 +154,18 @@ def same_classes(choice: str, device: torch.device, images: int = 8) -> str:
 def by_processes(choice: str, seconds: float, limits: Limits, images: int = 512) -> str:
     """The embedded generator in one process a core, as the notebooks have it; and how much faster
     its convolutions in the chosen format would have to be if all else stayed."""
-    studio = Studio(precision.place(weights.load("original"), choice), choice)
-    shares = [studio.vectors(latents(0, range(images)))] * os.cpu_count()
+    sampler = Sampler(precision.place(weights.load("original"), choice), choice)
+    shares = [sampler.vectors(latents(0, range(images)))] * os.cpu_count()
 
     def draw() -> None:
-        list(pool.map(partial(on_one_thread, studio.images), shares))
+        list(pool.map(partial(on_one_thread, sampler.images), shares))
 
-    with workers(studio.device) as pool:
-        done = rate(draw, images * len(shares), seconds, studio.device)
+    with workers(sampler.device) as pool:
+        done = rate(draw, images * len(shares), seconds, sampler.device)
     told = f"the embedded generator (128 px), one process a core: {done:.1f} images/s"
     with precision.inference(choice):
-        w = torch.tensor(shares[0][: studio.batch])
-        flops = counted(lambda: studio.generator.from_w(w), limits).flops
+        w = torch.tensor(shares[0][: sampler.batch])
+        flops = counted(lambda: sampler.generator.from_w(w), limits).flops
     dtype = precision.chosen(choice)
     multiplying = flops[dtype] / len(w) / limits.flops[dtype]  # seconds an image, at full speed
     spare = 1 / WANTED - (1 / done - multiplying)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.models.annotator import Annotations, Annotator
 from ohlora_lib.plots.style import INK
-from ohlora_lib.steering.sampling import Studio
+from ohlora_lib.steering.sampling import Sampler
 
 ALONG = (*EXPRESSION, "smile", "gaze", "hair_length", "hair_color", "gender", "age")
 """What is watched while eyes, mouth and pose are moved."""
@@ -26,13 +26,13 @@ def steps_up(w: np.ndarray, read: Annotations) -> np.ndarray:
 
 
 def disturbance(
-    studio: Studio, annotator: Annotator, w: np.ndarray, read: Annotations, faces: int = 32
+    sampler: Sampler, annotator: Annotator, w: np.ndarray, read: Annotations, faces: int = 32
 ) -> pd.DataFrame:
     """A row for each property that is raised, a column for each attribute: the mean change, in its
     standard deviations, while the property itself rises by one of its own."""
     steps = steps_up(w, read)[:, None, None] * np.float32([-1 / 4, 1 / 4])[:, None, None]
     moved = w[:faces] + steps  # (property, down or up, face, D)
-    seen = annotator.annotate(studio.images(moved.reshape(-1, w.shape[1]))).attributes
+    seen = annotator.annotate(sampler.images(moved.reshape(-1, w.shape[1]))).attributes
     values = np.stack([seen[name] for name in ALONG], -1).reshape(*moved.shape[:3], -1)
     spread = np.array([read.attributes[name].std() for name in ALONG])
     change = (values[:, 1] - values[:, 0]).mean(1) / spread

@@ -20,12 +20,11 @@ from ohlora_lib.models.cpu.reading import to_read_with
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.steering.groups import Grouping, median_grouping, rows_by_group
-from ohlora_lib.steering.instruments import Instruments
-from ohlora_lib.steering.meters import AnnotatorMeter, CnnMeter, Meter, ParseMeter
+from ohlora_lib.steering.meters import AnnotatorMeter, CnnMeter, Meter, MeterSet, ParseMeter
 from ohlora_lib.steering.method_spec import Search, find, read_directions
 from ohlora_lib.steering.sample_count import sample_count_curve
 from ohlora_lib.steering.samples import SampleConfig, sample
-from ohlora_lib.steering.sampling import LAYERS, Studio, latents
+from ohlora_lib.steering.sampling import LAYERS, Sampler, latents
 from ohlora_lib.steering.svm import SvmConfig, overall_accuracy
 from ohlora_lib.store import inside_root
 
@@ -78,7 +77,7 @@ class FindSettings(ToolSettings):
 class Tools:
     """A generator and its meters, opened."""
 
-    studio: Studio
+    sampler: Sampler
     cnn: Meter
     parse: ParseMeter
     annotator: Annotator
@@ -99,15 +98,15 @@ class Tools:
 
 def open_tools(settings: ToolSettings) -> Tools:
     """All that steering needs, on the GPU if there is one."""
-    studio = open_generator(settings.generator)
-    annotator = precision.place(to_read_with(weights.load("annotator")), device=studio.device)
-    parse = ParseMeter(load_parser(settings.parser, str(studio.device)))
+    sampler = open_generator(settings.generator)
+    annotator = precision.place(to_read_with(weights.load("annotator")), device=sampler.device)
+    parse = ParseMeter(load_parser(settings.parser, str(sampler.device)))
     cnn: Meter = AnnotatorMeter(annotator)
     if settings.property_cnn:
         path = settings.property_cnn
         path = inside_root(path) if path.endswith(".safetensors") else path
-        cnn = CnnMeter(weights.load(path).to(studio.device))
-    return Tools(studio, cnn, parse, annotator, not settings.property_cnn)
+        cnn = CnnMeter(weights.load(path).to(sampler.device))
+    return Tools(sampler, cnn, parse, annotator, not settings.property_cnn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,16 +121,16 @@ class Searched:
 
 
 def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
-    """Sample, group, find; leaves samples/, instruments.json and directions/ in `folder`."""
+    """Sample, group, find; leaves samples/, meters.json and directions/ in `folder`."""
     config = SampleConfig(settings.images, settings.seed, (settings.layer,))
-    with workers(tools.studio.device) as pool:
-        found = sample(tools.studio, tools.cnn, config, folder / "samples", pool)
+    with workers(tools.sampler.device) as pool:
+        found = sample(tools.sampler, tools.cnn, config, folder / "samples", pool)
     first = latents(settings.seed, range(settings.population))
-    population = tools.studio.images(tools.studio.vectors(first))
-    instruments = Instruments.over(tools.cnn, tools.parse, tools.annotator, population)
-    instruments.write(folder / "instruments.json")
+    population = tools.sampler.images(tools.sampler.vectors(first))
+    meters = MeterSet.over(tools.cnn, tools.parse, tools.annotator, population)
+    meters.write(folder / "meters.json")
     names = list(tools.cnn.properties)
-    scores = pd.DataFrame(instruments.cnn.units(found.scores[names].to_numpy()), columns=names)
+    scores = pd.DataFrame(meters.cnn.units(found.scores[names].to_numpy()), columns=names)
     grouping = median_grouping(scores, GROUP_PROPERTIES[: settings.letters])
     asked = Search(tuple(settings.directions), settings.layer, SvmConfig(share=settings.share))
     vectors = found.vectors[settings.layer]

@@ -19,7 +19,7 @@ from ohlora_lib.compute.workers import ROWS, on_one_thread, workers
 from ohlora_lib.models import precision
 from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
-from ohlora_lib.steering.sampling import BLOCK, Studio, latents
+from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.images import ImageSet
@@ -63,7 +63,7 @@ class Made:
         return self.z[: len(self.pictures)], self.w[: len(self.pictures)]
 
 
-def open_generator(name: str) -> Studio:
+def open_generator(name: str) -> Sampler:
     """The generator of that name or file, on the GPU if there is one."""
     network = weights.load(inside_root(name) if name.endswith(FILES) else name)
     if not isinstance(network, Generator):
@@ -71,7 +71,7 @@ def open_generator(name: str) -> Studio:
             f"generator = {name!r}: it holds a {type(network).__name__}, not a generator"
         )
     device = precision.fastest_device()
-    return Studio(precision.place(network, "auto", device))
+    return Sampler(precision.place(network, "auto", device))
 
 
 def of_the_toy_world(generator: Generator) -> bool:
@@ -83,10 +83,10 @@ def of_the_toy_world(generator: Generator) -> bool:
     return before_tuning == weights.load("original").config
 
 
-def draw(settings: GenerateSettings, studio: Studio) -> tuple[np.ndarray, np.ndarray | None]:
+def draw(settings: GenerateSettings, sampler: Sampler) -> tuple[np.ndarray, np.ndarray | None]:
     """z (N, 512) and label (N, 7) or None of the seed's first N faces."""
-    size, numbers = studio.generator.config.label_size, np.arange(settings.images)
-    z = latents(settings.seed, numbers, studio.generator.config.z_size)
+    size, numbers = sampler.generator.config.label_size, np.arange(settings.images)
+    z = latents(settings.seed, numbers, sampler.generator.config.z_size)
     if not size:
         return z, None
     if settings.label == "zeros":
@@ -95,10 +95,10 @@ def draw(settings: GenerateSettings, studio: Studio) -> tuple[np.ndarray, np.nda
     return z, latents(int(of_labels), numbers, size)
 
 
-def make(folder: Path, settings: GenerateSettings, studio: Studio) -> Made:
+def make(folder: Path, settings: GenerateSettings, sampler: Sampler) -> Made:
     """Make the images and leave images/, z.npy, w.npy and label.npy; goes on where it was."""
-    z, label = draw(settings, studio)
-    w = studio.vectors(z, "w", label)
+    z, label = draw(settings, sampler)
+    w = sampler.vectors(z, "w", label)
     for name, values in (("z", z), ("w", w), ("label", label)):
         if values is not None:
             with atomic_path(folder / f"{name}.npy") as temporary:
@@ -106,44 +106,44 @@ def make(folder: Path, settings: GenerateSettings, studio: Studio) -> Made:
     images = ImageSet(folder / "images")
     blocks = [range(at, min(at + BLOCK, len(z))) for at in range(0, len(z), BLOCK)]
     jobs = [Job(folder / "parts" / f"{block.start:06d}.txt", block) for block in blocks]
-    work = partial(on_one_thread, _make_block, studio, images, w)
-    with workers(studio.device) as pool:
+    work = partial(on_one_thread, _make_block, sampler, images, w)
+    with workers(sampler.device) as pool:
         run(work, jobs, "blocks of faces", pool)
     images.finish(pd.DataFrame({"index": np.arange(len(z))}))
     return Made(images, z, w, label, images.read(range(min(len(z), LOOKED_AT))))
 
 
-def _make_block(studio: Studio, images: ImageSet, w: np.ndarray, rows: range, done: Path) -> None:
-    images.write(rows, studio.images(w[rows.start : rows.stop]))
+def _make_block(sampler: Sampler, images: ImageSet, w: np.ndarray, rows: range, done: Path) -> None:
+    images.write(rows, sampler.images(w[rows.start : rows.stop]))
     done.write_text(f"faces {rows.start} to {rows.stop - 1}\n")
 
 
 TRUNCATIONS = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)
 
 
-def truncated(studio: Studio, w: np.ndarray) -> np.ndarray:
+def truncated(sampler: Sampler, w: np.ndarray) -> np.ndarray:
     """w (N, 512) -> (N * 6, R, R, 3): each drawn toward the average w, by TRUNCATIONS."""
-    average = studio.generator.truncation.w_avg.cpu().numpy()
+    average = sampler.generator.truncation.w_avg.cpu().numpy()
     drawn = average + np.array(TRUNCATIONS, np.float32)[:, None] * (w - average)[:, None]
-    return studio.images(drawn.reshape(-1, w.shape[1]))
+    return sampler.images(drawn.reshape(-1, w.shape[1]))
 
 
-def style_bands(studio: Studio) -> dict[str, tuple[int, int]]:
+def style_bands(sampler: Sampler) -> dict[str, tuple[int, int]]:
     """The styled layers that set the coarse, the middle and the fine of a face, as in StyleGAN."""
-    layers = studio.generator.config.layers
+    layers = sampler.generator.config.layers
     return {"coarse": (0, 4), "middle": (4, 8), "fine": (8, layers)}
 
 
-def mixed(studio: Studio, sources: np.ndarray, target: np.ndarray) -> np.ndarray:
+def mixed(sampler: Sampler, sources: np.ndarray, target: np.ndarray) -> np.ndarray:
     """w of sources (N, 512), of one target (512,) -> rows of N faces: the sources, then the target
     with the coarse, the middle and the fine styles of each."""
     targets = np.broadcast_to(target, sources.shape).copy()
-    bands = style_bands(studio).values()
-    rows = [studio.images(sources, unedited=targets, styles=band) for band in bands]
-    return np.concatenate([studio.images(sources), *rows])
+    bands = style_bands(sampler).values()
+    rows = [sampler.images(sources, unedited=targets, styles=band) for band in bands]
+    return np.concatenate([sampler.images(sources), *rows])
 
 
-def between(studio: Studio, made: Made, pairs: list[tuple[int, int]], steps: int) -> np.ndarray:
+def between(sampler: Sampler, made: Made, pairs: list[tuple[int, int]], steps: int) -> np.ndarray:
     """Two rows of faces from the first to the second of each pair: through z, and through w."""
     shares = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     rows = []
@@ -154,7 +154,7 @@ def between(studio: Studio, made: Made, pairs: list[tuple[int, int]], steps: int
             label = (1 - shares) * label[first] + shares * label[second]
         w = (1 - shares) * made.w[first] + shares * made.w[second]
         # z's length says nothing (the mapping normalizes it), so a straight line is an arc.
-        rows += [studio.images(studio.vectors(z, "w", label)), studio.images(w)]
+        rows += [sampler.images(sampler.vectors(z, "w", label)), sampler.images(w)]
     return np.concatenate(rows)
 
 
@@ -174,25 +174,25 @@ def framing(pictures: np.ndarray) -> Figure:
     return figure
 
 
-def speed(studio: Studio, w: np.ndarray, seconds: float = 0.5) -> str:
+def speed(sampler: Sampler, w: np.ndarray, seconds: float = 0.5) -> str:
     """How many faces a second it makes here, drawing w (N, 512) again and again.
 
     Said so roughly that a second run says the same.
     """
-    studio.images(w)  # whoever draws has drawn before: the first time takes longer
+    sampler.images(w)  # whoever draws has drawn before: the first time takes longer
     began, count = time.perf_counter(), 0
     while (spent := time.perf_counter() - began) < seconds:
-        studio.images(w)
+        sampler.images(w)
         count += len(w)
     rate = count / spent
     step = 10 ** math.floor(math.log10(rate))
     return f"{max(k * step for k in (1, 2, 5) if k * step <= rate):,.10g}"
 
 
-def size_told(studio: Studio, made: Made) -> str:
+def size_told(sampler: Sampler, made: Made) -> str:
     """What was made, and of what."""
-    config, (height, width) = studio.generator.config, made.pictures.shape[1:3]
-    values = sum(p.numel() for p in studio.generator.parameters())
+    config, (height, width) = sampler.generator.config, made.pictures.shape[1:3]
+    values = sum(p.numel() for p in sampler.generator.parameters())
     label = f" and a label ({config.label_size})" if config.label_size else ""
     return (
         f"{len(made.z):,} pictures of {height} × {width} pixels, each from a z ({config.z_size})"
@@ -200,16 +200,16 @@ def size_told(studio: Studio, made: Made) -> str:
     )
 
 
-def speed_told(studio: Studio, made: Made) -> str:
+def speed_told(sampler: Sampler, made: Made) -> str:
     """The sentence about speed, and about what drew."""
     w = made.w[:BLOCK]
-    rate, where = speed(studio, w), _drawn_on(studio, len(w))
+    rate, where = speed(sampler, w), _drawn_on(sampler, len(w))
     return f"More than {rate} faces a second on {where}, {len(w)} at a time."
 
 
-def _drawn_on(studio: Studio, rows: int) -> str:
+def _drawn_on(sampler: Sampler, rows: int) -> str:
     """What draws so many rows, as `models.workers.by_rows` shares them out."""
-    if studio.device.type == "cuda":
+    if sampler.device.type == "cuda":
         return "a GPU"
     if prepared() and rows > ROWS:
         return f"{min(prepared(), -(-rows // ROWS))} processes of one CPU thread each"

@@ -18,7 +18,7 @@ from ohlora_lib.measure.normalize import Normalization, z_scores
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, property_scores, usual_scores
 from ohlora_lib.measure.scores import SECOND, score
 from ohlora_lib.runner.settings import Between, OneOf, Settings
-from ohlora_lib.steering.sampling import BLOCK, Studio, latents
+from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.tables import read_table, write_table
@@ -78,7 +78,7 @@ class Faces:
         return np.array(self.images[-self.test :])
 
 
-def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Parser) -> Faces:
+def make_faces(folder: Path, settings: CnnSettings, sampler: Sampler, parser: Parser) -> Faces:
     """Generate, parse and score; what a killed run finished is kept."""
     count, file = settings.images + settings.test_images, folder / "images.npy"
     if not (folder / "raw.parquet").exists():
@@ -87,8 +87,8 @@ def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Pars
             Job(folder / "parts" / f"{at:06d}.npz", range(at, min(at + PER_PART, count)))
             for at in starts
         ]
-        work = partial(on_one_thread, _make_part, studio, parser, settings.seed)
-        with workers(studio.device) as pool:
+        work = partial(on_one_thread, _make_part, sampler, parser, settings.seed)
+        with workers(sampler.device) as pool:
             parts = shards.run(work, jobs, "parts: generated, parsed, scored", pool)
         write_table(_joined(parts, file), folder / "raw.parquet")
         for part in parts:
@@ -102,10 +102,10 @@ def make_faces(folder: Path, settings: CnnSettings, studio: Studio, parser: Pars
     return Faces(file, raw, normalization, settings.test_images)
 
 
-def _make_part(studio: Studio, parser: Parser, seed: int, rows: range, path: Path) -> None:
+def _make_part(sampler: Sampler, parser: Parser, seed: int, rows: range, path: Path) -> None:
     """Images and raw scores of these latents of the seed."""
-    z = latents(seed, np.array(rows), studio.generator.config.z_size)
-    images = studio.images(studio.vectors(z))
+    z = latents(seed, np.array(rows), sampler.generator.config.z_size)
+    images = sampler.images(sampler.vectors(z))
     which = {**usual_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
     scores = property_scores(images, parser, which)[list(RAW)].to_numpy()
     np.savez(path, images=images, idx=rows, scores=scores)
@@ -139,11 +139,11 @@ def plan(settings: CnnSettings, faces: Faces) -> RegressorPlan:
     return replace(chosen, epochs=settings.epochs)
 
 
-def train(folder: Path, settings: CnnSettings, faces: Faces, studio: Studio) -> Trained:
+def train(folder: Path, settings: CnnSettings, faces: Faces, sampler: Sampler) -> Trained:
     """Train on all but the test faces; leaves property_cnn.safetensors."""
     known, normal = faces.scores, faces.normalization
     known.iloc[-faces.test :] = np.nan  # learnt from nowhere
-    with workers(studio.device) as pool:
+    with workers(sampler.device) as pool:
         trained = train_property_cnn(
             faces.file,
             known,
@@ -151,7 +151,7 @@ def train(folder: Path, settings: CnnSettings, faces: Faces, studio: Studio) -> 
             plan(settings, faces),
             seed=settings.seed,
             front=-normal.center["pose"] / normal.spread["pose"],
-            device=str(studio.device),
+            device=str(sampler.device),
             executor=pool,
         )
     weights.save(trained.network, folder / "property_cnn.safetensors")

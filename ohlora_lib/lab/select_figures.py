@@ -98,7 +98,7 @@ def grades_told(chosen: Chosen) -> str:
 def neutral(chosen: Chosen, most: int = 24) -> Figure:
     """The chosen faces, unsteered as drawn, and in the middle of the levels."""
     rows = chosen.rows[:most]
-    unedited = chosen.tools.studio.images(chosen.start(rows).unedited, chosen.method.layer)
+    unedited = chosen.tools.sampler.images(chosen.start(rows).unedited, chosen.method.layer)
     middle = chosen.pictures(rows, np.float32([MIDDLE]))[:, 0]
     columns = min(8, len(rows))
     images, labels = [], []

@@ -19,10 +19,10 @@ from ohlora_lib.lab.steering import (
 )
 from ohlora_lib.runner.settings import Between
 from ohlora_lib.steering.control_test import Latents, control_test
-from ohlora_lib.steering.directions import Scaled
+from ohlora_lib.steering.directions import ScaledDirections
 from ohlora_lib.steering.groups import Grouping, VectorError
-from ohlora_lib.steering.instruments import Instruments
-from ohlora_lib.steering.instruments import table as scores_table
+from ohlora_lib.steering.meters import MeterSet
+from ohlora_lib.steering.meters import table as scores_table
 from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.method_spec import Recipe, read_grouping
 from ohlora_lib.steering.ohlora import FILE, straightened, write_faces
@@ -78,7 +78,7 @@ class Chosen:
     """Every tested latent with what was decided, and what drew it."""
 
     tools: Tools
-    instruments: Instruments
+    meters: MeterSet
     method: Method
     latents: Latents
     grouping: Grouping
@@ -90,14 +90,14 @@ class Chosen:
         """Where these rows' steering starts."""
         z = self.latents.z[rows]
         label = None if self.latents.label is None else self.latents.label[rows]
-        vectors = self.tools.studio.vectors(z, self.method.layer, label)
+        vectors = self.tools.sampler.vectors(z, self.method.layer, label)
         names = list(self.method.grouping.names) if self.method.grouping else None
         groups = names and np.array([names.index(g) for g in self.table["group_name"].iloc[rows]])
-        return self.method.start(self.tools.studio, self.instruments, vectors, groups)
+        return self.method.start(self.tools.sampler, self.meters, vectors, groups)
 
     def pictures(self, rows: np.ndarray, requests: np.ndarray) -> np.ndarray:
         """(N, R, H, W, 3): each of these rows as each request (R, 3) asks."""
-        return self.method.every(self.tools.studio, self.start(rows), requests)
+        return self.method.every(self.tools.sampler, self.start(rows), requests)
 
     @property
     def rows(self) -> np.ndarray:
@@ -109,16 +109,16 @@ class Chosen:
 def choose(folder: Path, settings: SelectSettings, tools: Tools) -> Chosen:
     """Test, judge, let a person override; leaves judged.parquet and the published files."""
     found = found_folder(folder, settings, settings.found, tools)
-    instruments = open_instruments(found, tools)
+    meters = open_instruments(found, tools)
     method = _method(folder, settings, tools, found)
     asked = _latents(settings, tools, method)
-    with workers(tools.studio.device) as pool:
-        tested = control_test([method], tools.studio, instruments, asked, executor=pool)
+    with workers(tools.sampler.device) as pool:
+        tested = control_test([method], tools.sampler, meters, asked, executor=pool)
     table = judged(tested, settings.rule)
     if settings.picks:
         table = with_picks(table, read_picks(inside_root(settings.picks)))
     write_table(table, folder / "judged.parquet")
-    chosen = Chosen(tools, instruments, method, asked, read_grouping(found / "directions"), table)
+    chosen = Chosen(tools, meters, method, asked, read_grouping(found / "directions"), table)
     if not len(chosen.rows):
         return chosen
     _publish(folder, chosen)
@@ -146,16 +146,16 @@ def _method(folder: Path, settings: SelectSettings, tools: Tools, found: Path) -
     if name not in steps:
         raise VectorError(f"method = {name!r}: notebook 08 tested {', '.join(steps)}")
     method = Recipe.read(name).method(found / "directions")
-    return replace(method, directions=Scaled(method.directions, tuple(steps[name])))
+    return replace(method, directions=ScaledDirections(method.directions, tuple(steps[name])))
 
 
 def _latents(settings: SelectSettings, tools: Tools, method: Method) -> Latents:
     """New latents of the seed, or those of a saved selection with their groups."""
     if settings.selection is None:
-        size = tools.studio.generator.config.z_size
+        size = tools.sampler.generator.config.z_size
         return Latents.of_seed(settings.seed, range(settings.latents), size)
     saved = read_selection(inside_root(settings.selection), method.layer)
-    label = saved.label if tools.studio.generator.config.label_size else None
+    label = saved.label if tools.sampler.generator.config.label_size else None
     groups = None
     if method.grouping:
         names = list(method.grouping.names)
@@ -186,15 +186,15 @@ def _leave_faces(folder: Path, settings: SelectSettings, chosen: Chosen) -> floa
     middle = np.float32(MIDDLE if chosen.method.recentering else (0, 0, 0))
     drawn = steered(chosen, chosen.start(chosen.rows))
     w, arrows, bend = straightened(drawn, LEVELS - middle)
-    write_faces(folder / FILE, chosen.tools.studio.generator, w, arrows, settings.base)
+    write_faces(folder / FILE, chosen.tools.sampler.generator, w, arrows, settings.base)
     return bend
 
 
 def steered(chosen: Chosen, start: Start) -> np.ndarray:
     """w (K, 50, 512) of each request of the test."""
-    method, studio, count = chosen.method, chosen.tools.studio, len(start.vectors)
+    method, sampler, count = chosen.method, chosen.tools.sampler, len(start.vectors)
     drawn = [
-        studio.w(method.moved(start, np.tile(request, (count, 1))), method.layer)
+        sampler.w(method.moved(start, np.tile(request, (count, 1))), method.layer)
         for request in LEVELS
     ]
     return np.stack(drawn, axis=1)
@@ -202,6 +202,6 @@ def steered(chosen: Chosen, start: Start) -> np.ndarray:
 
 def group_names(chosen: Chosen, rows: np.ndarray) -> np.ndarray:
     """The groups of latents whose method has none: the published files name them."""
-    images = chosen.tools.studio.images(chosen.start(rows).unedited, chosen.method.layer)
-    cnn = chosen.instruments.cnn
+    images = chosen.tools.sampler.images(chosen.start(rows).unedited, chosen.method.layer)
+    cnn = chosen.meters.cnn
     return chosen.grouping.of(scores_table(cnn, cnn(images))).to_numpy()

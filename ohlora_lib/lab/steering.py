@@ -16,12 +16,12 @@ from ohlora_lib.runner.settings import Between, SettingsError
 from ohlora_lib.steering import comparison
 from ohlora_lib.steering.calibrate import StepRule, calibrated
 from ohlora_lib.steering.control_test import Latents, control_test
-from ohlora_lib.steering.directions import Scaled
-from ohlora_lib.steering.instruments import Instruments
+from ohlora_lib.steering.directions import ScaledDirections
+from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.method_spec import Recipe
 from ohlora_lib.steering.responses import LEVELS, MIDDLE
-from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.steering.select import V8
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import write_json
@@ -58,7 +58,7 @@ class Ready:
     """Methods with their steps set, and what measures them."""
 
     tools: Tools
-    instruments: Instruments
+    meters: MeterSet
     methods: dict[str, Method]
 
 
@@ -75,45 +75,49 @@ def found_folder(folder: Path, settings: ToolSettings, found: str | None, tools:
     return folder / "found"
 
 
-def open_instruments(found: Path, tools: Tools) -> Instruments:
+def open_instruments(found: Path, tools: Tools) -> MeterSet:
     """The meters in the units of the search's population."""
-    path = found / "instruments.json"
-    return Instruments.read(path, tools.cnn, tools.parse, tools.annotator)
+    path = found / "meters.json"
+    return MeterSet.read(path, tools.cnn, tools.parse, tools.annotator)
 
 
 def set_steps(folder: Path, settings: SteeringSettings, tools: Tools) -> Ready:
     """Every method, those with 'steps' calibrated by the one rule; leaves methods.json."""
     found = found_folder(folder, settings, settings.found, tools)
-    instruments = open_instruments(found, tools)
+    meters = open_instruments(found, tools)
     rule = StepRule(background=settings.background)
-    work = partial(_with_steps, settings, rule, found, tools.studio, instruments)
-    made = spread(tools.studio.device, work, settings.methods)
+    work = partial(_with_steps, settings, rule, found, tools.sampler, meters)
+    made = spread(tools.sampler.device, work, settings.methods)
     methods = dict(zip(settings.methods, made, strict=True))
     steps = {name: list(factors(method)) for name, method in methods.items()}
     write_json(folder / "methods.json", {"rule": asdict(rule), "steps": steps})
-    return Ready(tools, instruments, methods)
+    return Ready(tools, meters, methods)
 
 
 def _with_steps(
     settings: SteeringSettings,
     rule: StepRule,
     found: Path,
-    studio: Studio,
-    instruments: Instruments,
+    sampler: Sampler,
+    meters: MeterSet,
     name: str,
 ) -> Method:
     recipe = Recipe.read(name)
     method = recipe.method(found / "directions")
     if not recipe.steps:
         return method
-    z = latents(settings.seed, range(settings.calibration), studio.generator.config.z_size)
-    vectors = studio.vectors(z, method.layer)
-    return calibrated(method, studio, instruments, vectors, rule)
+    z = latents(settings.seed, range(settings.calibration), sampler.generator.config.z_size)
+    vectors = sampler.vectors(z, method.layer)
+    return calibrated(method, sampler, meters, vectors, rule)
 
 
 def factors(method: Method) -> tuple[float, float, float]:
     """What a method's requests are multiplied by."""
-    return method.directions.factors if isinstance(method.directions, Scaled) else (1.0, 1.0, 1.0)
+    return (
+        method.directions.factors
+        if isinstance(method.directions, ScaledDirections)
+        else (1.0, 1.0, 1.0)
+    )
 
 
 def measure_all(folder: Path, settings: SteeringSettings, ready: Ready) -> pd.DataFrame:
@@ -132,11 +136,11 @@ def measure_all(folder: Path, settings: SteeringSettings, ready: Ready) -> pd.Da
 
 
 def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numbers: range):
-    studio = ready.tools.studio
-    asked = Latents.of_seed(settings.seed, numbers, studio.generator.config.z_size)
+    sampler = ready.tools.sampler
+    asked = Latents.of_seed(settings.seed, numbers, sampler.generator.config.z_size)
     methods = [ready.methods[name] for name in names]
-    with workers(studio.device) as pool:
-        return control_test(methods, studio, ready.instruments, asked, ready.tools.others(), pool)
+    with workers(sampler.device) as pool:
+        return control_test(methods, sampler, ready.meters, asked, ready.tools.others(), pool)
 
 
 def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:
@@ -150,10 +154,10 @@ def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:
 
 def pictures(ready: Ready, name: str, idx: int, seed: int, requests: np.ndarray) -> np.ndarray:
     """A latent's pictures for these requests (R, 3)."""
-    method, studio = ready.methods[name], ready.tools.studio
-    z = latents(seed, [idx], studio.generator.config.z_size)
-    start = method.start(studio, ready.instruments, studio.vectors(z, method.layer))
-    return method.every(studio, start, requests)[0]
+    method, sampler = ready.methods[name], ready.tools.sampler
+    z = latents(seed, [idx], sampler.generator.config.z_size)
+    start = method.start(sampler, ready.meters, sampler.vectors(z, method.layer))
+    return method.every(sampler, start, requests)[0]
 
 
 def best_of(tested: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering import comparison
-from ohlora_lib.steering.instruments import Instruments
+from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.toyworld import render, sample_attributes, texture_seed
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
 from ohlora_lib.toyworld.face_sets import TEST_SEED
@@ -20,7 +20,7 @@ POPULATION = 600  # faces whose attributes tell where the ends lie and who fits 
 ENDS = (0.16, 0.84)  # their quantiles: one deviation down and up
 
 
-def true_moves(instruments: Instruments, faces: int) -> pd.DataFrame:
+def true_moves(meters: MeterSet, faces: int) -> pd.DataFrame:
     """A row for eyes, mouth and pose, a column for each score: what the independent meter sees it
     change by, on average of so many faces that fit the concept, while the row's own rises by 1."""
     known = [sample_attributes(TEST_SEED, index) for index in range(POPULATION)]
@@ -33,10 +33,10 @@ def true_moves(instruments: Instruments, faces: int) -> pd.DataFrame:
             np.stack([_drawn(replace(known[index], **{name: float(end)}), index) for index in fits])
             for end in (low, high)
         ]
-        change = np.subtract(*(instruments.parse(images).scores for images in reversed(ends)))
-        own = np.nanmean(change[:, instruments.parse.properties.index(name)])
+        change = np.subtract(*(meters.parse(images).scores for images in reversed(ends)))
+        own = np.nanmean(change[:, meters.parse.properties.index(name)])
         rows[name] = np.nanmean(np.abs(change), axis=0) / abs(own)
-    return pd.DataFrame(rows, index=list(instruments.parse.properties)).T
+    return pd.DataFrame(rows, index=list(meters.parse.properties)).T
 
 
 def _drawn(attributes, index: int) -> np.ndarray:

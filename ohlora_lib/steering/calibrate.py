@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.steering.directions import Scaled
-from ohlora_lib.steering.instruments import Instruments, expression, mean_of_finite
+from ohlora_lib.steering.directions import ScaledDirections
+from ohlora_lib.steering.meters import MeterSet, expression, mean_of_finite
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.responses import LEVELS, MIDDLE
-from ohlora_lib.steering.sampling import Studio
+from ohlora_lib.steering.sampling import Sampler
 
 ENDS = np.tile(np.float32(MIDDLE), (2 * len(EXPRESSION), 1))
 """The lowest and the highest level of each property, the others in the middle, (6, 3)."""
@@ -38,32 +38,34 @@ class StepRule:
 
 def calibrated(
     method: Method,
-    studio: Studio,
-    instruments: Instruments,
+    sampler: Sampler,
+    meters: MeterSet,
     vectors: np.ndarray,
     rule: StepRule | None = None,
 ) -> Method:
     """The method with steps by the rule, measured on latents (N, D) that no test may see."""
     rule = rule or StepRule()
-    factors = rule.first / _lengths(method, studio, instruments, vectors)
+    factors = rule.first / _lengths(method, sampler, meters, vectors)
     for _ in range(rule.rounds):
-        scaled = replace(method, directions=Scaled(method.directions, tuple(factors)))
-        start = scaled.start(studio, instruments, vectors)
-        gains, changes = _effects(instruments, scaled.every(studio, start, ENDS))
+        scaled = replace(method, directions=ScaledDirections(method.directions, tuple(factors)))
+        start = scaled.start(sampler, meters, vectors)
+        gains, changes = _effects(meters, scaled.every(sampler, start, ENDS))
         wanted = np.minimum(
             rule.gain / np.maximum(gains, rule.gain / rule.most),
             rule.background / np.maximum(changes, rule.background / rule.most),
         )
         factors = factors * np.maximum(wanted, 1 / rule.most)
-    return replace(method, directions=Scaled(method.directions, tuple(map(float, factors))))
+    return replace(
+        method, directions=ScaledDirections(method.directions, tuple(map(float, factors)))
+    )
 
 
-def _lengths(method: Method, studio: Studio, instruments: Instruments, vectors) -> np.ndarray:
+def _lengths(method: Method, sampler: Sampler, meters: MeterSet, vectors) -> np.ndarray:
     """How long the directions' own units are, against the latents' distance from their mean, (3,).
 
     Steps far too long say nothing of the gain: whatever they move is at its end.
     """
-    start = replace(method, recentering=0, measured=False).start(studio, instruments, vectors)
+    start = replace(method, recentering=0, measured=False).start(sampler, meters, vectors)
     radius = np.linalg.norm(vectors - vectors.mean(axis=0), axis=1).mean()
     units = np.eye(len(EXPRESSION), dtype=np.float32)
     steps = [method.directions.step(vectors, np.tile(u, (len(vectors), 1)), start.groups)
@@ -72,13 +74,13 @@ def _lengths(method: Method, studio: Studio, instruments: Instruments, vectors) 
     return np.where(lengths > 0, lengths, 1) / radius
 
 
-def _effects(instruments: Instruments, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _effects(meters: MeterSet, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pictures (N, 6, H, W, 3) of the ends -> deviations per unit asked for on the independent
     meter (3,), and how much the way from end to end changes the background (3,)."""
     pairs = images.reshape(len(images), len(EXPRESSION), 2, *images.shape[2:])
-    reading = instruments.parse(images.reshape(-1, *images.shape[2:]))
-    measured = expression(instruments.parse, reading).reshape(*pairs.shape[:3], -1)
+    reading = meters.parse(images.reshape(-1, *images.shape[2:]))
+    measured = expression(meters.parse, reading).reshape(*pairs.shape[:3], -1)
     rise = np.nan_to_num(mean_of_finite(measured[:, :, 1] - measured[:, :, 0]))
     where = reading.background.reshape(pairs.shape[:5]).all(axis=2)
-    change = instruments.background_change(pairs[:, :, 0], pairs[:, :, 1], where)
+    change = meters.background_change(pairs[:, :, 0], pairs[:, :, 1], where)
     return np.diag(rise) / APART, np.nan_to_num(mean_of_finite(change))

@@ -16,11 +16,10 @@ from ohlora_lib.compute.jobs import gather
 from ohlora_lib.compute.workers import on_one_thread
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.groups import EVERYWHERE
-from ohlora_lib.steering.instruments import Instruments, expression, mean_of_finite
-from ohlora_lib.steering.meters import Meter
+from ohlora_lib.steering.meters import Meter, MeterSet, expression, mean_of_finite
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.responses import LEVELS, MIDDLE, responses
-from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.sampling import Sampler, latents
 
 TOGETHER = 8
 """Latents tested at once: 400 pictures, which fit into memory at any resolution."""
@@ -50,8 +49,8 @@ class Latents:
 
 def control_test(
     methods: Sequence[Method],
-    studio: Studio,
-    instruments: Instruments,
+    sampler: Sampler,
+    meters: MeterSet,
     tested: Latents,
     others: Mapping[str, Meter] | None = None,
     executor: Executor | None = None,
@@ -64,35 +63,35 @@ def control_test(
     person recentering made of it.
     """
     work = [(method, piece) for method in methods for piece in tested.pieces()]
-    rows = partial(on_one_thread, _rows, studio, instruments, dict(others or {}))
+    rows = partial(on_one_thread, _rows, sampler, meters, dict(others or {}))
     return pd.concat(gather(rows, work, executor, "control test"), ignore_index=True)
 
 
 def _rows(
-    studio: Studio, instruments: Instruments, others: dict, method: Method, tested: Latents
+    sampler: Sampler, meters: MeterSet, others: dict, method: Method, tested: Latents
 ) -> pd.DataFrame:
     """A few latents -> a row for each."""
     z = tested.z
-    vectors = studio.vectors(z, method.layer, tested.label)
-    start = method.start(studio, instruments, vectors, tested.groups)
-    images = method.every(studio, start, LEVELS)
+    vectors = sampler.vectors(z, method.layer, tested.label)
+    start = method.start(sampler, meters, vectors, tested.groups)
+    images = method.every(sampler, start, LEVELS)
     flat = images.reshape(-1, *images.shape[2:])
     columns = {"method": method.name, "idx": tested.idx,
                "group_name": _group_names(method, start.groups, len(z))}  # fmt: skip
-    meters = {"cnn": instruments.cnn, "parse": instruments.parse} | others
-    for name, meter in meters.items():
+    readers = {"cnn": meters.cnn, "parse": meters.parse} | others
+    for name, meter in readers.items():
         reading = meter(flat)
         followed = responses(reading.scores.reshape(len(z), len(LEVELS), -1), meter.properties)
         columns |= {f"{name}_{column}": values for column, values in followed.items()}
         if name == "parse":
             where = reading.background.reshape(images.shape[:4])
-    columns |= _drawn(instruments, studio, method, start)
-    middle = method.every(studio, start, np.float32([MIDDLE]))[:, 0]
-    return pd.DataFrame(columns | side_effects(instruments, images, where, middle))
+    columns |= _drawn(meters, sampler, method, start)
+    middle = method.every(sampler, start, np.float32([MIDDLE]))[:, 0]
+    return pd.DataFrame(columns | side_effects(meters, images, where, middle))
 
 
 def side_effects(
-    instruments: Instruments,
+    meters: MeterSet,
     images: np.ndarray,
     where: np.ndarray,
     middle: np.ndarray,
@@ -104,19 +103,19 @@ def side_effects(
     (share of face and hair that is not in both), `identity` (1 is another person), `gender_change`
     and the like. Over the 50: `gender_mean`, `gender_worst`, ….
     """
-    middle_where = instruments.parse(middle).background[:, None]
+    middle_where = meters.parse(middle).background[:, None]
     both, either = where & middle_where, where | middle_where
-    background = instruments.background_change(images, middle[:, None], both)
+    background = meters.background_change(images, middle[:, None], both)
     outline = 1 - (~either).sum((2, 3)) / np.maximum((~both).sum((2, 3)), 1)
-    filters, who = instruments.witness(images.reshape(-1, *images.shape[2:]))
+    filters, who = meters.identity(images.reshape(-1, *images.shape[2:]))
     filters, who = (array.reshape(*images.shape[:2], -1) for array in (filters, who))
-    middle_filters, middle_who = instruments.witness(middle)
+    middle_filters, middle_who = meters.identity(middle)
     columns = {
         "background": mean_of_finite(background, axis=1),
         "outline": outline.mean(axis=1),
         "identity": np.linalg.norm(who - middle_who[:, None], axis=2).mean(axis=1),
     }
-    for place, name in enumerate(instruments.witness.filters):
+    for place, name in enumerate(meters.identity.filters):
         seen = filters[..., place]
         columns[f"{name}_change"] = np.abs(seen - middle_filters[:, None, place]).mean(axis=1)
         columns[f"{name}_mean"] = seen.mean(axis=1)
@@ -124,16 +123,16 @@ def side_effects(
     return columns
 
 
-def _drawn(instruments: Instruments, studio: Studio, method: Method, start) -> dict:
+def _drawn(meters: MeterSet, sampler: Sampler, method: Method, start) -> dict:
     """What the unedited latents show, `drawn_eyes` …, and how much another person the recenterd
     ones do (0 where nothing was recenterd)."""
-    unedited = studio.images(start.unedited, method.layer)
-    seen = expression(instruments.cnn, instruments.cnn(unedited))
+    unedited = sampler.images(start.unedited, method.layer)
+    seen = expression(meters.cnn, meters.cnn(unedited))
     columns = {f"drawn_{name}": seen[:, place] for place, name in enumerate(EXPRESSION)}
     moved = np.zeros(len(unedited))
     if method.recentering:
-        after = instruments.witness(studio.images(start.vectors, method.layer))[1]
-        moved = np.linalg.norm(after - instruments.witness(unedited)[1], axis=1)
+        after = meters.identity(sampler.images(start.vectors, method.layer))[1]
+        moved = np.linalg.norm(after - meters.identity(unedited)[1], axis=1)
     return columns | {"recenterd_identity": moved}
 
 

@@ -32,7 +32,7 @@ class Directions(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Arrows:
+class LinearDirections:
     """Directions that do not depend on the latent, but perhaps on its group.
 
     Who found them may also know steps that move the other scores, `held` ones, alone.
@@ -87,7 +87,7 @@ class Arrows:
 
 
 @dataclass(frozen=True)
-class Scaled:
+class ScaledDirections:
     """Any directions, with other lengths: a request is multiplied before it is passed on."""
 
     directions: Directions
@@ -100,7 +100,7 @@ class Scaled:
 
 
 @dataclass(frozen=True)
-class ByProperty:
+class PerPropertyDirections:
     """Each property by its own directions: v9's `mixed` is gradient for eyes, SVM for the rest."""
 
     eyes: Directions
@@ -119,7 +119,7 @@ class ByProperty:
 class Found(NamedTuple):
     """Directions, and what is known of each: a row per group and property."""
 
-    directions: Arrows
+    directions: LinearDirections
     report: pd.DataFrame
 
 
@@ -146,7 +146,7 @@ def pieces(rows: np.ndarray, size: int = 8192) -> list[np.ndarray]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def write_arrows(arrows: Arrows, path: str | Path) -> None:
+def write_directions(arrows: LinearDirections, path: str | Path) -> None:
     """Write as .safetensors, atomically, the grouping with it."""
     grouping = arrows.grouping and [arrows.grouping.properties, arrows.grouping.medians]
     tensors = {"arrows": np.ascontiguousarray(arrows.vectors, np.float32)}
@@ -156,8 +156,8 @@ def write_arrows(arrows: Arrows, path: str | Path) -> None:
     write_bytes(path, save(tensors, about))
 
 
-def read_arrows(path: str | Path) -> Arrows:
-    """Read what `write_arrows` wrote."""
+def read_linear_directions(path: str | Path) -> LinearDirections:
+    """Read what `write_directions` wrote."""
     if not Path(path).exists():
         raise StoreError(f"{path} is not there: run the stage that finds directions first")
     try:
@@ -168,4 +168,4 @@ def read_arrows(path: str | Path) -> Arrows:
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} holds no directions: {error}") from error
     grouping = Grouping(*map(tuple, grouping)) if grouping else None
-    return Arrows(vectors, grouping, held, tuple(names))
+    return LinearDirections(vectors, grouping, held, tuple(names))

@@ -28,7 +28,7 @@ TOGETHER = 64
 
 
 @dataclass(frozen=True, eq=False)
-class ByJacobian:
+class JacobianDirections:
     """Directions from slopes: (N, D) tensor -> (N, P, D), the expression's first of the P.
 
     `unwhiten` (D, R) holds the P - 3 others still; None is each property's own unit gradient.
@@ -75,7 +75,7 @@ def slopes_of(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
 
 
 @dataclass(frozen=True, eq=False)
-class Gradient(ByJacobian):
+class Gradient(JacobianDirections):
     """By the slopes of an MLP."""
 
     def __init__(self, network: "Regressor", unwhiten: np.ndarray | None = None):
@@ -183,7 +183,7 @@ def local(
     network: Callable[[torch.Tensor], torch.Tensor],
     properties: Sequence[str],
     vectors: np.ndarray,
-) -> ByJacobian:
+) -> JacobianDirections:
     """At w, through the generator and a network from images to scores (N, P) of `properties`."""
     order = [*EXPRESSION, *(name for name in properties if name not in EXPRESSION)]
     places = [list(properties).index(name) for name in order]
@@ -194,4 +194,4 @@ def local(
         scored = lambda w: network(generator.from_w(w))[:, places]  # noqa: E731
         return torch.cat([slopes_of(scored, part) for part in parts])
 
-    return ByJacobian(slopes, whitening(fit)[1])
+    return JacobianDirections(slopes, whitening(fit)[1])

@@ -4,20 +4,27 @@ The property CNN found the directions; the parser with the computed scores never
 not change beside the properties is read off the annotator and off the parser's background.
 """
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
+import pandas as pd
 import torch
 
 from ohlora_lib.faces.classes import BACKGROUND
-from ohlora_lib.faces.properties import PROPERTIES
+from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
 from ohlora_lib.measure.parse import BATCH as PARSED_AT_ONCE
 from ohlora_lib.measure.parse import Parsed, Parser, face_scores, usual_scores
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.models.property_cnn import PropertyCNN, property_input
+from ohlora_lib.steering.groups import VectorError
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.atomic import write_json
 
 BATCH = 64
 
@@ -149,7 +156,7 @@ EXPRESSIVE = ("eyes", "mouth", "smile", "pose", "roll", "gaze")
 
 
 @dataclass(frozen=True, eq=False)
-class Witness:
+class IdentityMeter:
     """Who is seen, whatever her expression: the filter properties, and an identity embedding.
 
     The embedding is the annotator's features without the directions along which these tell the
@@ -161,7 +168,7 @@ class Witness:
     typical: float = 1.0
 
     @classmethod
-    def over(cls, annotator: Annotator, images: np.ndarray) -> "Witness":
+    def over(cls, annotator: Annotator, images: np.ndarray) -> "IdentityMeter":
         """In units of this population's pictures (N, R, R, 3), N > 1."""
         who = cls(annotator)(images)[1]
         return cls(annotator, float(np.linalg.norm(who - np.roll(who, 1, axis=0), axis=1).mean()))
@@ -179,3 +186,88 @@ class Witness:
         basis = np.linalg.qr(self.annotator.regress.weight.detach().cpu().numpy()[told].T)[0]
         who = said.features - said.features @ basis @ basis.T
         return np.stack([said.probabilities[f] for f in self.filters], 1), who / self.typical
+
+
+@dataclass(frozen=True, eq=False)
+class MeterSet:
+    """The property CNN found the directions, so it guides; the parser did not, so it judges."""
+
+    cnn: Standardized
+    parse: Standardized
+    identity: IdentityMeter
+    background: float  # gray levels that the backgrounds of two faces differ by
+
+    @classmethod
+    def over(cls, cnn: Meter, parse: Meter, annotator: Annotator, images: np.ndarray) -> "MeterSet":
+        """In units of a population's pictures (N, R, R, 3)."""
+        if len(images) < 2:
+            raise VectorError(f"{len(images)} pictures are no population: give some hundreds")
+        reading = parse(images)
+        if reading.background is None:
+            raise VectorError("the independent meter must know where the background is")
+        other = np.roll(np.arange(len(images)), 1)
+        apart = difference(images, images[other], reading.background & reading.background[other])
+        return cls(
+            Standardized.over(cnn, cnn(images).scores),
+            Standardized.over(parse, reading.scores),
+            IdentityMeter.over(annotator, images),
+            float(apart[np.isfinite(apart)].mean()) if np.isfinite(apart).any() else 1.0,
+        )
+
+    def write(self, path: str | Path) -> None:
+        """Write the units, atomically."""
+        meters = {"cnn": self.cnn, "parse": self.parse}
+        units = {
+            name: {"properties": meter.properties, "center": meter.center.tolist(),
+                   "spread": meter.spread.tolist()}
+            for name, meter in meters.items()
+        }  # fmt: skip
+        typical = {"identity": self.identity.typical, "background": self.background}
+        write_json(path, units | typical)
+
+    @classmethod
+    def read(cls, path: str | Path, cnn: Meter, parse: Meter, annotator: Annotator):
+        """The same meters in the units that `write` wrote."""
+        if not Path(path).exists():
+            raise StoreError(f"{path} is not there: run the stage that finds directions first")
+        units = json.loads(Path(path).read_text())
+        for name, meter in (("cnn", cnn), ("parse", parse)):
+            if (known := tuple(units[name]["properties"])) != meter.properties:
+                raise StoreError(f"{path}: its {name} meter reads {known}, not {meter.properties}")
+        meters = [
+            Standardized(meter, np.array(units[name]["center"]), np.array(units[name]["spread"]))
+            for name, meter in (("cnn", cnn), ("parse", parse))
+        ]
+        return cls(*meters, IdentityMeter(annotator, units["identity"]), units["background"])
+
+    def background_change(self, images, others, where) -> np.ndarray:
+        """Pictures (…, R, R, 3), where both are background (…, R, R) -> (…); 1 is another face."""
+        return difference(images, others, where) / self.background
+
+
+def expression(meter: Meter, reading: Reading) -> np.ndarray:
+    """What was read of eyes, mouth and pose, (N, 3)."""
+    return reading.scores[:, [meter.properties.index(name) for name in EXPRESSION]]
+
+
+def table(meter: Meter, reading: Reading) -> pd.DataFrame:
+    """What was read, a column for each property."""
+    return pd.DataFrame(reading.scores, columns=list(meter.properties))
+
+
+def mean_of_finite(values: np.ndarray, axis: int | tuple[int, ...] = 0) -> np.ndarray:
+    """The mean of what is finite along an axis; NaN where nothing is."""
+    finite = np.isfinite(values)
+    count = finite.sum(axis=axis)
+    total = np.where(finite, values, 0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def difference(images: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Mean |difference| in gray levels of (…, R, R, 3) over (…, R, R); NaN where there is none."""
+    pixels = where.sum(axis=(-2, -1))
+    others = np.broadcast_to(others, images.shape)
+    total = np.empty(pixels.shape)
+    for at in np.ndindex(total.shape):
+        total[at] = cv2.norm(images[at], others[at], cv2.NORM_L1, where[at].view(np.uint8))
+    return np.where(pixels > 0, total / (3 * np.maximum(pixels, 1)), np.nan)

@@ -14,7 +14,13 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import PROPERTIES
-from ohlora_lib.steering.directions import Arrows, ByProperty, Directions, read_arrows, write_arrows
+from ohlora_lib.steering.directions import (
+    Directions,
+    LinearDirections,
+    PerPropertyDirections,
+    read_linear_directions,
+    write_directions,
+)
 from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.steering.jacobian import GradientConfig, gradient, read_gradient, write_gradient
 from ohlora_lib.steering.method import Method
@@ -87,7 +93,7 @@ def find(
             "ridge scene": lambda: ridge(vectors, scores, scene=_known(scene)),
             "ridge groups": lambda: ridge(vectors, scores, grouping),
         }[name]()
-        write_arrows(found, path)
+        write_directions(found, path)
     return reports
 
 
@@ -117,12 +123,12 @@ def read_directions(name: str, folder: Path) -> Directions:
     """Directions that `find` left."""
     if name == "mixed":
         eyes, others = (read_directions(part, folder) for part in ("gradient", "svm"))
-        return ByProperty(eyes, others, others)
+        return PerPropertyDirections(eyes, others, others)
     path = folder / f"{name.replace(' ', '_')}.safetensors"
     if not path.exists():
         there = sorted(other.stem.replace("_", " ") for other in folder.glob("*.safetensors"))
         raise StoreError(f"{folder} has no directions {name!r}, only {', '.join(there)}")
-    return read_gradient(path) if name.startswith("gradient") else read_arrows(path)
+    return read_gradient(path) if name.startswith("gradient") else read_linear_directions(path)
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,6 @@ class Recipe:
 
 
 def _grouping(directions: Directions) -> Grouping | None:
-    if isinstance(directions, ByProperty):
+    if isinstance(directions, PerPropertyDirections):
         return _grouping(directions.mouth)
-    return directions.grouping if isinstance(directions, Arrows) else None
+    return directions.grouping if isinstance(directions, LinearDirections) else None

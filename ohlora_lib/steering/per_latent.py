@@ -1,4 +1,4 @@
-"""Arrows of each latent's own: what its pictures say that the steps do there.
+"""LinearDirections of each latent's own: what its pictures say that the steps do there.
 
 A regression knows what a step does on average. At one latent it moves its property by more or by
 less than that, and others along. So every step is tried there, up and down, those included that
@@ -11,24 +11,24 @@ from collections.abc import Callable
 import numpy as np
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.steering.directions import Arrows, Directions, Scaled
+from ohlora_lib.steering.directions import Directions, LinearDirections, ScaledDirections
 from ohlora_lib.steering.groups import VectorError
 
 LEAST = 0.1
 """Of the strongest response: what moves the scores by less is not mixed in to correct anything."""
 
 
-def _known_arrows(directions: Directions) -> tuple[Arrows, np.ndarray]:
+def _known_arrows(directions: Directions) -> tuple[LinearDirections, np.ndarray]:
     """Directions whose steps can be tried one by one, and what requests are multiplied by, (3,)."""
     factors = np.ones(len(EXPRESSION), np.float32)
-    if isinstance(directions, Scaled):
+    if isinstance(directions, ScaledDirections):
         factors, directions = np.float32(directions.factors), directions.directions
-    if not isinstance(directions, Arrows) or directions.held is None:
+    if not isinstance(directions, LinearDirections) or directions.held is None:
         raise VectorError("only a ridge's steps can be measured: it knows one for every score")
     return directions, factors
 
 
-def own_arrows(
+def per_latent_directions(
     directions: Directions,
     see: Callable[[np.ndarray, tuple[str, ...]], np.ndarray],
     vectors: np.ndarray,

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
-from ohlora_lib.steering.directions import Arrows, Found, checked_samples, pieces
+from ohlora_lib.steering.directions import Found, LinearDirections, checked_samples, pieces
 from ohlora_lib.steering.groups import Grouping, VectorError, rows_by_group
 
 
@@ -85,7 +85,7 @@ def ridge(
         errors = _r2(vectors, targets, rows[~train[rows]], fit, whiten @ weights)
         report.append(_rows(name, len(rows), columns.columns, errors))
     every, own = np.stack(arrows), len(EXPRESSION)
-    found = Arrows(every[:, :own], grouping, every[:, own:], tuple(columns.columns))
+    found = LinearDirections(every[:, :own], grouping, every[:, own:], tuple(columns.columns))
     return Found(found, pd.concat(report, ignore_index=True))
 
 

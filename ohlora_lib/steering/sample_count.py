@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.steering.directions import Arrows, checked_samples
+from ohlora_lib.steering.directions import LinearDirections, checked_samples
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.ridge import moments, ridge, whitening
 from ohlora_lib.steering.svm import SvmConfig, overall_accuracy, svm
@@ -57,14 +57,14 @@ def read_out(vectors: np.ndarray, scores: pd.DataFrame) -> tuple[np.ndarray, lis
     return whiten @ (whiten.T @ fit.cross), list(columns)
 
 
-def agreement(one: Arrows, other: Arrows) -> np.ndarray:
+def agreement(one: LinearDirections, other: LinearDirections) -> np.ndarray:
     """Cosines of two sets of arrows (1, 3, D), by property."""
     first, second = one.vectors[0], other.vectors[0]
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     return (first * second).sum(axis=1) / lengths
 
 
-def spill(arrows: Arrows, slopes: np.ndarray, names: list[str]) -> np.ndarray:
+def spill(arrows: LinearDirections, slopes: np.ndarray, names: list[str]) -> np.ndarray:
     """Mean |change| of the other scores per unit that each arrow moves its own by, (3,)."""
     moved = arrows.vectors.mean(axis=0) @ slopes  # (3, P)
     places = [names.index(name) for name in EXPRESSION]

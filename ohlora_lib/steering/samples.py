@@ -24,7 +24,7 @@ from ohlora_lib.compute.jobs import Job, run
 from ohlora_lib.compute.workers import on_one_thread
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.meters import Meter
-from ohlora_lib.steering.sampling import BLOCK, LAYERS, Studio, latents
+from ohlora_lib.steering.sampling import BLOCK, LAYERS, Sampler, latents
 from ohlora_lib.steering.scene import border_colors
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import atomic_path, write_json
@@ -62,7 +62,7 @@ class Sample(NamedTuple):
 
 
 def sample(
-    studio: Studio,
+    sampler: Sampler,
     meter: Meter,
     config: SampleConfig,
     folder: str | Path,
@@ -70,14 +70,14 @@ def sample(
 ) -> Sample:
     """Draw, score and keep what is not there yet; what another plan left there is refused."""
     folder = Path(folder)
-    _claim(folder, studio, meter, config)
+    _claim(folder, sampler, meter, config)
     if not (folder / SCORES).exists():
         jobs = [
             Job(folder / f"shard_{blocks[0]:06d}_{blocks[-1]:06d}.npz", blocks)
             for blocks in np.array_split(np.arange(-(-config.count // BLOCK)), config.shards)
             if len(blocks)
         ]
-        work = partial(on_one_thread, _do_shard, studio, meter, config)
+        work = partial(on_one_thread, _do_shard, sampler, meter, config)
         shards = run(work, jobs, "sampling", executor)
         _join(folder, shards, config, meter)
     for shard in folder.glob("shard_*.npz"):
@@ -100,11 +100,11 @@ def read_sample(folder: str | Path) -> Sample:
     return Sample(vectors, scores, scene)
 
 
-def _claim(folder: Path, studio: Studio, meter: Meter, config: SampleConfig) -> None:
+def _claim(folder: Path, sampler: Sampler, meter: Meter, config: SampleConfig) -> None:
     """Note what is sampled; a folder begun with something else is not gone on with."""
     plan = asdict(config) | {
         "layers": list(config.layers),
-        "generator": _digest(studio.generator),
+        "generator": _digest(sampler.generator),
         "meter": _identity(meter),
     }
     del plan["shards"]  # how the work was cut changes nothing
@@ -144,19 +144,21 @@ def _as_json(part: object) -> object:
     return [name, {field.name: getattr(part, field.name) for field in fields(part)}]
 
 
-def _do_shard(studio: Studio, meter: Meter, config: SampleConfig, blocks, path: Path) -> None:
+def _do_shard(sampler: Sampler, meter: Meter, config: SampleConfig, blocks, path: Path) -> None:
     """Draw and score these blocks, each as a whole; the last one's surplus is cut off later."""
-    parts = [_block(studio, meter, config, block) for block in blocks]
+    parts = [_block(sampler, meter, config, block) for block in blocks]
     with path.open("wb") as file:
         np.savez(
             file, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         )
 
 
-def _block(studio: Studio, meter: Meter, config: SampleConfig, block: int) -> dict[str, np.ndarray]:
+def _block(
+    sampler: Sampler, meter: Meter, config: SampleConfig, block: int
+) -> dict[str, np.ndarray]:
     z = latents(config.seed, np.arange(block * BLOCK, (block + 1) * BLOCK))
-    kept = {name: studio.vectors(z, name) for name in config.layers}
-    images = studio.images(kept["w"] if "w" in kept else studio.vectors(z))
+    kept = {name: sampler.vectors(z, name) for name in config.layers}
+    images = sampler.images(kept["w"] if "w" in kept else sampler.vectors(z))
     return kept | {SCENE: border_colors(images), "scores": meter(images).scores}
 
 

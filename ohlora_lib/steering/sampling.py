@@ -33,7 +33,7 @@ def latents(seed: int, indices: Sequence[int] | np.ndarray, size: int = 512) -> 
 
 
 @dataclass(frozen=True, eq=False)
-class Studio:
+class Sampler:
     """A generator that draws for arrays: no truncation, the checkpoint's own noise.
 
     `styles` (first, one past the last) restricts where an edited w enters: the other layers keep

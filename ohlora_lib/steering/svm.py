@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.steering.directions import Arrows, Found, checked_samples
+from ohlora_lib.steering.directions import Found, LinearDirections, checked_samples
 from ohlora_lib.steering.groups import EVERYWHERE, Grouping, VectorError, rows_by_group
 
 
@@ -71,7 +71,7 @@ def svm(
     arrows = [_arrows({one: normals[name, one].vector for one in columns}, config.held)
               for name in groups]  # fmt: skip
     report = [_row(*pair, len(rows[pair[0]]), sources[pair], normals[pair]) for pair in pairs]
-    return Found(Arrows(np.stack(arrows), grouping), pd.DataFrame(report))
+    return Found(LinearDirections(np.stack(arrows), grouping), pd.DataFrame(report))
 
 
 def overall_accuracy(report: pd.DataFrame) -> pd.Series:

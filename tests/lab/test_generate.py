@@ -13,16 +13,16 @@ from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
 from ohlora_lib.runner.settings import SettingsError
-from ohlora_lib.steering.sampling import Studio
+from ohlora_lib.steering.sampling import Sampler
 from ohlora_lib.train.finetune_forms import FORMS, start
 
 SMALL = {"resolution": 32, "fmaps_base": 128, "mapping_width": 64, "w_size": 64, "z_size": 64}
 
 
-def studio(**more):
+def sampler(**more):
     generator = Generator(GeneratorConfig(**SMALL, **more), seed=3).eval()
     generator.truncation.w_avg += 0.5
-    return Studio(generator, number_format="float32")
+    return Sampler(generator, number_format="float32")
 
 
 def settings(**change):
@@ -31,25 +31,25 @@ def settings(**change):
 
 
 def test_face_of_a_seed_is_the_same_however_many_are_made(tmp_path):
-    many = generate.make(tmp_path / "many", settings(), studio())
-    few = generate.make(tmp_path / "few", settings(images=16), studio())
+    many = generate.make(tmp_path / "many", settings(), sampler())
+    few = generate.make(tmp_path / "few", settings(images=16), sampler())
     assert np.array_equal(many.pictures[:16], few.pictures)
     assert np.array_equal(np.load(tmp_path / "many/w.npy")[:16], few.w)
     assert not (tmp_path / "many/label.npy").exists()
-    other = generate.make(tmp_path / "other", settings(images=16, seed=5), studio())
+    other = generate.make(tmp_path / "other", settings(images=16, seed=5), sampler())
     assert not np.array_equal(other.z, few.z)
 
 
 def test_run_that_was_cut_off_goes_on_to_the_same_images(tmp_path):
-    made = generate.make(tmp_path, settings(), studio())
+    made = generate.make(tmp_path, settings(), sampler())
     (tmp_path / "images/table.parquet").unlink()
     (tmp_path / "parts/000064.txt").unlink()
     made.images.path(66).unlink()
-    assert np.array_equal(generate.make(tmp_path, settings(), studio()).pictures, made.pictures)
+    assert np.array_equal(generate.make(tmp_path, settings(), sampler()).pictures, made.pictures)
 
 
 def test_conditional_generator_is_told_random_numbers_or_zeros_as_asked(tmp_path):
-    conditional = studio(label_size=7, embedding_size=4)
+    conditional = sampler(label_size=7, embedding_size=4)
     random = generate.make(tmp_path / "random", settings(images=16), conditional)
     zeros = generate.make(tmp_path / "zeros", settings(images=16, label="zeros"), conditional)
     assert np.load(tmp_path / "random/label.npy").shape == (16, 7)
@@ -58,7 +58,7 @@ def test_conditional_generator_is_told_random_numbers_or_zeros_as_asked(tmp_path
 
 
 def test_truncation_leaves_the_first_and_ends_in_the_average_face():
-    drawing, w = studio(), np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
+    drawing, w = sampler(), np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
     rows = generate.truncated(drawing, w).reshape(3, len(generate.TRUNCATIONS), 32, 32, 3)
     untouched = drawing.images(w).astype(int)
     assert np.abs(rows[:, 0] - untouched).max() <= 1  # another batch rounds otherwise
@@ -69,7 +69,7 @@ def test_truncation_leaves_the_first_and_ends_in_the_average_face():
 
 
 def test_all_styles_of_a_source_together_make_the_source(monkeypatch):
-    drawing, w = studio(), np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
+    drawing, w = sampler(), np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
     monkeypatch.setattr(generate, "style_bands", lambda _: {"all": (0, 8), "none": (8, 8)})
     rows = generate.mixed(drawing, w[1:], w[0]).reshape(3, 2, 32, 32, 3)
     assert np.array_equal(rows[1], rows[0])
@@ -78,7 +78,7 @@ def test_all_styles_of_a_source_together_make_the_source(monkeypatch):
 
 
 def test_ways_between_two_faces_begin_and_end_at_them(tmp_path):
-    drawing = studio()
+    drawing = sampler()
     made = generate.make(tmp_path, settings(images=16), drawing)
     z_way, w_way = generate.between(drawing, made, [(3, 5)], 4).reshape(2, 4, 32, 32, 3)
     for way in (z_way, w_way):
@@ -89,10 +89,10 @@ def test_ways_between_two_faces_begin_and_end_at_them(tmp_path):
 
 def test_more_images_than_are_looked_at_leave_z_and_w_of_those_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "LOOKED_AT", 20)
-    made = generate.make(tmp_path, settings(images=24), studio())
+    made = generate.make(tmp_path, settings(images=24), sampler())
     z, w = made.seen
     assert len(made.z) == len(made.w) == 24 and len(z) == len(w) == len(made.pictures) == 20
-    apart = np.abs(studio().images(w).astype(int) - made.pictures)
+    apart = np.abs(sampler().images(w).astype(int) - made.pictures)
     assert apart.max() <= 1  # another batch rounds otherwise
 
 
@@ -130,7 +130,7 @@ def test_page_tells_who_drew_so_fast(monkeypatch, ready, rows, told):
     monkeypatch.setattr(generate, "prepared", lambda: ready)
     monkeypatch.setattr(generate, "speed", lambda *given: "100")
     made = SimpleNamespace(w=np.zeros((rows, 64), np.float32))
-    assert told in generate.speed_told(studio(), made)
+    assert told in generate.speed_told(sampler(), made)
 
 
 def test_another_network_than_a_generator_is_refused_in_words(tmp_path, monkeypatch):

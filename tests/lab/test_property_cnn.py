@@ -14,21 +14,21 @@ from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, TRUTH, write_stat
 from ohlora_lib.measure.normalize import Normalization
 from ohlora_lib.measure.parse import Parsed
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
-from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.store import ROOT
 
 NAMES = list(lab.PROPERTIES)
 
 
 @pytest.fixture
-def studio():
+def sampler():
     config = GeneratorConfig(resolution=32, fmaps_base=256, fmaps_max=16, mapping_width=32)
-    return Studio(Generator(config, seed=1).eval())
+    return Sampler(Generator(config, seed=1).eval())
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(lab, "workers", lambda studio: nullcontext())
+    monkeypatch.setattr(lab, "workers", lambda sampler: nullcontext())
     monkeypatch.setattr(lab, "PER_PART", 64)
 
 
@@ -62,7 +62,7 @@ def parser(images):
     return Parsed(maps, faces, np.zeros((number, 4), np.float32), np.ones(number, bool))
 
 
-def test_faces_are_the_seeds_own_and_a_killed_run_goes_on(tmp_path, studio):
+def test_faces_are_the_seeds_own_and_a_killed_run_goes_on(tmp_path, sampler):
     calls = []
 
     def dies(images):
@@ -72,34 +72,34 @@ def test_faces_are_the_seeds_own_and_a_killed_run_goes_on(tmp_path, studio):
         return parser(images)
 
     with pytest.raises(KeyboardInterrupt):
-        lab.make_faces(tmp_path, settings(), studio, dies)
+        lab.make_faces(tmp_path, settings(), sampler, dies)
     done = sorted(path.name for path in (tmp_path / "parts").glob("0*.npz"))
     assert done == ["000000.npz"]
-    faces = lab.make_faces(tmp_path, settings(), studio, again := Counted(parser))
+    faces = lab.make_faces(tmp_path, settings(), sampler, again := Counted(parser))
     assert again.images == 96, "the finished part is not made again"
-    own = studio.images(studio.vectors(latents(2, np.arange(64))))
+    own = sampler.images(sampler.vectors(latents(2, np.arange(64))))
     np.testing.assert_array_equal(faces.images[:64], own)
     assert len(faces.raw) == 160 and faces.test_images.shape == (40, 32, 32, 3)
     assert not list((tmp_path / "parts").glob("0*.npz")), "pictures lie there once"
 
 
 def test_scale_is_that_of_the_faces_to_learn_from_or_the_one_that_is_given(
-    tmp_path, studio, monkeypatch
+    tmp_path, sampler, monkeypatch
 ):
-    faces = lab.make_faces(tmp_path / "own", settings(), studio, parser)
+    faces = lab.make_faces(tmp_path / "own", settings(), sampler, parser)
     learnt = faces.scores.iloc[:120]
     np.testing.assert_allclose(learnt["eyes"].mean(), 0, atol=1e-9)
     monkeypatch.setattr(lab, "inside_root", lambda path: tmp_path / path)
     given = Normalization(dict.fromkeys(NAMES, 5.0), dict.fromkeys(NAMES, 2.0))
     write_statistics(given, tmp_path / "statistics.json")
     named = settings(statistics="statistics.json")
-    other = lab.make_faces(tmp_path / "other", named, studio, parser)
+    other = lab.make_faces(tmp_path / "other", named, sampler, parser)
     np.testing.assert_allclose(other.scores["eyes"], (other.raw["eyes"] - 5) / 2)
     assert (tmp_path / "own/statistics.json").exists()
 
 
-def test_training_leaves_a_network_and_test_faces_teach_nothing(tmp_path, studio, monkeypatch):
-    faces = lab.make_faces(tmp_path, settings(), studio, parser)
+def test_training_leaves_a_network_and_test_faces_teach_nothing(tmp_path, sampler, monkeypatch):
+    faces = lab.make_faces(tmp_path, settings(), sampler, parser)
     given = {}
     real = lab.train_property_cnn
 
@@ -108,7 +108,7 @@ def test_training_leaves_a_network_and_test_faces_teach_nothing(tmp_path, studio
         return real(images, scores, *rest, **named)
 
     monkeypatch.setattr(lab, "train_property_cnn", noted)
-    trained = lab.train(tmp_path, settings(), faces, studio)
+    trained = lab.train(tmp_path, settings(), faces, sampler)
     assert given["scores"].iloc[-40:].isna().all(axis=None)
     assert given["scores"].iloc[:120].notna().all(axis=None)
     normal = faces.normalization

@@ -19,12 +19,12 @@ from ohlora_lib.lab import (
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.runner.settings import SettingsError
 from ohlora_lib.steering.control_test import Latents
-from ohlora_lib.steering.directions import Arrows, Scaled
+from ohlora_lib.steering.directions import LinearDirections, ScaledDirections
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.ohlora import FILE, OhLora, straightened
 from ohlora_lib.steering.responses import LEVELS
-from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.steering.select import CORRELATIONS
 from ohlora_lib.steering.selection import Selection, read_selection, write_selection
 from ohlora_lib.store import ROOT
@@ -165,23 +165,25 @@ def test_groups_of_another_number_of_letters_are_named_with_the_remedy(left, tmp
 def test_faces_steered_before_w_go_the_straight_way_that_fits_all_levels_best(layer):
     """From split2 on the mapping is a sum, so nothing is lost; before it bends."""
     config = GeneratorConfig(16, fmaps_base=128, fmaps_max=16, label_size=7, split_size=32)
-    studio = Studio(Generator(config, seed=2).eval())
-    vectors = studio.vectors(latents(1, range(4)), layer)
+    sampler = Sampler(Generator(config, seed=2).eval())
+    vectors = sampler.vectors(latents(1, range(4)), layer)
     size = vectors.shape[1]
     arrows = np.random.default_rng(0).standard_normal((1, 3, size)).astype(np.float32)
-    method = Method("m", Arrows(arrows * vectors.std()), layer)
+    method = Method("m", LinearDirections(arrows * vectors.std()), layer)
     asked = Latents.of_seed(1, range(4))
-    tools = SimpleNamespace(studio=studio)
+    tools = SimpleNamespace(sampler=sampler)
     chosen = select_vectors.Chosen(tools, None, method, asked, None, pd.DataFrame())
     drawn = select_vectors.steered(chosen, Start(vectors, vectors, None))
     w, found, bend = straightened(drawn, LEVELS)
     if layer == "mapping_split2":
         assert bend < 1e-4
-        one = studio.w(vectors + method.directions.vectors[0, 2], layer) - studio.w(vectors, layer)
+        one = sampler.w(vectors + method.directions.vectors[0, 2], layer) - sampler.w(
+            vectors, layer
+        )
         assert np.allclose(found[:, 2], one, atol=1e-4)
     else:
-        units = np.stack([studio.w(vectors + arrow, layer) for arrow in arrows[0] * vectors.std()])
-        middle = studio.w(vectors, layer)
+        units = np.stack([sampler.w(vectors + arrow, layer) for arrow in arrows[0] * vectors.std()])
+        middle = sampler.w(vectors, layer)
         secants = middle[:, None] + np.einsum("lp,pkd->kld", LEVELS, units - middle)
         fitted = w[:, None] + LEVELS @ found
         assert np.square(fitted - drawn).mean() < 0.9 * np.square(secants - drawn).mean()
@@ -219,7 +221,7 @@ def test_chosen_faces_are_what_people_load(left):
 def test_steps_of_the_last_page_are_used_as_they_are(left):
     _, _, ready, _, _, chosen, _ = left
     theirs = ready.methods[chosen.method.name].directions
-    wanted = theirs.factors if isinstance(theirs, Scaled) else (1.0, 1.0, 1.0)
+    wanted = theirs.factors if isinstance(theirs, ScaledDirections) else (1.0, 1.0, 1.0)
     assert chosen.method.directions.factors == wanted
 
 

@@ -10,9 +10,8 @@ from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering.groups import Grouping, median_grouping
-from ohlora_lib.steering.instruments import Instruments, table
-from ohlora_lib.steering.meters import Reading, Standardized
-from ohlora_lib.steering.sampling import Studio, latents
+from ohlora_lib.steering.meters import MeterSet, Reading, Standardized, table
+from ohlora_lib.steering.sampling import Sampler, latents
 
 SIZE = 24
 
@@ -47,7 +46,7 @@ def cosines(arrows: np.ndarray, truth: np.ndarray) -> np.ndarray:
 PROPERTIES = (*EXPRESSION, *V7, "background_std", "hairstyle")
 
 
-class PlantedStudio(Studio):
+class PlantedStudio(Sampler):
     """Draws pictures that show their scores: a row of pixels each, and below them a background.
 
     Scores are read-outs of w that level off, so a latent at an end has no room left; `entangled`
@@ -91,7 +90,7 @@ class Rows(NamedTuple):
 
 
 class Bystander(NamedTuple):
-    """A witness whose identity is the background, and who always sees the same woman."""
+    """A identity whose identity is the background, and who always sees the same woman."""
 
     filters: tuple[str, ...] = ("gender", "quality", "age", "glass")
 
@@ -100,14 +99,14 @@ class Bystander(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def studio() -> PlantedStudio:
+def sampler() -> PlantedStudio:
     return PlantedStudio()
 
 
 @pytest.fixture(scope="session")
-def instruments(studio) -> Instruments:
-    images = studio.images(latents(11, range(512), SIZE))
-    return Instruments(
+def meters(sampler) -> MeterSet:
+    images = sampler.images(latents(11, range(512), SIZE))
+    return MeterSet(
         Standardized.over(Rows(), Rows()(images).scores),
         Standardized.over(Rows(0.3), Rows(0.3)(images).scores),
         Bystander(),
@@ -116,8 +115,8 @@ def instruments(studio) -> Instruments:
 
 
 @pytest.fixture(scope="session")
-def sampled(studio, instruments) -> tuple[np.ndarray, pd.DataFrame]:
+def sampled(sampler, meters) -> tuple[np.ndarray, pd.DataFrame]:
     """4,000 vectors and their scores."""
-    vectors = studio.vectors(latents(12, range(4000), SIZE))
-    seen = instruments.cnn(studio.images(vectors))
-    return vectors, table(instruments.cnn, seen)
+    vectors = sampler.vectors(latents(12, range(4000), SIZE))
+    seen = meters.cnn(sampler.images(vectors))
+    return vectors, table(meters.cnn, seen)

@@ -14,9 +14,9 @@ from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering import comparison
 from ohlora_lib.steering.calibrate import StepRule, calibrated
 from ohlora_lib.steering.control_test import TOGETHER, Latents, control_test, of_meter
-from ohlora_lib.steering.directions import Arrows, Scaled
+from ohlora_lib.steering.directions import LinearDirections, ScaledDirections
 from ohlora_lib.steering.groups import median_grouping
-from ohlora_lib.steering.instruments import difference
+from ohlora_lib.steering.meters import difference
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.responses import LEVELS, MIDDLE, responses
 from ohlora_lib.steering.ridge import ridge
@@ -70,17 +70,15 @@ def test_responses_of_a_perfect_and_of_a_dead_latent():
     assert found["eyes_spill"][0] == pytest.approx(0, abs=1e-9)
 
 
-def test_rows_of_a_latent_do_not_depend_on_what_is_tested_with_it(studio, instruments, by_ridge):
-    both = control_test([by_ridge], studio, instruments, Latents.of_seed(3, [2, 70], SIZE))
-    alone = control_test([by_ridge], studio, instruments, Latents.of_seed(3, [70], SIZE))
+def test_rows_of_a_latent_do_not_depend_on_what_is_tested_with_it(sampler, meters, by_ridge):
+    both = control_test([by_ridge], sampler, meters, Latents.of_seed(3, [2, 70], SIZE))
+    alone = control_test([by_ridge], sampler, meters, Latents.of_seed(3, [70], SIZE))
     measured = [name for name in alone if name.startswith("cnn_")]
     assert np.allclose(both.loc[1, measured].astype(float), alone.loc[0, measured].astype(float))
     assert both["idx"].tolist() == [2, 70]
 
 
-def test_executor_gives_the_same_rows_and_holds_few_pieces(
-    studio, instruments, by_ridge, monkeypatch
-):
+def test_executor_gives_the_same_rows_and_holds_few_pieces(sampler, meters, by_ridge, monkeypatch):
     futures, held = [], []
 
     class Counted(ThreadPoolExecutor):
@@ -91,93 +89,94 @@ def test_executor_gives_the_same_rows_and_holds_few_pieces(
 
     monkeypatch.setattr(shards.os, "cpu_count", lambda: 1)
     asked = Latents.of_seed(3, range(5 * TOGETHER), SIZE)
-    alone = control_test([by_ridge], studio, instruments, asked)
+    alone = control_test([by_ridge], sampler, meters, asked)
     with Counted(1) as pool:
-        spread = control_test([by_ridge], studio, instruments, asked, executor=pool)
+        spread = control_test([by_ridge], sampler, meters, asked, executor=pool)
     pd.testing.assert_frame_equal(alone, spread)
     assert len(held) == 5 and max(held) == 2
 
 
-def test_published_svm_steers_with_groups_and_with_the_right_sign(studio, instruments, sampled):
+def test_published_svm_steers_with_groups_and_with_the_right_sign(sampler, meters, sampled):
     vectors, scores = sampled
     grouping = median_grouping(scores, V7)
     found = svm(vectors, scores, grouping)
     method = Method("svm", found.directions, grouping=grouping)
     asked = Latents.of_seed(3, range(12), SIZE)
-    tested = control_test([method], studio, instruments, asked)
+    tested = control_test([method], sampler, meters, asked)
     names = list(grouping.names)
     known = replace(asked, groups=np.array([names.index(g) for g in tested["group_name"]]))
-    again = control_test([method], studio, instruments, known)
+    again = control_test([method], sampler, meters, known)
     pd.testing.assert_frame_equal(tested, again)  # a saved selection brings its groups along
     assert (comparison.mean_correlations(tested, "cnn") > 0.5).all().all()
     assert set(tested["group_name"]) <= set(grouping.names) and tested["group_name"].nunique() > 2
 
 
-def test_ridge_moves_other_properties_less_than_svm(studio, instruments, sampled, by_ridge):
+def test_ridge_moves_other_properties_less_than_svm(sampler, meters, sampled, by_ridge):
     vectors, scores = sampled
     arrows = svm(vectors, scores).directions
     tested = control_test(
-        [Method("svm", arrows), by_ridge], studio, instruments, Latents.of_seed(3, range(16), SIZE)
+        [Method("svm", arrows), by_ridge], sampler, meters, Latents.of_seed(3, range(16), SIZE)
     )
     spill = comparison.side_effects(tested, "cnn")[list(EXPRESSION)]
     assert (spill.loc["ridge"] < 0.6 * spill.loc["svm"]).all()
 
 
-def test_recentering_passes_latents_that_have_no_room_left(studio, instruments, by_ridge):
+def test_recentering_passes_latents_that_have_no_room_left(sampler, meters, by_ridge):
     recenterd = Method("recenterd", by_ridge.directions, recentering=2)
     far = Latents(4 * latents(3, range(12), SIZE), np.arange(12))  # where scores level off
-    rows = [control_test([m], studio, instruments, far) for m in (by_ridge, recenterd)]
+    rows = [control_test([m], sampler, meters, far) for m in (by_ridge, recenterd)]
     share = [passes(of_meter(row, "cnn"), V8).mean() for row in rows]
     assert share[1] >= share[0] + 0.25
     assert (rows[1]["recenterd_identity"] > 0).all() and not rows[0]["recenterd_identity"].any()
 
 
-def test_steps_follow_the_stated_rule_whatever_their_own_length(studio, instruments, by_ridge):
+def test_steps_follow_the_stated_rule_whatever_their_own_length(sampler, meters, by_ridge):
     vectors = latents(5, range(24), SIZE)
     for factor in (0.1, 7.0):
-        method = Method("scaled", Scaled(by_ridge.directions, (factor,) * 3), recentering=1)
-        method = calibrated(method, studio, instruments, vectors, StepRule(background=9))
-        tested = control_test([method], studio, instruments, Latents.of_seed(6, range(16), SIZE))
+        method = Method(
+            "scaled", ScaledDirections(by_ridge.directions, (factor,) * 3), recentering=1
+        )
+        method = calibrated(method, sampler, meters, vectors, StepRule(background=9))
+        tested = control_test([method], sampler, meters, Latents.of_seed(6, range(16), SIZE))
         slopes = tested[[f"parse_{name}_slope" for name in EXPRESSION]].mean()
         assert np.allclose(slopes, 1, atol=0.2), slopes
 
 
-def test_steps_are_capped_by_the_background_that_they_change(studio, instruments, by_ridge):
-    arrows = by_ridge.directions.vectors + 2.0 * studio.readouts[:, -1]  # drags the background
+def test_steps_are_capped_by_the_background_that_they_change(sampler, meters, by_ridge):
+    arrows = by_ridge.directions.vectors + 2.0 * sampler.readouts[:, -1]  # drags the background
     vectors = latents(5, range(24), SIZE)
-    method = Method("dragging", Arrows(arrows.astype(np.float32)))
+    method = Method("dragging", LinearDirections(arrows.astype(np.float32)))
     capped, free = (
-        calibrated(method, studio, instruments, vectors, StepRule(background=most))
-        for most in (0.2, 9)
+        calibrated(method, sampler, meters, vectors, StepRule(background=most)) for most in (0.2, 9)
     )
     assert max(capped.directions.factors) < 0.5 * min(free.directions.factors)
 
 
-def test_a_meter_that_only_one_method_fools_is_told_by_its_gain(studio, instruments, by_ridge):
+def test_a_meter_that_only_one_method_fools_is_told_by_its_gain(sampler, meters, by_ridge):
     class Fooled(Rows):
         def __call__(self, images):
             seen = super().__call__(images)
             return seen._replace(scores=seen.scores + 0.5 * (images[:, 8:9, 0, 0] - 128.0) / 40)
 
-    fooled = type(instruments)(
-        type(instruments.cnn)(Fooled(), np.zeros(8), np.ones(8)),
-        instruments.parse, instruments.witness, instruments.background,
+    fooled = type(meters)(
+        type(meters.cnn)(Fooled(), np.zeros(8), np.ones(8)),
+        meters.parse, meters.identity, meters.background,
     )  # fmt: skip
-    arrows = by_ridge.directions.vectors * 0.3 + studio.readouts[:, -1] * 1.5
-    cheat = Method("cheat", Arrows(arrows.astype(np.float32)))
-    tested = control_test([by_ridge, cheat], studio, fooled, Latents.of_seed(3, range(8), SIZE))
+    arrows = by_ridge.directions.vectors * 0.3 + sampler.readouts[:, -1] * 1.5
+    cheat = Method("cheat", LinearDirections(arrows.astype(np.float32)))
+    tested = control_test([by_ridge, cheat], sampler, fooled, Latents.of_seed(3, range(8), SIZE))
     ratios = comparison.gains(tested)
     assert (ratios.loc["ridge"] > 0.7).all() and (ratios.loc["cheat"] < 0.6).all()
 
 
-def test_side_effects_see_what_moves_and_only_that(studio, instruments, by_ridge):
-    still = Method("still", Arrows(np.zeros((1, 3, SIZE), np.float32)))
-    along = np.tile(studio.readouts[:, -1], (1, 3, 1)).astype(np.float32)
+def test_side_effects_see_what_moves_and_only_that(sampler, meters, by_ridge):
+    still = Method("still", LinearDirections(np.zeros((1, 3, SIZE), np.float32)))
+    along = np.tile(sampler.readouts[:, -1], (1, 3, 1)).astype(np.float32)
     tested = (
         control_test(
-            [still, Method("background", Arrows(along))],
-            studio,
-            instruments,
+            [still, Method("background", LinearDirections(along))],
+            sampler,
+            meters,
             Latents.of_seed(3, range(4), SIZE),
         )
         .groupby("method")[["background", "identity", "outline", "gender_change"]]

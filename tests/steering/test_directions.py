@@ -4,15 +4,20 @@ import numpy as np
 import pytest
 
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
-from ohlora_lib.steering.directions import Arrows, Scaled, read_arrows, write_arrows
+from ohlora_lib.steering.directions import (
+    LinearDirections,
+    ScaledDirections,
+    read_linear_directions,
+    write_directions,
+)
 from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.store import StoreError
 
 GROUPING = Grouping(V7, (0.1, -0.4574, 1 / 3))
 RNG = np.random.default_rng(0)
-SHARED = Arrows(RNG.standard_normal((1, 3, 5)).astype(np.float32))
-GROUPED = Arrows(RNG.standard_normal((8, 3, 5)).astype(np.float32), GROUPING)
-HOLDING = Arrows(
+SHARED = LinearDirections(RNG.standard_normal((1, 3, 5)).astype(np.float32))
+GROUPED = LinearDirections(RNG.standard_normal((8, 3, 5)).astype(np.float32), GROUPING)
+HOLDING = LinearDirections(
     SHARED.vectors,
     None,
     RNG.standard_normal((1, 2, 5)).astype(np.float32),
@@ -38,7 +43,7 @@ def test_each_latent_steps_along_its_group():
 
 
 def test_scaled_directions_step_farther_per_property():
-    scaled = Scaled(GROUPED, (2.0, 0.5, -1.0)).step(LATENTS, REQUEST, np.array([0, 0]))
+    scaled = ScaledDirections(GROUPED, (2.0, 0.5, -1.0)).step(LATENTS, REQUEST, np.array([0, 0]))
     asked = GROUPED.step(LATENTS, REQUEST * [2, 0.5, -1], np.array([0, 0]))
     assert scaled == pytest.approx(asked)
 
@@ -55,17 +60,17 @@ def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(VectorError, match=r"request is \(1, 3\)"):
         SHARED.step(LATENTS, REQUEST[:1])
     with pytest.raises(VectorError, match=r"need \(8, 3, D\)"):
-        Arrows(SHARED.vectors, GROUPING)
+        LinearDirections(SHARED.vectors, GROUPING)
     with pytest.raises(VectorError, match="5 arrows a group need as many names, not 3"):
-        Arrows(HOLDING.vectors, None, HOLDING.held)
+        LinearDirections(HOLDING.vectors, None, HOLDING.held)
     with pytest.raises(VectorError, match="not finite"):
-        Arrows(SHARED.vectors * np.nan)
+        LinearDirections(SHARED.vectors * np.nan)
 
 
 @pytest.mark.parametrize("arrows", [SHARED, GROUPED, HOLDING])
 def test_a_file_gives_back_the_same_arrows_and_groups(tmp_path, arrows):
-    write_arrows(arrows, tmp_path / "svm.safetensors")
-    again = read_arrows(tmp_path / "svm.safetensors")
+    write_directions(arrows, tmp_path / "svm.safetensors")
+    again = read_linear_directions(tmp_path / "svm.safetensors")
     assert np.array_equal(again.vectors, arrows.vectors) and again.grouping == arrows.grouping
     assert again.names == arrows.names and (again.held is None) == (arrows.held is None)
     places = np.zeros(2, int)
@@ -74,7 +79,7 @@ def test_a_file_gives_back_the_same_arrows_and_groups(tmp_path, arrows):
 
 def test_a_file_that_is_missing_or_broken_is_named(tmp_path):
     with pytest.raises(StoreError, match="run the stage"):
-        read_arrows(tmp_path / "svm.safetensors")
+        read_linear_directions(tmp_path / "svm.safetensors")
     (tmp_path / "svm.safetensors").write_bytes(b"half a file")
     with pytest.raises(StoreError, match="holds no directions"):
-        read_arrows(tmp_path / "svm.safetensors")
+        read_linear_directions(tmp_path / "svm.safetensors")

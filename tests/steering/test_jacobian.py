@@ -10,10 +10,10 @@ import torch
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
-from ohlora_lib.steering.directions import Arrows, ByProperty
+from ohlora_lib.steering.directions import LinearDirections, PerPropertyDirections
 from ohlora_lib.steering.jacobian import (
-    ByJacobian,
     GradientConfig,
+    JacobianDirections,
     gradient,
     local,
     read_gradient,
@@ -95,7 +95,7 @@ def test_repeated_latents_are_computed_once(bent):
         return torch.ones(len(x), 3, SIZE)
 
     vectors = np.repeat(bent[0][:3], 50, axis=0)
-    step = ByJacobian(slopes).step(vectors, np.tile(ONE[0], (150, 1)))
+    step = JacobianDirections(slopes).step(vectors, np.tile(ONE[0], (150, 1)))
     assert seen == [3] and step.shape == (150, SIZE)
 
 
@@ -118,8 +118,10 @@ def test_local_slopes_go_through_generator_and_network():
 
 def test_each_property_can_have_its_own_directions():
     rng = np.random.default_rng(0)
-    first, second = (Arrows(rng.standard_normal((1, 3, SIZE)).astype(np.float32)) for _ in "ab")
-    mixed = ByProperty(eyes=first, mouth=second, pose=second)
+    first, second = (
+        LinearDirections(rng.standard_normal((1, 3, SIZE)).astype(np.float32)) for _ in "ab"
+    )
+    mixed = PerPropertyDirections(eyes=first, mouth=second, pose=second)
     vectors = np.zeros((3, SIZE), np.float32)
     assert np.allclose(
         mixed.step(vectors, ONE), [first.vectors[0, 0], second.vectors[0, 1], second.vectors[0, 2]]

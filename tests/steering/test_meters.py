@@ -12,9 +12,9 @@ from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
 from ohlora_lib.steering.meters import (
     AnnotatorMeter,
     CnnMeter,
+    IdentityMeter,
     ParseMeter,
     Standardized,
-    Witness,
     background_of,
 )
 from ohlora_lib.toyworld.renderer import face
@@ -80,11 +80,11 @@ def test_standardized_scores_are_of_the_population(pictures):
 
 def test_witness_says_the_same_in_bfloat16(monkeypatch):
     faces = np.stack([face(5, index).image for index in range(12)])
-    witness = Witness.over(weights.load("annotator"), faces)
+    identity = IdentityMeter.over(weights.load("annotator"), faces)
     said = []
     for pays in (False, True):
         monkeypatch.setattr(precision, "cpu_pays", lambda _, pays=pays: pays)
-        said.append(witness(faces))
+        said.append(identity(faces))
     (filters, who), (fast_filters, fast_who) = said
     assert 0 < np.abs(fast_filters - filters).max() < 0.03
     assert np.linalg.norm(fast_who - who, axis=1).max() < 0.05
@@ -93,11 +93,11 @@ def test_witness_says_the_same_in_bfloat16(monkeypatch):
 def test_identity_changes_with_the_person_more_than_with_the_expression():
     annotator = weights.load("annotator")
     faces = np.stack([face(5, i, 128).image for i in range(24)])
-    witness = Witness.over(annotator, faces)
-    filters, who = witness(faces)
+    identity = IdentityMeter.over(annotator, faces)
+    filters, who = identity(faces)
     apart = np.linalg.norm(who - np.roll(who, 1, axis=0), axis=1)
     assert filters.shape == (24, 4) and apart.mean() == pytest.approx(1, rel=1e-3)
     mirrored = faces[:, :, ::-1].copy()  # as the head turned the other way
-    same = np.linalg.norm(witness(mirrored)[1] - who, axis=1)
+    same = np.linalg.norm(identity(mirrored)[1] - who, axis=1)
     assert same.mean() < 0.8
     assert AnnotatorMeter(annotator)(faces).scores.shape == (24, 8)

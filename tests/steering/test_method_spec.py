@@ -6,8 +6,8 @@ import pytest
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering.control_test import Latents, control_test
 from ohlora_lib.steering.groups import VectorError, median_grouping
-from ohlora_lib.steering.instruments import Instruments
 from ohlora_lib.steering.jacobian import GradientConfig
+from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.steering.method_spec import DIRECTIONS, Recipe, Search, find
 from ohlora_lib.steering.sample_count import sample_count_curve
 from ohlora_lib.steering.scene import COLORS
@@ -28,9 +28,9 @@ def folder(sampled, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", [*DIRECTIONS, "ridge, measured", "ridge groups, measured"])
-def test_every_direction_steers_after_it_was_on_disk(folder, studio, instruments, name):
+def test_every_direction_steers_after_it_was_on_disk(folder, sampler, meters, name):
     method = Recipe.read(f"{name}, recenterd").method(folder)
-    tested = control_test([method], studio, instruments, Latents.of_seed(3, range(4), SIZE))
+    tested = control_test([method], sampler, meters, Latents.of_seed(3, range(4), SIZE))
     assert (tested[["cnn_eyes_slope", "cnn_mouth_slope", "cnn_pose_slope"]] > 0.1).all().all()
 
 
@@ -70,17 +70,17 @@ def test_directions_that_were_not_looked_for_are_named(tmp_path, sampled):
         )
 
 
-def test_instruments_come_back_in_the_same_units(studio, tmp_path):
-    images = studio.images(np.random.default_rng(0).standard_normal((64, SIZE)).astype(np.float32))
-    made = Instruments(
+def test_instruments_come_back_in_the_same_units(sampler, tmp_path):
+    images = sampler.images(np.random.default_rng(0).standard_normal((64, SIZE)).astype(np.float32))
+    made = MeterSet(
         type_of(images, 0.0), type_of(images, 0.3), Witnessed(typical=2.0), background=33.0
     )
     made.write(tmp_path / "units.json")
-    again = Instruments.read(tmp_path / "units.json", Rows(), Rows(0.3), None)
+    again = MeterSet.read(tmp_path / "units.json", Rows(), Rows(0.3), None)
     assert np.array_equal(made.cnn(images).scores, again.cnn(images).scores)
-    assert (again.witness.typical, again.background) == (2.0, 33.0)
+    assert (again.identity.typical, again.background) == (2.0, 33.0)
     with pytest.raises(StoreError, match="its cnn meter reads"):
-        Instruments.read(tmp_path / "units.json", Rows(0, ("eyes",)), Rows(), None)
+        MeterSet.read(tmp_path / "units.json", Rows(0, ("eyes",)), Rows(), None)
 
 
 def type_of(images, noise):

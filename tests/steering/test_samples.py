@@ -13,7 +13,7 @@ from ohlora_lib.steering import samples as module
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.meters import CnnMeter, Reading, Standardized
 from ohlora_lib.steering.samples import SampleConfig, read_sample, sample
-from ohlora_lib.steering.sampling import BLOCK, Studio, latents
+from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.store import StoreError
 
 COUNT = 3 * BLOCK + 7
@@ -29,16 +29,16 @@ class Brightness(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def studio():
+def sampler():
     config = GeneratorConfig(16, fmaps_base=128, fmaps_max=16, label_size=7, split_size=32)
-    return Studio(Generator(config, seed=1).eval())
+    return Sampler(Generator(config, seed=1).eval())
 
 
 @pytest.fixture(scope="module")
-def whole(studio, tmp_path_factory):
+def whole(sampler, tmp_path_factory):
     layers = ("w", "mapping_split2")
     folder = tmp_path_factory.mktemp("whole")
-    return sample(studio, Brightness(), SampleConfig(COUNT, 5, layers, shards=1), folder)
+    return sample(sampler, Brightness(), SampleConfig(COUNT, 5, layers, shards=1), folder)
 
 
 def same(one, other):
@@ -49,13 +49,13 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("shards", [2, 3, 50])
-def test_any_number_of_shards_gives_the_same_bits(studio, whole, tmp_path, shards):
+def test_any_number_of_shards_gives_the_same_bits(sampler, whole, tmp_path, shards):
     config = SampleConfig(COUNT, 5, ("w", "mapping_split2"), shards)
-    assert same(whole, sample(studio, Brightness(), config, tmp_path))
+    assert same(whole, sample(sampler, Brightness(), config, tmp_path))
 
 
 @pytest.mark.parametrize("dies", ["in a shard", "while joining", "before the table"])
-def test_killed_sampling_resumes_to_the_same_bits(studio, whole, tmp_path, monkeypatch, dies):
+def test_killed_sampling_resumes_to_the_same_bits(sampler, whole, tmp_path, monkeypatch, dies):
     config = SampleConfig(COUNT, 5, ("w", "mapping_split2"), shards=3)
     where = {"in a shard": "_block", "while joining": "_parts", "before the table": "write_table"}
     real, calls = getattr(module, where[dies]), []
@@ -68,49 +68,49 @@ def test_killed_sampling_resumes_to_the_same_bits(studio, whole, tmp_path, monke
 
     monkeypatch.setattr(module, where[dies], dying)
     with pytest.raises(KeyboardInterrupt):
-        sample(studio, Brightness(), config, tmp_path)
+        sample(sampler, Brightness(), config, tmp_path)
     monkeypatch.undo()
     assert not (tmp_path / "scores.parquet").exists()
-    assert same(whole, sample(studio, Brightness(), config, tmp_path))
+    assert same(whole, sample(sampler, Brightness(), config, tmp_path))
     assert not list(tmp_path.glob("shard_*")), "shards stay behind"
 
 
-def test_finished_samples_are_read_and_not_drawn_again(studio, whole, tmp_path, monkeypatch):
+def test_finished_samples_are_read_and_not_drawn_again(sampler, whole, tmp_path, monkeypatch):
     config = SampleConfig(COUNT, 5, ("w", "mapping_split2"), shards=3)
-    sample(studio, Brightness(), config, tmp_path)
+    sample(sampler, Brightness(), config, tmp_path)
     monkeypatch.setattr(module, "_block", lambda *arguments: pytest.fail("drawn again"))
-    assert same(whole, sample(studio, Brightness(), config, tmp_path))
+    assert same(whole, sample(sampler, Brightness(), config, tmp_path))
     assert isinstance(read_sample(tmp_path).vectors["w"], np.memmap)
 
 
-def test_more_latents_of_a_seed_begin_with_the_fewer(studio, whole, tmp_path):
+def test_more_latents_of_a_seed_begin_with_the_fewer(sampler, whole, tmp_path):
     config = SampleConfig(2 * BLOCK + 1, 5, ("w",))
-    few = sample(studio, Brightness(), config, tmp_path)
+    few = sample(sampler, Brightness(), config, tmp_path)
     assert np.array_equal(few.vectors["w"], whole.vectors["w"][: 2 * BLOCK + 1])
     pd.testing.assert_frame_equal(few.scores, whole.scores[: 2 * BLOCK + 1])
 
 
-def test_scores_are_of_the_images_of_the_kept_vectors(studio, whole):
+def test_scores_are_of_the_images_of_the_kept_vectors(sampler, whole):
     rows = np.arange(BLOCK, 2 * BLOCK)
-    images = studio.images(whole.vectors["mapping_split2"][rows], "mapping_split2")
+    images = sampler.images(whole.vectors["mapping_split2"][rows], "mapping_split2")
     drawn = Brightness()(images).scores
     assert np.allclose(whole.scores.loc[rows, ["eyes", "mouth"]], drawn, atol=0.05)
     assert whole.scores["eyes"].std() > 0.5, "the images differ"
 
 
-def test_a_folder_of_another_plan_is_refused_by_name(studio, tmp_path):
-    sample(studio, Brightness(), SampleConfig(5, 5), tmp_path)
+def test_a_folder_of_another_plan_is_refused_by_name(sampler, tmp_path):
+    sample(sampler, Brightness(), SampleConfig(5, 5), tmp_path)
     with pytest.raises(StoreError, match="another seed"):
-        sample(studio, Brightness(), SampleConfig(5, 6), tmp_path)
-    other = Studio(Generator(studio.generator.config, seed=2).eval())
+        sample(sampler, Brightness(), SampleConfig(5, 6), tmp_path)
+    other = Sampler(Generator(sampler.generator.config, seed=2).eval())
     with pytest.raises(StoreError, match="another generator"):
         sample(other, Brightness(), SampleConfig(5, 5), tmp_path)
     darkness = Brightness(properties=("mouth", "eyes"))
     with pytest.raises(StoreError, match="another meter"):
-        sample(studio, darkness, SampleConfig(5, 5), tmp_path)
+        sample(sampler, darkness, SampleConfig(5, 5), tmp_path)
 
 
-def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(studio, tmp_path):
+def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(sampler, tmp_path):
     def meter(seed, **settings):
         torch.manual_seed(seed)
         return CnnMeter(
@@ -122,15 +122,15 @@ def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(studio
         return Standardized(meter, np.zeros(size), np.full(size, factor))
 
     first = unit(meter(1), 1.0)
-    scores = sample(studio, first, SampleConfig(5, 5), tmp_path).scores
-    again = sample(studio, unit(meter(1), 1.0), SampleConfig(5, 5), tmp_path).scores
+    scores = sample(sampler, first, SampleConfig(5, 5), tmp_path).scores
+    again = sample(sampler, unit(meter(1), 1.0), SampleConfig(5, 5), tmp_path).scores
     pd.testing.assert_frame_equal(scores, again)
     for other in (unit(meter(2), 1.0), unit(meter(1), 2.0), unit(meter(1, dropout_seed=3), 1.0)):
         with pytest.raises(StoreError, match="another meter"):
-            sample(studio, other, SampleConfig(5, 5), tmp_path)
+            sample(sampler, other, SampleConfig(5, 5), tmp_path)
 
 
-def test_a_meter_of_an_unknown_kind_goes_on_with_its_own_sample(studio, tmp_path):
+def test_a_meter_of_an_unknown_kind_goes_on_with_its_own_sample(sampler, tmp_path):
     class Foreign:
         properties = ("eyes", "mouth")
 
@@ -138,7 +138,7 @@ def test_a_meter_of_an_unknown_kind_goes_on_with_its_own_sample(studio, tmp_path
             return Brightness()(images)
 
     for _ in range(2):
-        sample(studio, Foreign(), SampleConfig(5, 5), tmp_path)
+        sample(sampler, Foreign(), SampleConfig(5, 5), tmp_path)
 
 
 def test_plans_that_cannot_be_are_refused():
@@ -157,6 +157,6 @@ def test_a_latent_is_the_same_in_any_company():
 
 
 def test_a_layer_that_this_generator_lacks_is_named():
-    plain = Studio(Generator(GeneratorConfig(16, fmaps_base=128, fmaps_max=16)).eval())
+    plain = Sampler(Generator(GeneratorConfig(16, fmaps_base=128, fmaps_max=16)).eval())
     with pytest.raises(VectorError, match="no mapping_split1"):
         plain.vectors(latents(0, [0]), "mapping_split1")
