@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.lab.finetune import CONCEPT, Effect
 from ohlora_lib.measure.similarity import compare
-from ohlora_lib.plots.style import MUTED, SERIES, labeled_sheet
+from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.style import MUTED, SERIES
 from ohlora_lib.steering.select import wilson
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.train.finetune import FineTuning

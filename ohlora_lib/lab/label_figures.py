@@ -11,7 +11,8 @@ from ohlora_lib.faces.concept import ALL, AT_LEAST, Cutoffs, passes
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.lab.label_and_filter import ANNOTATOR, TRUTH, Judged, Kept, Labeled, LabelSettings
 from ohlora_lib.measure.labels import INDEX
-from ohlora_lib.plots.style import INK, MUTED, SERIES, labeled_sheet
+from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.store.images import ImageSet
 
 PUBLISHED_PASSES = {"gender": 11_251, "quality": 12_147, "age": 6_857, "glass": 11_142, ALL: 4_930}

@@ -11,7 +11,8 @@ from ohlora_lib.lab.segment import overlay
 from ohlora_lib.measure.hairstyle import LEAST_BLOCKS
 from ohlora_lib.measure.parse import Parser, parse
 from ohlora_lib.models.annotator import Annotator
-from ohlora_lib.plots.style import INK, MUTED, SERIES, labeled_sheet
+from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.train.regressor import Trained
 
 PUBLISHED_FIT = {ORIGINAL_HAIRSTYLE: {"correlation": 0.7669, "mean error": 0.4144}}

@@ -16,7 +16,8 @@ from ohlora_lib.measure.normalize import Normalization, min_max, z_scores
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, usual_scores
 from ohlora_lib.measure.scores import FIRST, SECOND, score
 from ohlora_lib.measure.segmentation import Segmentation, segment
-from ohlora_lib.plots.style import INK, MUTED, SERIES, labeled_sheet
+from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.store import StoreError, inside_root
 from ohlora_lib.store.atomic import write_json

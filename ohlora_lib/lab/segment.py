@@ -16,7 +16,8 @@ from ohlora_lib.faces.classes import BACKGROUND, CLASS_NAMES, HAIR, SKIN
 from ohlora_lib.measure.parse import PARSERS, Parsed, Parser, class_pixels, parse
 from ohlora_lib.measure.segmentation import AT_ONCE, Segmentation
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, HALF, SIZE
-from ohlora_lib.plots.style import INK, MUTED, SERIES, contact_sheet, labeled_sheet, paste
+from ohlora_lib.plots.sheets import contact_sheet, labeled_sheet, paste
+from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.runner.settings import Between, OneOf, Settings
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.images import ImageSet

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.select_vectors import Chosen, SelectSettings
-from ohlora_lib.plots.style import INK, SERIES, labeled_sheet
+from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.style import INK, SERIES
 from ohlora_lib.steering.control_test import of_meter
 from ohlora_lib.steering.ohlora import FILE, OhLora
 from ohlora_lib.steering.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE

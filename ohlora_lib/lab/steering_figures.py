@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.steering import Ready, SteeringSettings, factors, pictures, strips
-from ohlora_lib.plots.style import INK, MUTED, SERIES, labeled_sheet
+from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.steering import comparison
 from ohlora_lib.steering.method_spec import DIRECTIONS, Recipe
 from ohlora_lib.steering.responses import MOUTH, POSE

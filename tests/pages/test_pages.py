@@ -19,6 +19,7 @@ from ohlora_lib.pages import notebook as page
 from ohlora_lib.pages import report
 from ohlora_lib.pages.notebook import markdown_table
 from ohlora_lib.plots import style as figures
+from ohlora_lib.plots.sheets import contact_sheet, labeled_sheet
 from ohlora_lib.runner.options import ROOT
 from ohlora_lib.runner.pipeline import Stage
 from ohlora_lib.runner.settings import Settings
@@ -173,7 +174,7 @@ def test_small_picture_keeps_its_very_pixels_and_large_one_becomes_small():
 
 def test_contact_sheet_lays_out_rows_and_leaves_the_rest_white():
     images = np.stack([np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)])
-    sheet = figures.contact_sheet(images, columns=2, gap=1)
+    sheet = contact_sheet(images, columns=2, gap=1)
     assert sheet.shape == (9, 9, 3)
     assert sheet[0, 0, 0] == 10 and sheet[0, 5, 0] == 20 and sheet[5, 0, 0] == 30
     assert (sheet[4] == 255).all() and (sheet[5:, 5:] == 255).all()
@@ -182,7 +183,7 @@ def test_contact_sheet_lays_out_rows_and_leaves_the_rest_white():
 def test_sheet_with_labels_stands_upright_in_its_axes():
     red, blue = (255, 0, 0), (0, 0, 255)
     face = np.concatenate([np.full((8, 16, 3), color, np.uint8) for color in (red, blue)])
-    drawn = np.array(figures._drawn(figures.labeled_sheet(face[None], 1, ["row"], ["head"])), int)
+    drawn = np.array(figures._drawn(labeled_sheet(face[None], 1, ["row"], ["head"])), int)
     above, below = (np.argwhere(abs(drawn - color).sum(2) < 60) for color in (red, blue))
     assert len(above) == pytest.approx(len(below), rel=0.05)
     assert above[:, 0].max() < below[:, 0].min()
