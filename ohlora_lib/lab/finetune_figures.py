@@ -13,7 +13,7 @@ from ohlora_lib.lab.finetune import CONCEPT, Effect
 from ohlora_lib.measure.similarity import compare
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import MUTED, SERIES
-from ohlora_lib.steering.select import wilson
+from ohlora_lib.steering.select import wilson_interval
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.train.finetune import FineTuning
 from ohlora_lib.train.finetune_loop import SAME_Z
@@ -149,7 +149,7 @@ def _named(demand: str) -> str:
 
 
 def _share(yes: pd.Series) -> str:
-    low, high = wilson(int(yes.sum()), len(yes))
+    low, high = wilson_interval(int(yes.sum()), len(yes))
     return f"{yes.mean():.1%} ({low:.1%} to {high:.1%})"
 
 
@@ -161,7 +161,9 @@ def share_figure(effect: Effect, form: str) -> Figure:
     for side, judged, color, shift in sides:
         at = np.arange(len(names)) + shift
         share = judged.fits.mean().to_numpy()
-        ends = np.array([wilson(int(judged.fits[n].sum()), len(judged.fits)) for n in names])
+        ends = np.array(
+            [wilson_interval(int(judged.fits[n].sum()), len(judged.fits)) for n in names]
+        )
         error = np.clip([share - ends[:, 0], ends[:, 1] - share], 0, None)
         axes.errorbar(share, at, xerr=error, fmt="o", ms=5, color=color, label=side, capsize=2)
     if form in PUBLISHED_FEMALE:

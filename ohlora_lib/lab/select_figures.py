@@ -14,7 +14,7 @@ from ohlora_lib.plots.style import INK, SERIES
 from ohlora_lib.steering.control_test import of_meter
 from ohlora_lib.steering.ohlora import FILE, OhLora
 from ohlora_lib.steering.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
-from ohlora_lib.steering.select import V8, passes, wilson
+from ohlora_lib.steering.select import CUTOFFS_V8, passes, wilson_interval
 from ohlora_lib.steering.selection_rules import GRADES, funnel, why_not
 
 STRAIGHT = 0.01
@@ -37,7 +37,7 @@ def funnel_figure(chosen: Chosen) -> Figure:
 def funnel_told(chosen: Chosen, settings: SelectSettings) -> str:
     """Of which latents, by which method, and whether the rules sufficed."""
     whose = "of a saved selection" if settings.selection else "that no earlier step saw"
-    low, high = wilson(int(chosen.table["passes on both"].sum()), len(chosen.table))
+    low, high = wilson_interval(int(chosen.table["passes on both"].sum()), len(chosen.table))
     told = (
         f"{len(chosen.table):,} latents {whose}, steered by '{chosen.method.name}'; on both meters "
         f"{chosen.table['passes on both'].mean():.0%} pass (95 % interval "
@@ -165,7 +165,8 @@ def use_told(chosen: Chosen, settings: SelectSettings) -> str:
 def retested_told(chosen: Chosen) -> str:
     """The pass rates of a saved selection, tested again."""
     on = {
-        m: int(passes(of_meter(chosen.table, m), V8, upwards=True).sum()) for m in ("cnn", "parse")
+        m: int(passes(of_meter(chosen.table, m), CUTOFFS_V8, signed=True).sum())
+        for m in ("cnn", "parse")
     }
     return (
         f"Of the {len(chosen.table)} saved latents {on['cnn']} pass on the CNN and {on['parse']} "

@@ -22,7 +22,7 @@ from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.method_spec import Recipe
 from ohlora_lib.steering.responses import LEVELS, MIDDLE
 from ohlora_lib.steering.sampling import Sampler, latents
-from ohlora_lib.steering.select import V8
+from ohlora_lib.steering.select import CUTOFFS_V8
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import write_json
 from ohlora_lib.store.tables import write_table
@@ -169,7 +169,7 @@ def best_of(tested: pd.DataFrame) -> str:
     if len(confirmed):
         tested = tested[tested["method"].isin(confirmed)]
     rates = pd.DataFrame(
-        {meter: comparison.pass_rates(tested, meter, V8).rate for meter in ("parse", "cnn")}
+        {meter: comparison.pass_rates(tested, meter, CUTOFFS_V8).rate for meter in ("parse", "cnn")}
     )
     rates["still"] = -comparison.side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1)
     return rates.sort_values(["parse", "cnn", "still"], ascending=False).index[0]

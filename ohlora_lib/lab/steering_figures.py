@@ -15,7 +15,7 @@ from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.steering import comparison
 from ohlora_lib.steering.method_spec import DIRECTIONS, Recipe
 from ohlora_lib.steering.responses import MOUTH, POSE
-from ohlora_lib.steering.select import V7_FIRST, V8
+from ohlora_lib.steering.select import CUTOFFS_V7, CUTOFFS_V8
 
 PUBLISHED = pd.DataFrame(
     [
@@ -44,11 +44,11 @@ def table(tested: pd.DataFrame) -> pd.DataFrame:
     for meter, label in LABELS.items():
         means = comparison.mean_correlations(tested, meter)
         rows[f"{label}: mean corr. eyes / mouth / pose"] = means.apply(_triple, axis=1)
-        for cutoffs, word in ((V8, "pass"), (V7_FIRST, "strict pass")):
+        for cutoffs, word in ((CUTOFFS_V8, "pass"), (CUTOFFS_V7, "strict pass")):
             rates = comparison.pass_rates(tested, meter, cutoffs)
             rows[f"{label}: {word}"] = rates.apply(_rate, axis=1)
     if "annotator_eyes_corr" in tested:
-        rates = comparison.pass_rates(tested, "annotator", V7_FIRST)
+        rates = comparison.pass_rates(tested, "annotator", CUTOFFS_V7)
         rows["annotator: strict pass"] = rates.apply(_rate, axis=1)
     ours = pd.DataFrame({"latents": tested.groupby("method", sort=False).size()} | rows)
     return pd.concat([ours, _published()]).rename_axis("method")
@@ -107,7 +107,7 @@ def pass_figure(tested: pd.DataFrame) -> Figure:
     names = list(tested["method"].unique())
     figure, axes = pyplot.subplots(figsize=(8.6, 1.1 + 0.42 * len(names)))
     for offset, (meter, (label, color)) in enumerate(DOTS.items()):
-        rates = comparison.pass_rates(tested, meter, V8)
+        rates = comparison.pass_rates(tested, meter, CUTOFFS_V8)
         at = np.arange(len(names)) + 0.18 * (2 * offset - 1)
         spread = np.clip([rates.rate - rates.low, rates.high - rates.rate], 0, None)
         axes.errorbar(rates.rate, at, xerr=spread, fmt="o", color=color, label=label, capsize=2)
@@ -156,7 +156,7 @@ def failing_figure(tested: pd.DataFrame, names: Sequence[str]) -> Figure:
     figure, grid = pyplot.subplots(
         len(names), 3, figsize=(8.6, 2.3 * len(names)), sharey=True, squeeze=False
     )
-    cutoffs = asdict(V8)
+    cutoffs = asdict(CUTOFFS_V8)
     for row, name in zip(grid, names, strict=True):
         mine = tested[tested["method"] == name]
         for axes, one in zip(row, EXPRESSION, strict=True):
@@ -189,7 +189,10 @@ def failing_told(tested: pd.DataFrame, name: str) -> str:
 def _missed(mine: pd.DataFrame, meter: str) -> pd.DataFrame:
     """Which latents (rows) miss the cutoff of which property."""
     return pd.DataFrame(
-        {one: ~(mine[f"{meter}_{one}_corr"] >= cutoff) for one, cutoff in asdict(V8).items()}
+        {
+            one: ~(mine[f"{meter}_{one}_corr"] >= cutoff)
+            for one, cutoff in asdict(CUTOFFS_V8).items()
+        }
     )
 
 
@@ -269,7 +272,7 @@ def found(tested: pd.DataFrame, baseline: str, best: str) -> tuple[str, dict[str
     names = [baseline, *(n for n in (f"{baseline}, steps", best) if n in set(tested["method"]))]
     names = list(dict.fromkeys(names))
     shown = most_told(tested, names)
-    seen = {meter: comparison.pass_rates(shown, meter, V7_FIRST) for meter in LABELS}
+    seen = {meter: comparison.pass_rates(shown, meter, CUTOFFS_V7) for meter in LABELS}
     rates = "; ".join(
         f"'{name}' {seen['cnn'].rate[name]:.0%} and {seen['parse'].rate[name]:.0%}"
         for name in names

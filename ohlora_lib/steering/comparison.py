@@ -5,7 +5,7 @@ import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.control_test import of_meter
-from ohlora_lib.steering.select import CORRELATIONS, CorrelationCutoffs, passes, wilson
+from ohlora_lib.steering.select import CORRELATIONS, CorrelationCutoffs, passes, wilson_interval
 
 METERS = ("cnn", "parse")
 STILL = ("background", "outline", "identity", "gender_change", "quality_change", "age_change",
@@ -15,11 +15,11 @@ STILL = ("background", "outline", "identity", "gender_change", "quality_change",
 
 def pass_rates(tested: pd.DataFrame, meter: str, cutoffs: CorrelationCutoffs) -> pd.DataFrame:
     """Per method: tested, passed, rate, and the 95 % interval low to high."""
-    passed = passes(of_meter(tested, meter), cutoffs, upwards=True).groupby(
+    passed = passes(of_meter(tested, meter), cutoffs, signed=True).groupby(
         tested["method"], sort=False
     )
     table = pd.DataFrame({"tested": passed.size(), "passed": passed.sum()})
-    ends = [wilson(row.passed, row.tested) for row in table.itertuples()]
+    ends = [wilson_interval(row.passed, row.tested) for row in table.itertuples()]
     return table.assign(
         rate=table.passed / table.tested, low=[e[0] for e in ends], high=[e[1] for e in ends]
     )
@@ -70,6 +70,6 @@ def tightened(tested: pd.DataFrame, method: str, meter: str, most: float = 0.1) 
     mine = of_meter(tested[tested["method"] == method], meter)
     for added in np.arange(0, 0.12, 0.005):
         cutoffs = CorrelationCutoffs(*(min(c + added, 1.0) for c in (0.92, 0.88, 0.88)))
-        if passes(mine, cutoffs, upwards=True).mean() <= most:
+        if passes(mine, cutoffs, signed=True).mean() <= most:
             break
     return cutoffs, float(added)

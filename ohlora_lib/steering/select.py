@@ -1,8 +1,11 @@
-"""`python -m ohlora_lib.steering.select TABLE.csv`: how many latents of a control test pass.
+"""Pass or fail in the image generation test; as a command, for a table in the published format.
 
-TABLE.csv is a test result in the published layout (VectorFind-v7 to v9): a row per latent with
-eyes_corr, mouth_corr, pose_corr. A latent passes when the size of each of its three correlations
-reaches its cutoff; the published ones are negative, as their directions point downwards.
+    python -m ohlora_lib.steering.select TABLE.csv
+
+counts how many latents of TABLE.csv pass. The table has the format of VectorFind-v7 to v9: one row
+per latent with eyes_corr, mouth_corr, pose_corr. A latent passes if the absolute value of each
+correlation reaches its cutoff. The published correlations are negative because the published
+directions point downwards.
 """
 
 import argparse
@@ -26,7 +29,7 @@ PASSED = "O"
 
 @dataclass(frozen=True)
 class CorrelationCutoffs:
-    """What |correlation| must at least be; VectorFind-v8's and v9's unless told otherwise."""
+    """Minimum |correlation| per property. Default: the published cutoffs of VectorFind-v8, v9."""
 
     eyes: float = 0.92
     mouth: float = 0.88
@@ -35,19 +38,21 @@ class CorrelationCutoffs:
     def __post_init__(self):
         for name, cutoff in asdict(self).items():
             if not 0 <= cutoff <= 1:
-                raise VectorError(f"the cutoff of {name} is {cutoff}: it must lie between 0 and 1")
+                raise VectorError(f"the cutoff of {name} is {cutoff}: it must be between 0 and 1")
 
 
-V7_FIRST = CorrelationCutoffs(0.92, 0.88, 0.92)
-V7_SECOND = CorrelationCutoffs(0.90, 0.90, 0.88)
-V8 = CorrelationCutoffs()
+CUTOFFS_V7 = CorrelationCutoffs(0.92, 0.88, 0.92)
+CUTOFFS_V7_RECHECK = CorrelationCutoffs(0.90, 0.90, 0.88)
+"""The second cutoffs of VectorFind-v7 (column `passed_rechecked`)."""
+CUTOFFS_V8 = CorrelationCutoffs()
+"""VectorFind-v8 and v9."""
 
 
 def read_test_table(path: str | Path) -> pd.DataFrame:
-    """A test result in the published layout -> its rows, correlations as numbers.
+    """Read a test result in the published format; correlations become floats.
 
-    Only the three correlations have to be there: v9's gradient variant has no groups, and some
-    files begin with a column of row numbers without a name, which is dropped.
+    Only the three correlation columns are required: the table of v9's gradient variant has no
+    groups. An unnamed first column of row numbers, which some files have, is dropped.
     """
     table = read_table(path)
     table.columns = [str(name).strip() for name in table.columns]
@@ -61,73 +66,78 @@ def read_test_table(path: str | Path) -> pd.DataFrame:
     for name in CORRELATIONS:
         table[name] = _correlations(table[name], name, path)
     if table.empty:
-        raise StoreError(f"{path} has no rows: nothing was tested")
+        raise StoreError(f"{path} has no rows: there is no tested latent to count")
     return table
 
 
 def _correlations(cells: pd.Series, name: str, path: str | Path) -> pd.Series:
-    """A column as numbers; an empty cell is NaN (the score never changed: no correlation)."""
+    """A column as floats; an empty cell is NaN (undefined: a constant score)."""
     numbers = pd.to_numeric(cells, errors="coerce")
     wrong = (numbers.isna() & cells.notna()) | (numbers.abs() > 1 + 1e-9)
     if wrong.any():
         row = wrong.idxmax()
-        raise StoreError(f"{path}: {name} in row {row} is {cells[row]!r}, which is no correlation")
+        raise StoreError(
+            f"{path}: {name} in row {row} is {cells[row]!r}: must be a number from -1 to 1"
+        )
     return numbers
 
 
 def passes(
-    table: pd.DataFrame, cutoffs: CorrelationCutoffs = V8, upwards: bool = False
+    table: pd.DataFrame, cutoffs: CorrelationCutoffs = CUTOFFS_V8, signed: bool = False
 ) -> pd.Series:
-    """Which rows reach all three cutoffs; one without a correlation does not.
+    """Which rows reach all three cutoffs (bool); a row with an undefined correlation does not.
 
-    Whatever the sign, as the published directions point downwards; `upwards` counts those alone
-    that follow what was asked for, not its opposite.
+    Absolute values are compared, because the published directions point downwards. `signed`
+    requires positive correlations: the property must move in the requested direction.
     """
     least = np.array([getattr(cutoffs, name) for name in EXPRESSION])
     correlations = table[list(CORRELATIONS)]
-    return ((correlations if upwards else correlations.abs()) >= least).all(axis=1)
+    return ((correlations if signed else correlations.abs()) >= least).all(axis=1)
 
 
 def mean_correlations(table: pd.DataFrame) -> pd.Series:
-    """Means by property, with their sign, and of the sum of their sizes; of rows that have them."""
+    """Mean signed correlation per property, and mean sum of absolute values; NaN is skipped."""
     correlations = table[list(CORRELATIONS)]
     sums = correlations.abs().sum(axis=1, skipna=False)
     return pd.Series([*correlations.mean(), sums.mean()], [*EXPRESSION, SUM])
 
 
-def wilson(passed: int, tested: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % confidence interval of a pass rate, after Wilson: right for rates near 0 too."""
-    rate, extra = passed / tested, z * z / tested
-    half = z * np.sqrt(rate * (1 - rate) / tested + extra / (4 * tested))
-    return (rate + extra / 2 - half) / (1 + extra), (rate + extra / 2 + half) / (1 + extra)
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % Wilson confidence interval of the proportion count / total."""
+    from scipy.stats import binomtest  # slow to import
+
+    interval = binomtest(int(count), int(total)).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def summary(table: pd.DataFrame, cutoffs: CorrelationCutoffs) -> Iterator[str]:
-    """The lines of the command's answer."""
+    """The lines that the command prints."""
     tested, passed = len(table), int(passes(table, cutoffs).sum())
-    low, high = wilson(passed, tested)
+    low, high = wilson_interval(passed, tested)
     means = mean_correlations(table)
-    asked = ", ".join(f"{name} {cutoff:g}" for name, cutoff in asdict(cutoffs).items())
+    shown = ", ".join(f"{name} {cutoff:g}" for name, cutoff in asdict(cutoffs).items())
     yield f"tested {tested}"
     yield (f"passed {passed} ({passed / tested:.2%}, 95% interval {low:.2%} to {high:.2%}) "
-           f"at |correlation| of at least {asked}")  # fmt: skip
+           f"with |correlation| >= {shown}")  # fmt: skip
     yield "mean correlation " + ", ".join(f"{name} {means[name]:.4f}" for name in EXPRESSION)
-    yield f"mean sum of sizes {means[SUM]:.4f}"
+    yield f"mean sum of absolute correlations {means[SUM]:.4f}"
     if undefined := int(table[list(CORRELATIONS)].isna().any(axis=1).sum()):
-        yield f"{undefined} rows lack a correlation: they do not pass, and no mean counts them"
+        yield f"rows without a correlation: {undefined} (they do not pass and enter no mean)"
     for column in table.columns.intersection(["passed", "passed_rechecked"]):
-        yield f"the table's own column {column!r} says {int((table[column] == PASSED).sum())}"
+        yield f"column {column!r} of the table: {int((table[column] == PASSED).sum())} passed"
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m ohlora_lib.steering.select", description=__doc__
+        prog="python -m ohlora_lib.steering.select",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("table", type=Path, metavar="TABLE.csv")
+    parser.add_argument("table", type=Path, metavar="TABLE.csv", help="test result")
     for name in EXPRESSION:
-        cutoff = getattr(V8, name)
+        cutoff = getattr(CUTOFFS_V8, name)
         parser.add_argument(
-            f"--{name}", type=float, default=cutoff, help=f"cutoff, {cutoff} if not given"
+            f"--{name}", type=float, default=cutoff, help=f"cutoff (default: {cutoff})"
         )
     options = vars(parser.parse_args(arguments))
     try:

@@ -13,7 +13,14 @@ import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.control_test import of_meter
-from ohlora_lib.steering.select import CORRELATIONS, PASSED, SUM, V8, CorrelationCutoffs, passes
+from ohlora_lib.steering.select import (
+    CORRELATIONS,
+    CUTOFFS_V8,
+    PASSED,
+    SUM,
+    CorrelationCutoffs,
+    passes,
+)
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.tables import read_table
 
@@ -87,8 +94,8 @@ class ChoiceRule:
     no 하; of these the `most` with the highest sum of correlations. Where fewer than `least` fit,
     the next best fill up: they are chosen, but do not `fit`."""
 
-    cutoffs: CorrelationCutoffs = V8
-    parse_cutoffs: CorrelationCutoffs = V8
+    cutoffs: CorrelationCutoffs = CUTOFFS_V8
+    parse_cutoffs: CorrelationCutoffs = CUTOFFS_V8
     conditions: Conditions = field(default_factory=Conditions)
     grades: GradeRule = field(default_factory=GradeRule)
     most: int = 20
@@ -103,9 +110,9 @@ def judged(tested: pd.DataFrame, rule: ChoiceRule) -> pd.DataFrame:
     grades = rule.grades.grade(tested).add_suffix("_grade")
     conditions = rule.conditions.met(tested)
     table = pd.concat([tested, grades, conditions], axis=1)
-    table["passes"] = passes(of_meter(tested, "cnn"), rule.cutoffs, upwards=True)
+    table["passes"] = passes(of_meter(tested, "cnn"), rule.cutoffs, signed=True)
     table["passes on both"] = table["passes"] & passes(
-        of_meter(tested, "parse"), rule.parse_cutoffs, upwards=True
+        of_meter(tested, "parse"), rule.parse_cutoffs, signed=True
     )
     table["consistent"] = table["passes on both"] & conditions.all(axis=1)
     table["fits"] = table["consistent"] & (grades != GRADES[-1]).all(axis=1)

@@ -21,7 +21,7 @@ from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.responses import LEVELS, MIDDLE, responses
 from ohlora_lib.steering.ridge import ridge
 from ohlora_lib.steering.sampling import latents
-from ohlora_lib.steering.select import V8, passes
+from ohlora_lib.steering.select import CUTOFFS_V8, passes
 from ohlora_lib.steering.svm import svm
 from tests.steering.conftest import SIZE, Rows
 
@@ -125,7 +125,7 @@ def test_recentering_passes_latents_that_have_no_room_left(sampler, meters, by_r
     recenterd = Method("recenterd", by_ridge.directions, recentering=2)
     far = Latents(4 * latents(3, range(12), SIZE), np.arange(12))  # where scores level off
     rows = [control_test([m], sampler, meters, far) for m in (by_ridge, recenterd)]
-    share = [passes(of_meter(row, "cnn"), V8).mean() for row in rows]
+    share = [passes(of_meter(row, "cnn"), CUTOFFS_V8).mean() for row in rows]
     assert share[1] >= share[0] + 0.25
     assert (rows[1]["recenterd_identity"] > 0).all() and not rows[0]["recenterd_identity"].any()
 
@@ -203,7 +203,7 @@ def test_pass_rates_come_with_their_interval_and_baselines_can_be_tightened():
     table = pd.DataFrame({"method": ["a"] * 40})
     for name in EXPRESSION:
         table[f"cnn_{name}_corr"] = np.linspace(0.85, 0.999, 40)
-    rates = comparison.pass_rates(table, "cnn", V8).loc["a"]
+    rates = comparison.pass_rates(table, "cnn", CUTOFFS_V8).loc["a"]
     assert rates.low < rates.rate < rates.high and 0.4 < rates.rate < 0.6
     cutoffs, added = comparison.tightened(table, "a", "cnn")
     assert passes(of_meter(table, "cnn"), cutoffs).mean() <= 0.1 and added > 0

@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 
 from ohlora_lib.steering.select import (
-    V7_FIRST,
-    V7_SECOND,
-    V8,
+    CORRELATIONS,
+    CUTOFFS_V7,
+    CUTOFFS_V7_RECHECK,
+    CUTOFFS_V8,
     CorrelationCutoffs,
     main,
     mean_correlations,
     passes,
     read_test_table,
-    wilson,
+    wilson_interval,
 )
 from ohlora_lib.store import StoreError
 
@@ -28,8 +29,8 @@ needs_published = pytest.mark.skipif(
 @needs_published
 @pytest.mark.parametrize(
     ("version", "cutoffs", "count"),
-    [("v7", V7_FIRST, 58), ("v7", V7_SECOND, 99), ("v7", V8, 164),
-     ("v8", V8, 49), ("v8", V7_SECOND, 22), ("v8", V7_FIRST, 16)],
+    [("v7", CUTOFFS_V7, 58), ("v7", CUTOFFS_V7_RECHECK, 99), ("v7", CUTOFFS_V8, 164),
+     ("v8", CUTOFFS_V8, 49), ("v8", CUTOFFS_V7_RECHECK, 22), ("v8", CUTOFFS_V7, 16)],
 )  # fmt: skip
 def test_the_published_tables_have_the_published_passes(version, cutoffs, count):
     table = read_test_table(PUBLISHED / f"{version}_vectorfind_test_result.csv")
@@ -37,7 +38,7 @@ def test_the_published_tables_have_the_published_passes(version, cutoffs, count)
 
 
 @needs_published
-@pytest.mark.parametrize(("version", "cutoffs"), [("v7", V7_FIRST), ("v8", V8)])
+@pytest.mark.parametrize(("version", "cutoffs"), [("v7", CUTOFFS_V7), ("v8", CUTOFFS_V8)])
 def test_the_published_columns_and_statistics_come_out(version, cutoffs):
     table = read_test_table(PUBLISHED / f"{version}_vectorfind_test_result.csv")
     statistics = pd.read_csv(PUBLISHED / f"{version}_vectorfind_test_statistics.csv").iloc[0]
@@ -71,6 +72,43 @@ def test_a_table_of_another_version_is_read_too(tmp_path):
     assert passes(table).tolist() == [True, False]
 
 
+def test_the_published_cutoffs():
+    """v7: .92/.88/.92, second check .90/.90/.88; v8 and v9: .92/.88/.88 (original project)."""
+    assert CorrelationCutoffs(eyes=0.92, mouth=0.88, pose=0.92) == CUTOFFS_V7
+    assert CorrelationCutoffs(eyes=0.90, mouth=0.90, pose=0.88) == CUTOFFS_V7_RECHECK
+    assert CorrelationCutoffs(eyes=0.92, mouth=0.88, pose=0.88) == CUTOFFS_V8
+
+
+def test_each_cutoff_applies_to_its_own_property():
+    """Each row is below the cutoff of exactly one property, and above those of the others."""
+    table = pd.DataFrame(
+        [[0.91, 0.91, 0.91], [0.93, 0.87, 0.93], [0.93, 0.93, 0.87], [0.93, 0.89, 0.89]],
+        columns=["eyes_corr", "mouth_corr", "pose_corr"],
+    )
+    assert passes(table).tolist() == [False, False, False, True]
+    assert passes(table, CUTOFFS_V7).tolist() == [False, False, False, False]
+
+
+def test_signed_requires_the_requested_direction():
+    table = pd.DataFrame([[0.95, 0.95, 0.95], [0.95, -0.95, 0.95]], columns=list(CORRELATIONS))
+    assert passes(table).tolist() == [True, True]
+    assert passes(table, signed=True).tolist() == [True, False]
+
+
+def test_the_command_prints_counts_interval_and_means(tmp_path, capsys):
+    """Wilson interval of 1 of 2: (0.0945, 0.9055) (statsmodels proportion_confint)."""
+    text = "passed,eyes_corr,mouth_corr,pose_corr\nO,-0.95,-0.9,-0.89\nX,-0.95,-0.9,0.5\n"
+    assert main([str(written(tmp_path, text))]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "tested 2",
+        "passed 1 (50.00%, 95% interval 9.45% to 90.55%) "
+        "with |correlation| >= eyes 0.92, mouth 0.88, pose 0.88",
+        "mean correlation eyes -0.9500, mouth -0.9000, pose -0.1950",
+        "mean sum of absolute correlations 2.5450",
+        "column 'passed' of the table: 1 passed",
+    ]
+
+
 def test_a_correlation_on_its_cutoff_passes_whatever_its_sign():
     table = pd.DataFrame([[0.92, -0.88, 0.88], [0.9199, 1, 1]], columns=ROWS.strip().split(","))
     assert passes(table).tolist() == [True, False]
@@ -82,7 +120,7 @@ def test_a_score_that_never_changed_has_no_correlation_and_does_not_pass(tmp_pat
     assert passes(table).tolist() == [True, False]
     assert mean_correlations(table).tolist() == pytest.approx([0.95, 0.95, 0.95, 2.85])
     main([str(path)])
-    assert "1 rows lack a correlation" in capsys.readouterr().out
+    assert "rows without a correlation: 1 " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -111,7 +149,7 @@ def test_mistaken_arguments_get_one_line(tmp_path, capsys):
         CorrelationCutoffs(pose=np.nan)
 
 
-def test_intervals_are_wilsons():
-    """Textbook values (Wilson 1927; Newcombe 1998, method 3: 15 of 148 is .0624 to .1605)."""
-    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
-    assert wilson(0, 20) == pytest.approx((0, 0.1611), abs=1e-4)
+def test_wilson_intervals():
+    """Published values (Wilson 1927; Newcombe 1998, method 3: 15 of 148 is .0624 to .1605)."""
+    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
+    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=1e-4)
