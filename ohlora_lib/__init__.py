@@ -1,6 +1,6 @@
-"""Oh-LoRA faces: the library that the notebooks call.
+"""Oh-LoRA: the library that the notebooks call, and `OhLora`, the selected faces.
 
-`OhLora` is loaded when somebody asks for it: it lives on a floor far above this file.
+`OhLora` is imported on first use: torch is slow to import, and the runner does not need it.
 """
 
 import importlib

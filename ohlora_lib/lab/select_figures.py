@@ -12,7 +12,7 @@ from ohlora_lib.lab.select_vectors import Chosen, SelectSettings
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import INK, SERIES
 from ohlora_lib.steering.control_test import of_meter
-from ohlora_lib.steering.ohlora import FILE, OhLora
+from ohlora_lib.steering.ohlora import FACES_FILE, OhLora
 from ohlora_lib.steering.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
 from ohlora_lib.steering.select import CUTOFFS_V8, passes, wilson_interval
 from ohlora_lib.steering.selection_rules import GRADES, funnel, why_not
@@ -123,7 +123,7 @@ def expressions(chosen: Chosen, row: int) -> Figure:
 
 def in_use(folder: Path, faces: int = 2) -> Figure:
     """The first chosen faces as `OhLora` draws them; each property rises from left to right."""
-    lora = OhLora.load(folder / FILE)
+    lora = OhLora.load(folder / FACES_FILE)
     strips = [
         np.asarray(lora.strip(name, face=face))
         for face in range(min(faces, len(lora)))
@@ -147,8 +147,8 @@ def use_told(chosen: Chosen, settings: SelectSettings) -> str:
         else "as she was drawn"
     )
     told = (
-        f'From the repository\'s folder, `OhLora.load("{Path(settings.out) / FILE}")` reads the '
-        "faces that this page leaves; the pictures below are drawn with it. "
+        f'From the repository\'s folder, `OhLora.load("{Path(settings.out) / FACES_FILE}")` reads '
+        "the faces that this page leaves; the pictures below are drawn with it. "
         "`.image(eyes=1.2, mouth=0.9, pose=-0.6)` draws the first face with an expression, "
         '`.strip("mouth")` opens her mouth from left to right; where all three numbers are 0, '
         f"she is {zero}."

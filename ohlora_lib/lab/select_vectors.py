@@ -25,7 +25,7 @@ from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.steering.meters import table as scores_table
 from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.method_spec import Recipe, read_grouping
-from ohlora_lib.steering.ohlora import FILE, straightened, write_faces
+from ohlora_lib.steering.ohlora import FACES_FILE, linear_fit, steered_w, write_faces
 from ohlora_lib.steering.responses import LEVELS, MIDDLE
 from ohlora_lib.steering.selection import LABEL_SIZE, Selection, read_selection, write_selection
 from ohlora_lib.steering.selection_rules import (
@@ -184,20 +184,11 @@ def _publish(folder: Path, chosen: Chosen) -> None:
 def _leave_faces(folder: Path, settings: SelectSettings, chosen: Chosen) -> float:
     """The faces as `OhLora` loads them, and how far these are off in w."""
     middle = np.float32(MIDDLE if chosen.method.recentering else (0, 0, 0))
-    drawn = steered(chosen, chosen.start(chosen.rows))
-    w, arrows, bend = straightened(drawn, LEVELS - middle)
-    write_faces(folder / FILE, chosen.tools.sampler.generator, w, arrows, settings.base)
+    start = chosen.start(chosen.rows)
+    drawn = steered_w(chosen.tools.sampler, chosen.method, start)
+    w, arrows, bend = linear_fit(drawn, LEVELS - middle)
+    write_faces(folder / FACES_FILE, chosen.tools.sampler.generator, w, arrows, settings.base)
     return bend
-
-
-def steered(chosen: Chosen, start: Start) -> np.ndarray:
-    """w (K, 50, 512) of each request of the test."""
-    method, sampler, count = chosen.method, chosen.tools.sampler, len(start.vectors)
-    drawn = [
-        sampler.w(method.moved(start, np.tile(request, (count, 1))), method.layer)
-        for request in LEVELS
-    ]
-    return np.stack(drawn, axis=1)
 
 
 def group_names(chosen: Chosen, rows: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Notebooks 07 to 09 hand on to each other, and come to their end on a generator without a face."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -18,11 +17,10 @@ from ohlora_lib.lab import (
 )
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.runner.settings import SettingsError
-from ohlora_lib.steering.control_test import Latents
 from ohlora_lib.steering.directions import LinearDirections, ScaledDirections
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method, Start
-from ohlora_lib.steering.ohlora import FILE, OhLora, straightened
+from ohlora_lib.steering.ohlora import FACES_FILE, OhLora, linear_fit, steered_w
 from ohlora_lib.steering.responses import LEVELS
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.steering.select import CORRELATIONS
@@ -170,11 +168,8 @@ def test_faces_steered_before_w_go_the_straight_way_that_fits_all_levels_best(la
     size = vectors.shape[1]
     arrows = np.random.default_rng(0).standard_normal((1, 3, size)).astype(np.float32)
     method = Method("m", LinearDirections(arrows * vectors.std()), layer)
-    asked = Latents.of_seed(1, range(4))
-    tools = SimpleNamespace(sampler=sampler)
-    chosen = select_vectors.Chosen(tools, None, method, asked, None, pd.DataFrame())
-    drawn = select_vectors.steered(chosen, Start(vectors, vectors, None))
-    w, found, bend = straightened(drawn, LEVELS)
+    drawn = steered_w(sampler, method, Start(vectors, vectors, None))
+    w, found, bend = linear_fit(drawn, LEVELS)
     if layer == "mapping_split2":
         assert bend < 1e-4
         one = sampler.w(vectors + method.directions.vectors[0, 2], layer) - sampler.w(
@@ -209,7 +204,7 @@ def test_exports_have_the_published_columns_and_start_the_next_test(left):
 
 def test_chosen_faces_are_what_people_load(left):
     folder, *_, chosen, _ = left
-    faces = OhLora.load(folder / "09" / FILE)
+    faces = OhLora.load(folder / "09" / FACES_FILE)
     assert len(faces) == 2
     middle = chosen.pictures(
         chosen.rows[:1], np.float32([[0.0, 0.0, -0.6 * bool(chosen.method.recentering)]])

@@ -1,7 +1,9 @@
-"""The face for people: two lines from an import to a picture."""
+"""OhLora: from an import to an image in two lines, in a checkout or in an installed package."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +15,14 @@ from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering import ohlora
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.ohlora import EMBEDDED, OhLora, straightened, write_faces
+from ohlora_lib.steering.ohlora import EMBEDDED_FACES, OhLora, linear_fit, write_faces
 from ohlora_lib.steering.responses import LEVELS
 from ohlora_lib.store import StoreError
 
 
 @pytest.fixture
-def left(tmp_path):
-    """What notebook 09 leaves, beside the generator that the base was fine-tuned into."""
+def faces(tmp_path):
+    """A file of selected faces, the fine-tuned generator, and the arrays that were written."""
     config = GeneratorConfig(16, 16, 16, fmaps_base=64, fmaps_max=8)
     base = Generator(config, seed=1)
     weights.save(base, tmp_path / "base.safetensors")
@@ -29,31 +31,31 @@ def left(tmp_path):
         base.mapping.dense0.weight.mul_(2)
     rng = np.random.default_rng(0)
     w = rng.standard_normal((3, 16)).astype(np.float32)
-    arrows = rng.standard_normal((3, 3, 16)).astype(np.float32)
+    directions = rng.standard_normal((3, 3, 16)).astype(np.float32)
     path = tmp_path / "oh_lora.safetensors"
-    write_faces(path, base, w, arrows, str(tmp_path / "base.safetensors"))
-    return path, base, w, arrows
+    write_faces(path, base, w, directions, str(tmp_path / "base.safetensors"))
+    return path, base, w, directions
 
 
-def test_the_picture_is_the_steered_latents(left):
-    path, generator, w, arrows = left
+def test_the_image_is_that_of_the_steered_w(faces):
+    path, generator, w, directions = faces
     picture = OhLora.load(path).image(eyes=1.2, mouth=0.9, pose=-0.6, face=2)
-    steered = w[2] + np.float32([1.2, 0.9, -0.6]) @ arrows[2]
+    steered = w[2] + np.float32([1.2, 0.9, -0.6]) @ directions[2]
     with torch.inference_mode():
         wanted = ohlora.to_uint8(generator.eval().from_w(torch.tensor(steered[None])))[0]
     assert isinstance(picture, Image.Image)
     assert np.array_equal(np.asarray(picture), wanted)
 
 
-def test_only_what_fine_tuning_changed_is_kept(left):
+def test_only_changed_weights_are_written(faces):
     from safetensors import safe_open
 
-    with safe_open(left[0], "pt") as file:
+    with safe_open(faces[0], "pt") as file:
         assert set(file.keys()) == {"w", "arrows", "synthesis.layer1.weight"}
 
 
 class OnGpu:
-    """A tensor that nothing on the CPU can read before it is brought there."""
+    """A tensor whose values are readable only after .cpu()."""
 
     def __init__(self, tensor):
         self.tensor = tensor
@@ -63,54 +65,56 @@ class OnGpu:
         return self.tensor
 
 
-def test_faces_of_a_generator_on_a_gpu_are_written_as_those_of_one_on_the_cpu(left, monkeypatch):
-    path, generator, w, arrows = left
+def test_a_generator_on_a_gpu_is_written_like_one_on_the_cpu(faces, monkeypatch):
+    path, generator, w, directions = faces
     base = str(path.with_name("base.safetensors"))
     there = {name: OnGpu(tensor) for name, tensor in generator.state_dict().items()}
     monkeypatch.setattr(generator, "state_dict", lambda: there)
-    write_faces(path.with_name("gpu.safetensors"), generator, w, arrows, base)
+    write_faces(path.with_name("gpu.safetensors"), generator, w, directions, base)
     drawn = OhLora.load(path.with_name("gpu.safetensors")).image(face=1)
     assert np.array_equal(np.asarray(drawn), np.asarray(OhLora.load(path).image(face=1)))
 
 
-def test_what_is_straight_in_w_stays_as_it_is(left):
-    _, _, w, arrows = left
-    followed = w[:, None] + np.einsum("lp,kpd->kld", LEVELS, arrows)
-    found_w, found_arrows, bend = straightened(followed, LEVELS)
-    assert np.allclose(found_w, w, atol=1e-5) and np.allclose(found_arrows, arrows, atol=1e-5)
+def test_linear_steering_is_recovered_exactly(faces):
+    _, _, w, directions = faces
+    followed = w[:, None] + np.einsum("lp,kpd->kld", LEVELS, directions)
+    found_w, found_directions, bend = linear_fit(followed, LEVELS)
+    assert np.allclose(found_w, w, atol=1e-5) and np.allclose(
+        found_directions, directions, atol=1e-5
+    )
     assert bend < 1e-5
 
 
-def test_what_bends_in_w_is_told_as_a_share_of_the_movement(left):
-    """Along one axis w goes with pose, along another with its square: R² is known."""
+def test_the_residual_of_a_nonlinear_steering_is_relative_to_its_movement(faces):
+    """One axis of w is linear in pose, another quadratic: R² is known."""
     pose = LEVELS[:, 2]
-    square = np.square(pose + 0.6)  # the levels lie evenly around -0.6: no line follows it
+    square = np.square(pose + 0.6)  # symmetric around -0.6: uncorrelated with pose
     followed = np.stack([pose, square], axis=1)[None]
-    _, arrows, bend = straightened(followed, LEVELS)
-    assert np.allclose(arrows[0], [[0, 0], [0, 0], [1, 0]], atol=1e-5)
-    assert bend == pytest.approx(np.sqrt(square.var() / (square.var() + pose.var())), rel=1e-4)
+    _, directions, error = linear_fit(followed, LEVELS)
+    assert np.allclose(directions[0], [[0, 0], [0, 0], [1, 0]], atol=1e-5)
+    assert error == pytest.approx(np.sqrt(square.var() / (square.var() + pose.var())), rel=1e-4)
 
 
-def test_faces_of_another_base_are_refused(left, tmp_path):
+def test_a_changed_base_is_rejected(faces, tmp_path):
     base = weights.load(tmp_path / "base.safetensors")
     with torch.no_grad():
         base.synthesis.layer3.style.weight.mul_(1.01)
     weights.save(base, tmp_path / "base.safetensors")
-    with pytest.raises(StoreError, match=r"another .*base.safetensors than is there now.* run "):
-        OhLora.load(left[0])
+    with pytest.raises(StoreError, match=r"another version of its base .*base.safetensors.* run "):
+        OhLora.load(faces[0])
 
 
-def test_a_strip_rises_from_left_to_right_and_holds_the_rest(left):
-    face = OhLora.load(left[0])
+def test_a_strip_varies_one_property_and_fixes_the_others(faces):
+    face = OhLora.load(faces[0])
     strip = np.asarray(face.strip("mouth", levels=[-1, 0, 2], face=1, pose=0.5))
     assert strip.shape == (16, 48, 3)
     assert np.array_equal(strip[:, 32:], np.asarray(face.image(mouth=2, pose=0.5, face=1)))
     assert np.asarray(face.strip(name="eyes")).shape[1] == 5 * 16
 
 
-def test_mistakes_are_told_in_words(left):
-    face = OhLora.load(left[0])
-    with pytest.raises(VectorError, match="there are 3"):
+def test_errors_name_the_wrong_argument(faces):
+    face = OhLora.load(faces[0])
+    with pytest.raises(VectorError, match="face 3: must be from 0 to 2"):
         face.image(face=3)
     with pytest.raises(VectorError, match="finite"):
         face.image(eyes=float("nan"))
@@ -120,28 +124,67 @@ def test_mistakes_are_told_in_words(left):
         face.strip(name="eyes", eyes=1.0)
 
 
-def test_without_faces_the_error_says_how_to_get_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(ohlora, "MADE", (tmp_path / "none",))
-    monkeypatch.setattr(ohlora, "EMBEDDED", tmp_path / "neither")
+def test_without_faces_the_error_states_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(ohlora, "RUN_FACES", (tmp_path / "none",))
+    monkeypatch.setattr(ohlora, "EMBEDDED_FACES", tmp_path / "neither")
     with pytest.raises(StoreError, match="run_all"):
         ohlora_lib.OhLora.load()
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no")
-    with pytest.raises(StoreError, match="holds no chosen faces"):
+    with pytest.raises(StoreError, match="is not a file of selected faces"):
         OhLora.load(broken)
 
 
-def test_the_name_is_loaded_only_when_asked_for():
+def test_torch_is_imported_only_on_first_use():
     code = "import ohlora_lib, sys; assert 'torch' not in sys.modules; ohlora_lib.OhLora"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="OhLara"):
         ohlora_lib.OhLara  # noqa: B018
 
 
-def test_embedded_faces_open_their_mouths_and_eyes_when_asked():
-    lora = OhLora.load(EMBEDDED)
+def test_embedded_faces_follow_eyes_mouth_and_pose():
+    lora = OhLora.load(EMBEDDED_FACES)
     annotator = weights.load("annotator")
     for name in ("eyes", "mouth", "pose"):
         strip = np.asarray(lora.strip(name))
         seen = annotator.annotate(np.stack(np.split(strip, 5, axis=1))).attributes[name]
         assert (np.diff(seen) > 0).all(), name
+
+
+def test_the_repr_is_short_and_names_the_file(faces):
+    lora = OhLora.load(faces[0])
+    assert repr(lora) == str(lora) == f"OhLora(3 faces, 16x16, from {faces[0]})"
+
+
+def test_the_installed_package_needs_no_checkout(tmp_path):
+    """A copy of the package elsewhere, run from another folder: its embedded faces are used."""
+    package = Path(ohlora_lib.__file__).parent
+    ignore = shutil.ignore_patterns("__pycache__", "annotator.safetensors", "parser.safetensors")
+    shutil.copytree(package, tmp_path / "site" / "ohlora_lib", ignore=ignore)
+    code = (
+        "import ohlora_lib; lora = ohlora_lib.OhLora.load(); print(lora)\n"
+        "print(lora.image(mouth=1.0).size)"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "elsewhere",
+        env={"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    embedded = tmp_path / "site" / "ohlora_lib" / "weights" / "oh_lora.safetensors"
+    assert done.stdout == f"OhLora(20 faces, 128x128, from {embedded})\n(128, 128)\n"
+
+
+def test_embedded_weights_are_package_data():
+    """What pip installs: pyproject's globs match every embedded file that loading needs."""
+    import tomllib
+
+    root = Path(ohlora_lib.__file__).parents[1]
+    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    globs = settings["package-data"]["ohlora_lib"]
+    package = root / "ohlora_lib"
+    included = {path for pattern in globs for path in package.glob(pattern)}
+    assert set((package / "weights").glob("*.safetensors")) <= included
