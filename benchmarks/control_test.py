@@ -31,11 +31,11 @@ from ohlora_lib.models import precision
 from ohlora_lib.models.cpu.reading import to_read_with
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.stylegan import Generator, to_uint8
-from ohlora_lib.steering.control_test import TOGETHER, Latents, control_test
+from ohlora_lib.steering.control_test import BATCH, LatentSet, control_test
 from ohlora_lib.steering.directions import LinearDirections
-from ohlora_lib.steering.meters import CnnMeter, MeterSet, ParseMeter
+from ohlora_lib.steering.meters import CnnMeter, MeterSet, ParserMeter
 from ohlora_lib.steering.method import Method
-from ohlora_lib.steering.responses import LEVELS
+from ohlora_lib.steering.responses import REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.train.regressor import SMALL
 
@@ -79,24 +79,24 @@ def measured(resolution: int, rounds: int) -> pd.DataFrame:
     """A row for each round: seconds a latent of the plain loop, of the others, and the bounds."""
     build, cnn_config = NETWORKS[resolution]
     generator, cnn = precision.place(build().eval()), PropertyCNN(cnn_config).eval()
-    annotator, parse = weights.load("annotator"), ParseMeter(load_parser())
+    annotator, parse = weights.load("annotator"), ParserMeter(load_parser())
     quick = precision.place(to_read_with(annotator))
     sampler = Sampler(generator)
     rng = np.random.default_rng(0)
     method = Method("ours", LinearDirections(rng.normal(0, 0.05, (1, 3, 512)).astype(np.float32)))
-    z = latents(0, range(PIECES * TOGETHER))
-    steered = sampler.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), LEVELS)
+    z = latents(0, range(PIECES * BATCH))
+    steered = sampler.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), REQUESTS)
     population = sampler.images(sampler.vectors(latents(1, range(16))))
-    meters = MeterSet.over(CnnMeter(cnn), parse, quick, population)
-    exact = ParseMeter(EmbeddedParser(weights.load("parser"), number_format="float32"))
+    meters = MeterSet.fit(CnnMeter(cnn), parse, quick, population)
+    exact = ParserMeter(EmbeddedParser(weights.load("parser"), number_format="float32"))
     singly = (generator, cnn, exact, annotator, steered)
     loops = {
         "plain loop, picture by picture": partial(loop, plain_synthesis, *singly),
         "the same loop over our networks": partial(loop, Generator.from_w, *singly),
     }
     networks = (generator, cnn, parse, quick, steered)
-    together = partial(loop, Generator.from_w, *networks, together=len(LEVELS))
-    tested, rows = Latents(z, np.arange(len(z))), []
+    together = partial(loop, Generator.from_w, *networks, together=len(REQUESTS))
+    tested, rows = LatentSet(z, np.arange(len(z))), []
     with workers(sampler.device) as pool:
         test = partial(control_test, [method], sampler, meters, tested, executor=pool)
         for run in (*loops.values(), test):

@@ -20,7 +20,7 @@ from ohlora_lib.models.cpu.reading import to_read_with
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.steering.groups import Grouping, median_grouping, rows_by_group
-from ohlora_lib.steering.meters import AnnotatorMeter, CnnMeter, Meter, MeterSet, ParseMeter
+from ohlora_lib.steering.meters import AnnotatorMeter, CnnMeter, Meter, MeterSet, ParserMeter
 from ohlora_lib.steering.method_spec import Search, find, read_directions
 from ohlora_lib.steering.sample_count import sample_count_curve
 from ohlora_lib.steering.samples import SampleConfig, sample
@@ -79,7 +79,7 @@ class Tools:
 
     sampler: Sampler
     cnn: Meter
-    parse: ParseMeter
+    parser: ParserMeter
     annotator: Annotator
     stands_in: bool  # the annotator for the property CNN
 
@@ -88,7 +88,7 @@ class Tools:
         property CNN as the original measured, if it has dropout."""
         if self.stands_in:
             return {}
-        toy = isinstance(self.parse.parser, EmbeddedParser)
+        toy = isinstance(self.parser.parser, EmbeddedParser)
         meters: dict[str, Meter] = {"annotator": AnnotatorMeter(self.annotator)} if toy else {}
         config = self.cnn.network.config
         if any((config.conv_dropout, config.dense_dropout)):
@@ -100,13 +100,13 @@ def open_tools(settings: ToolSettings) -> Tools:
     """All that steering needs, on the GPU if there is one."""
     sampler = open_generator(settings.generator)
     annotator = precision.place(to_read_with(weights.load("annotator")), device=sampler.device)
-    parse = ParseMeter(load_parser(settings.parser, str(sampler.device)))
+    parser = ParserMeter(load_parser(settings.parser, str(sampler.device)))
     cnn: Meter = AnnotatorMeter(annotator)
     if settings.property_cnn:
         path = settings.property_cnn
         path = inside_root(path) if path.endswith(".safetensors") else path
         cnn = CnnMeter(weights.load(path).to(sampler.device))
-    return Tools(sampler, cnn, parse, annotator, not settings.property_cnn)
+    return Tools(sampler, cnn, parser, annotator, not settings.property_cnn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +127,10 @@ def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
         found = sample(tools.sampler, tools.cnn, config, folder / "samples", pool)
     first = latents(settings.seed, range(settings.population))
     population = tools.sampler.images(tools.sampler.vectors(first))
-    meters = MeterSet.over(tools.cnn, tools.parse, tools.annotator, population)
+    meters = MeterSet.fit(tools.cnn, tools.parser, tools.annotator, population)
     meters.write(folder / "meters.json")
     names = list(tools.cnn.properties)
-    scores = pd.DataFrame(meters.cnn.units(found.scores[names].to_numpy()), columns=names)
+    scores = pd.DataFrame(meters.cnn.standardize(found.scores[names].to_numpy()), columns=names)
     grouping = median_grouping(scores, GROUP_PROPERTIES[: settings.letters])
     asked = Search(tuple(settings.directions), settings.layer, SvmConfig(share=settings.share))
     vectors = found.vectors[settings.layer]

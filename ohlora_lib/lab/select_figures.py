@@ -11,9 +11,9 @@ from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.select_vectors import Chosen, SelectSettings
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import INK, SERIES
-from ohlora_lib.steering.control_test import of_meter
+from ohlora_lib.steering.control_test import meter_columns
 from ohlora_lib.steering.ohlora import FACES_FILE, OhLora
-from ohlora_lib.steering.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
+from ohlora_lib.steering.responses import EYES, MIDDLE, MOUTH, POSE, REQUESTS
 from ohlora_lib.steering.select import CUTOFFS_V8, passes, wilson_interval
 from ohlora_lib.steering.selection_rules import GRADES, funnel, why_not
 
@@ -78,7 +78,7 @@ def grade_table(chosen: Chosen) -> pd.DataFrame:
     shown = pd.DataFrame({"latent": table["idx"], "group": table["group_name"]})
     for name in EXPRESSION:
         shown[name] = table[f"{name}_grade"]
-    for meter, label in (("cnn", "CNN"), ("parse", "parser")):
+    for meter, label in (("cnn", "CNN"), ("parser", "parser")):
         corr = [table[f"{meter}_{name}_corr"].map("{:.2f}".format) for name in EXPRESSION]
         shown[f"{label} corr. eyes / mouth / pose"] = [" / ".join(row) for row in zip(*corr)]  # noqa: B905
     shown["background"] = table["background"]
@@ -114,7 +114,7 @@ def neutral(chosen: Chosen, most: int = 24) -> Figure:
 
 def expressions(chosen: Chosen, row: int) -> Figure:
     """All 50 expressions of one latent: narrow eyes left and open ones right of the middle."""
-    images = chosen.pictures(np.array([row]), LEVELS)[0]
+    images = chosen.pictures(np.array([row]), REQUESTS)[0]
     grid = images.reshape(len(EYES), len(MOUTH), len(POSE), *images.shape[1:])
     images = grid.swapaxes(0, 1).reshape(-1, *images.shape[1:])  # a row per opening of the mouth
     heads = [f"eyes {eyes:g}\npose {pose:g}" for eyes in EYES for pose in POSE]
@@ -165,11 +165,11 @@ def use_told(chosen: Chosen, settings: SelectSettings) -> str:
 def retested_told(chosen: Chosen) -> str:
     """The pass rates of a saved selection, tested again."""
     on = {
-        m: int(passes(of_meter(chosen.table, m), CUTOFFS_V8, signed=True).sum())
-        for m in ("cnn", "parse")
+        m: int(passes(meter_columns(chosen.table, m), CUTOFFS_V8, signed=True).sum())
+        for m in ("cnn", "parser")
     }
     return (
-        f"Of the {len(chosen.table)} saved latents {on['cnn']} pass on the CNN and {on['parse']} "
+        f"Of the {len(chosen.table)} saved latents {on['cnn']} pass on the CNN and {on['parser']} "
         "on the independent meter."
     )
 

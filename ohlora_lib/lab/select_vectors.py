@@ -18,15 +18,15 @@ from ohlora_lib.lab.steering import (
     set_steps,
 )
 from ohlora_lib.runner.settings import Between
-from ohlora_lib.steering.control_test import Latents, control_test
+from ohlora_lib.steering.control_test import LatentSet, control_test
 from ohlora_lib.steering.directions import ScaledDirections
 from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.steering.meters import MeterSet
-from ohlora_lib.steering.meters import table as scores_table
+from ohlora_lib.steering.meters import score_table as scores_table
 from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.method_spec import Recipe, read_grouping
 from ohlora_lib.steering.ohlora import FACES_FILE, linear_fit, steered_w, write_faces
-from ohlora_lib.steering.responses import LEVELS, MIDDLE
+from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.selection import LABEL_SIZE, Selection, read_selection, write_selection
 from ohlora_lib.steering.selection_rules import (
     ChoiceRule,
@@ -80,7 +80,7 @@ class Chosen:
     tools: Tools
     meters: MeterSet
     method: Method
-    latents: Latents
+    latents: LatentSet
     grouping: Grouping
     table: pd.DataFrame
     bend: float | None = None
@@ -149,11 +149,11 @@ def _method(folder: Path, settings: SelectSettings, tools: Tools, found: Path) -
     return replace(method, directions=ScaledDirections(method.directions, tuple(steps[name])))
 
 
-def _latents(settings: SelectSettings, tools: Tools, method: Method) -> Latents:
+def _latents(settings: SelectSettings, tools: Tools, method: Method) -> LatentSet:
     """New latents of the seed, or those of a saved selection with their groups."""
     if settings.selection is None:
         size = tools.sampler.generator.config.z_size
-        return Latents.of_seed(settings.seed, range(settings.latents), size)
+        return LatentSet.from_seed(settings.seed, range(settings.latents), size)
     saved = read_selection(inside_root(settings.selection), method.layer)
     label = saved.label if tools.sampler.generator.config.label_size else None
     groups = None
@@ -167,7 +167,7 @@ def _latents(settings: SelectSettings, tools: Tools, method: Method) -> Latents:
                 "as `found`"
             )
         groups = np.array([names.index(name) for name in saved.info["group_name"]])
-    return Latents(saved.z, saved.info["case"].to_numpy(), label, groups)
+    return LatentSet(saved.z, saved.info["case"].to_numpy(), label, groups)
 
 
 def _publish(folder: Path, chosen: Chosen) -> None:
@@ -186,7 +186,7 @@ def _leave_faces(folder: Path, settings: SelectSettings, chosen: Chosen) -> floa
     middle = np.float32(MIDDLE if chosen.method.recentering else (0, 0, 0))
     start = chosen.start(chosen.rows)
     drawn = steered_w(chosen.tools.sampler, chosen.method, start)
-    w, arrows, bend = linear_fit(drawn, LEVELS - middle)
+    w, arrows, bend = linear_fit(drawn, REQUESTS - middle)
     write_faces(folder / FACES_FILE, chosen.tools.sampler.generator, w, arrows, settings.base)
     return bend
 

@@ -14,13 +14,13 @@ from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
 from ohlora_lib.runner.settings import Between, SettingsError
 from ohlora_lib.steering import comparison
-from ohlora_lib.steering.calibrate import StepRule, calibrated
-from ohlora_lib.steering.control_test import Latents, control_test
+from ohlora_lib.steering.calibrate import CalibrationRule, calibrate
+from ohlora_lib.steering.control_test import LatentSet, control_test
 from ohlora_lib.steering.directions import ScaledDirections
 from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.method_spec import Recipe
-from ohlora_lib.steering.responses import LEVELS, MIDDLE
+from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.steering.select import CUTOFFS_V8
 from ohlora_lib.store import inside_root
@@ -78,14 +78,14 @@ def found_folder(folder: Path, settings: ToolSettings, found: str | None, tools:
 def open_instruments(found: Path, tools: Tools) -> MeterSet:
     """The meters in the units of the search's population."""
     path = found / "meters.json"
-    return MeterSet.read(path, tools.cnn, tools.parse, tools.annotator)
+    return MeterSet.read(path, tools.cnn, tools.parser, tools.annotator)
 
 
 def set_steps(folder: Path, settings: SteeringSettings, tools: Tools) -> Ready:
     """Every method, those with 'steps' calibrated by the one rule; leaves methods.json."""
     found = found_folder(folder, settings, settings.found, tools)
     meters = open_instruments(found, tools)
-    rule = StepRule(background=settings.background)
+    rule = CalibrationRule(background=settings.background)
     work = partial(_with_steps, settings, rule, found, tools.sampler, meters)
     made = spread(tools.sampler.device, work, settings.methods)
     methods = dict(zip(settings.methods, made, strict=True))
@@ -96,7 +96,7 @@ def set_steps(folder: Path, settings: SteeringSettings, tools: Tools) -> Ready:
 
 def _with_steps(
     settings: SteeringSettings,
-    rule: StepRule,
+    rule: CalibrationRule,
     found: Path,
     sampler: Sampler,
     meters: MeterSet,
@@ -108,7 +108,7 @@ def _with_steps(
         return method
     z = latents(settings.seed, range(settings.calibration), sampler.generator.config.z_size)
     vectors = sampler.vectors(z, method.layer)
-    return calibrated(method, sampler, meters, vectors, rule)
+    return calibrate(method, sampler, meters, vectors, rule)
 
 
 def factors(method: Method) -> tuple[float, float, float]:
@@ -137,7 +137,7 @@ def measure_all(folder: Path, settings: SteeringSettings, ready: Ready) -> pd.Da
 
 def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numbers: range):
     sampler = ready.tools.sampler
-    asked = Latents.of_seed(settings.seed, numbers, sampler.generator.config.z_size)
+    asked = LatentSet.from_seed(settings.seed, numbers, sampler.generator.config.z_size)
     methods = [ready.methods[name] for name in names]
     with workers(sampler.device) as pool:
         return control_test(methods, sampler, ready.meters, asked, ready.tools.others(), pool)
@@ -147,7 +147,7 @@ def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:
     """One latent along eyes, mouth and pose, the others in the middle: (15, R, R, 3)."""
     requests = np.tile(np.float32(MIDDLE), (15, 1))
     for place in range(3):
-        low, high = LEVELS[0, place], LEVELS[-1, place]
+        low, high = REQUESTS[0, place], REQUESTS[-1, place]
         requests[5 * place : 5 * place + 5, place] = np.linspace(low, high, 5)
     return pictures(ready, name, idx, seed, requests)
 
@@ -169,7 +169,10 @@ def best_of(tested: pd.DataFrame) -> str:
     if len(confirmed):
         tested = tested[tested["method"].isin(confirmed)]
     rates = pd.DataFrame(
-        {meter: comparison.pass_rates(tested, meter, CUTOFFS_V8).rate for meter in ("parse", "cnn")}
+        {
+            meter: comparison.pass_rates(tested, meter, CUTOFFS_V8).rate
+            for meter in ("parser", "cnn")
+        }
     )
     rates["still"] = -comparison.side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1)
-    return rates.sort_values(["parse", "cnn", "still"], ascending=False).index[0]
+    return rates.sort_values(["parser", "cnn", "still"], ascending=False).index[0]

@@ -29,10 +29,10 @@ PUBLISHED = pd.DataFrame(
 """The published rows: real faces, the CNN as meter with its dropout on. How many pass either
 cutoffs is counted in the published tables (`vectors.select`); v9's are not among them."""
 
-LABELS = {"cnn": "CNN", "parse": "parser"}
+LABELS = {"cnn": "CNN", "parser": "parser"}
 DOTS = {
     "cnn": ("property CNN", SERIES[1]),
-    "parse": ("parser and computed scores", SERIES[0]),
+    "parser": ("parser and computed scores", SERIES[0]),
 }
 FEW = 5
 """Latents: of fewer no mean is told."""
@@ -85,13 +85,13 @@ def side_effects_table(tested: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"other scores, eyes / mouth / pose": effects.apply(_triple, axis=1)})
     for column, label in labels.items():
         shown[label] = effects[column]
-    filters = [name for name in comparison.STILL if name.endswith("_change")]
+    filters = [name for name in comparison.UNWANTED if name.endswith("_change")]
     shown["gender, quality, age, glass"] = effects[filters].apply(
         lambda row: " / ".join(f"{value:.2f}" for value in row), axis=1
     )
     shown["gain parser ÷ CNN"] = gains.apply(_triple, axis=1)
-    shown["unevenness of a unit"] = comparison.unevenness(tested).apply(_triple, axis=1)
-    moved = tested.groupby("method", sort=False)["recenterd_identity"].mean()
+    shown["variation of slopes"] = comparison.slope_variation(tested).apply(_triple, axis=1)
+    moved = tested.groupby("method", sort=False)["recentering_change"].mean()
     shown["moved by recentering"] = moved.where(moved > 0)
     return shown.rename_axis("method")
 
@@ -161,7 +161,7 @@ def failing_figure(tested: pd.DataFrame, names: Sequence[str]) -> Figure:
         mine = tested[tested["method"] == name]
         for axes, one in zip(row, EXPRESSION, strict=True):
             for meter, (label, color) in DOTS.items():
-                axes.scatter(mine[f"drawn_{one}"], mine[f"{meter}_{one}_corr"], s=9, lw=0,
+                axes.scatter(mine[f"unedited_{one}"], mine[f"{meter}_{one}_corr"], s=9, lw=0,
                              alpha=0.6, color=color, label=label)  # fmt: skip
             axes.axhline(cutoffs[one], color=MUTED, lw=1, ls="--")
             axes.set(xlabel=f"own {one} (deviations)")
@@ -203,7 +203,7 @@ def _difference_told(mine: pd.DataFrame) -> str:
     fails = missed[meter, worst]
     if min(fails.sum(), (~fails).sum()) < FEW:
         return ""
-    own, slope = mine[f"drawn_{worst}"].abs(), mine[f"{meter}_{worst}_slope"]
+    own, slope = mine[f"unedited_{worst}"].abs(), mine[f"{meter}_{worst}_slope"]
     return (
         f" Those that miss it for {worst} on the {LABELS[meter]} lie {own[fails].mean():.2f} "
         f"deviations from the mean of {worst} to begin with, the others {own[~fails].mean():.2f}; "
@@ -222,8 +222,8 @@ def tightened_told(tested: pd.DataFrame, baseline: str, best: str) -> str:
     times = f", {ours.rate / theirs.rate:.0f} times as many" if theirs.rate else ""
     told = (
         f"At cutoffs {raised} '{baseline}' passes {_rate(theirs)} and '{best}' {_rate(ours)} on "
-        f"the CNN{times}; on the independent meter {_rate(seen['parse'].loc[baseline])} and "
-        f"{_rate(seen['parse'].loc[best])}."
+        f"the CNN{times}; on the independent meter {_rate(seen['parser'].loc[baseline])} and "
+        f"{_rate(seen['parser'].loc[best])}."
     )
     if added:
         told += (
@@ -274,7 +274,7 @@ def found(tested: pd.DataFrame, baseline: str, best: str) -> tuple[str, dict[str
     shown = most_told(tested, names)
     seen = {meter: comparison.pass_rates(shown, meter, CUTOFFS_V7) for meter in LABELS}
     rates = "; ".join(
-        f"'{name}' {seen['cnn'].rate[name]:.0%} and {seen['parse'].rate[name]:.0%}"
+        f"'{name}' {seen['cnn'].rate[name]:.0%} and {seen['parser'].rate[name]:.0%}"
         for name in names
     )
     count = int((shown["method"] == best).sum())
@@ -285,7 +285,7 @@ def found(tested: pd.DataFrame, baseline: str, best: str) -> tuple[str, dict[str
     headline = {
         f"{name}, {label}": _rate(seen[meter].loc[name])
         for name in names
-        for meter, label in (("cnn", "CNN"), ("parse", "independent meter"))
+        for meter, label in (("cnn", "CNN"), ("parser", "independent meter"))
     }
     return sentence, headline | {"latents": f"{count}"}
 

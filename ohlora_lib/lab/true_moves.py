@@ -33,10 +33,10 @@ def true_moves(meters: MeterSet, faces: int) -> pd.DataFrame:
             np.stack([_drawn(replace(known[index], **{name: float(end)}), index) for index in fits])
             for end in (low, high)
         ]
-        change = np.subtract(*(meters.parse(images).scores for images in reversed(ends)))
-        own = np.nanmean(change[:, meters.parse.properties.index(name)])
+        change = np.subtract(*(meters.parser(images).scores for images in reversed(ends)))
+        own = np.nanmean(change[:, meters.parser.properties.index(name)])
         rows[name] = np.nanmean(np.abs(change), axis=0) / abs(own)
-    return pd.DataFrame(rows, index=list(meters.parse.properties)).T
+    return pd.DataFrame(rows, index=list(meters.parser.properties)).T
 
 
 def _drawn(attributes, index: int) -> np.ndarray:

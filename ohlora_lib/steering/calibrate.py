@@ -9,21 +9,21 @@ import numpy as np
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.directions import ScaledDirections
-from ohlora_lib.steering.meters import MeterSet, expression, mean_of_finite
+from ohlora_lib.steering.meters import MeterSet, expression_scores, mean_of_finite
 from ohlora_lib.steering.method import Method
-from ohlora_lib.steering.responses import LEVELS, MIDDLE
+from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.sampling import Sampler
 
 ENDS = np.tile(np.float32(MIDDLE), (2 * len(EXPRESSION), 1))
 """The lowest and the highest level of each property, the others in the middle, (6, 3)."""
 for place in range(len(EXPRESSION)):
-    ENDS[2 * place : 2 * place + 2, place] = LEVELS[[0, -1], place]
-APART = LEVELS[-1] - LEVELS[0]
+    ENDS[2 * place : 2 * place + 2, place] = REQUESTS[[0, -1], place]
+APART = REQUESTS[-1] - REQUESTS[0]
 """From the lowest level to the highest, (3,)."""
 
 
 @dataclass(frozen=True)
-class StepRule:
+class CalibrationRule:
     """How long a step is, the same rule for every method: one unit asked for moves the property by
     `gain` deviations of the population on the *independent* meter, unless asking for the ends of
     the levels would change the background by more than `background` of what two faces differ by.
@@ -36,15 +36,15 @@ class StepRule:
     most: float = 4.0  # how much longer or shorter a step may get in a round
 
 
-def calibrated(
+def calibrate(
     method: Method,
     sampler: Sampler,
     meters: MeterSet,
     vectors: np.ndarray,
-    rule: StepRule | None = None,
+    rule: CalibrationRule | None = None,
 ) -> Method:
     """The method with steps by the rule, measured on latents (N, D) that no test may see."""
-    rule = rule or StepRule()
+    rule = rule or CalibrationRule()
     factors = rule.first / _lengths(method, sampler, meters, vectors)
     for _ in range(rule.rounds):
         scaled = replace(method, directions=ScaledDirections(method.directions, tuple(factors)))
@@ -78,8 +78,8 @@ def _effects(meters: MeterSet, images: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Pictures (N, 6, H, W, 3) of the ends -> deviations per unit asked for on the independent
     meter (3,), and how much the way from end to end changes the background (3,)."""
     pairs = images.reshape(len(images), len(EXPRESSION), 2, *images.shape[2:])
-    reading = meters.parse(images.reshape(-1, *images.shape[2:]))
-    measured = expression(meters.parse, reading).reshape(*pairs.shape[:3], -1)
+    reading = meters.parser(images.reshape(-1, *images.shape[2:]))
+    measured = expression_scores(meters.parser, reading).reshape(*pairs.shape[:3], -1)
     rise = np.nan_to_num(mean_of_finite(measured[:, :, 1] - measured[:, :, 0]))
     where = reading.background.reshape(pairs.shape[:5]).all(axis=2)
     change = meters.background_change(pairs[:, :, 0], pairs[:, :, 1], where)

@@ -4,18 +4,18 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.steering.control_test import of_meter
+from ohlora_lib.steering.control_test import meter_columns
 from ohlora_lib.steering.select import CORRELATIONS, CorrelationCutoffs, passes, wilson_interval
 
-METERS = ("cnn", "parse")
-STILL = ("background", "outline", "identity", "gender_change", "quality_change", "age_change",
+METERS = ("cnn", "parser")
+UNWANTED = ("background", "outline", "identity", "gender_change", "quality_change", "age_change",
          "glass_change")  # fmt: skip
 """What should not move."""
 
 
 def pass_rates(tested: pd.DataFrame, meter: str, cutoffs: CorrelationCutoffs) -> pd.DataFrame:
     """Per method: tested, passed, rate, and the 95 % interval low to high."""
-    passed = passes(of_meter(tested, meter), cutoffs, signed=True).groupby(
+    passed = passes(meter_columns(tested, meter), cutoffs, signed=True).groupby(
         tested["method"], sort=False
     )
     table = pd.DataFrame({"tested": passed.size(), "passed": passed.sum()})
@@ -27,7 +27,7 @@ def pass_rates(tested: pd.DataFrame, meter: str, cutoffs: CorrelationCutoffs) ->
 
 def mean_correlations(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
     """Per method: mean correlation of eyes, mouth and pose with their sign."""
-    rows = of_meter(tested, meter).groupby(tested["method"], sort=False)
+    rows = meter_columns(tested, meter).groupby(tested["method"], sort=False)
     return rows[list(CORRELATIONS)].mean().set_axis(list(EXPRESSION), axis=1)
 
 
@@ -38,11 +38,11 @@ def gains(tested: pd.DataFrame) -> pd.DataFrame:
     """
     slopes = tested.groupby("method", sort=False)
     slopes = {m: slopes[[f"{m}_{name}_slope" for name in EXPRESSION]].mean() for m in METERS}
-    parse, cnn = (slopes[m].set_axis(list(EXPRESSION), axis=1) for m in ("parse", "cnn"))
-    return parse / cnn.where(cnn.abs() > 1e-6)
+    parser, cnn = (slopes[m].set_axis(list(EXPRESSION), axis=1) for m in ("parser", "cnn"))
+    return parser / cnn.where(cnn.abs() > 1e-6)
 
 
-def unevenness(tested: pd.DataFrame, meter: str = "parse") -> pd.DataFrame:
+def slope_variation(tested: pd.DataFrame, meter: str = "parser") -> pd.DataFrame:
     """Per method and property: how much what a unit moves differs from latent to latent, as the
     deviation of its slopes ÷ their mean."""
     methods = tested.groupby("method", sort=False)
@@ -51,7 +51,7 @@ def unevenness(tested: pd.DataFrame, meter: str = "parse") -> pd.DataFrame:
     return pd.concat(parts, axis=1).set_axis(list(EXPRESSION), axis=1)
 
 
-def side_effects(tested: pd.DataFrame, meter: str = "parse") -> pd.DataFrame:
+def side_effects(tested: pd.DataFrame, meter: str = "parser") -> pd.DataFrame:
     """Per method, per deviation that the target itself moves by on this meter:
 
     mean change of the other properties (for eyes, mouth, pose), and of what should not move, for
@@ -60,14 +60,14 @@ def side_effects(tested: pd.DataFrame, meter: str = "parse") -> pd.DataFrame:
     methods = tested.groupby("method", sort=False)
     moved = pd.DataFrame({n: methods[f"{meter}_{n}_slope"].mean().abs() for n in EXPRESSION})
     moved = moved.where(moved > 1e-6)
-    table = pd.DataFrame({n: methods[f"{meter}_{n}_spill"].mean() for n in EXPRESSION}) / moved
-    return table.join(methods[list(STILL)].mean().div(moved.mean(axis=1), axis=0))
+    table = pd.DataFrame({n: methods[f"{meter}_{n}_leakage"].mean() for n in EXPRESSION}) / moved
+    return table.join(methods[list(UNWANTED)].mean().div(moved.mean(axis=1), axis=0))
 
 
 def tightened(tested: pd.DataFrame, method: str, meter: str, most: float = 0.1) -> tuple:
     """The published cutoffs raised alike until this method passes at most `most`: for a generator
     on which the baseline is high -> (cutoffs, what was added)."""
-    mine = of_meter(tested[tested["method"] == method], meter)
+    mine = meter_columns(tested[tested["method"] == method], meter)
     for added in np.arange(0, 0.12, 0.005):
         cutoffs = CorrelationCutoffs(*(min(c + added, 1.0) for c in (0.92, 0.88, 0.88)))
         if passes(mine, cutoffs, signed=True).mean() <= most:

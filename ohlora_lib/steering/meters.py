@@ -86,7 +86,7 @@ class AnnotatorMeter:
 
 
 @dataclass(frozen=True, eq=False)
-class ParseMeter:
+class ParserMeter:
     """A parser and the computed scores: independent of the CNN and all that was found with it.
 
     A picture without a face has NaN for scores, and no background.
@@ -122,7 +122,7 @@ def background_of(parsed: Parsed, height: int, width: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Standardized:
+class StandardizedMeter:
     """A meter in units of a population: its scores have mean 0 and deviation 1 there."""
 
     meter: Meter
@@ -130,7 +130,7 @@ class Standardized:
     spread: np.ndarray  # (P,)
 
     @classmethod
-    def over(cls, meter: Meter, scores: np.ndarray) -> "Standardized":
+    def fit(cls, meter: Meter, scores: np.ndarray) -> "StandardizedMeter":
         """In units of these scores (N, P) of the meter's; one that never varies keeps its unit."""
         finite = np.isfinite(scores)
         count = np.maximum(finite.sum(axis=0), 1)
@@ -142,13 +142,13 @@ class Standardized:
     def properties(self) -> tuple[str, ...]:
         return self.meter.properties
 
-    def units(self, scores: np.ndarray) -> np.ndarray:
+    def standardize(self, scores: np.ndarray) -> np.ndarray:
         """The meter's own scores (N, P) -> in units of the population."""
         return (scores - self.center) / self.spread
 
     def __call__(self, images: np.ndarray) -> Reading:
         reading = self.meter(images)
-        return reading._replace(scores=self.units(reading.scores))
+        return reading._replace(scores=self.standardize(reading.scores))
 
 
 EXPRESSIVE = ("eyes", "mouth", "smile", "pose", "roll", "gaze")
@@ -168,7 +168,7 @@ class IdentityMeter:
     typical: float = 1.0
 
     @classmethod
-    def over(cls, annotator: Annotator, images: np.ndarray) -> "IdentityMeter":
+    def fit(cls, annotator: Annotator, images: np.ndarray) -> "IdentityMeter":
         """In units of this population's pictures (N, R, R, 3), N > 1."""
         who = cls(annotator)(images)[1]
         return cls(annotator, float(np.linalg.norm(who - np.roll(who, 1, axis=0), axis=1).mean()))
@@ -192,31 +192,33 @@ class IdentityMeter:
 class MeterSet:
     """The property CNN found the directions, so it guides; the parser did not, so it judges."""
 
-    cnn: Standardized
-    parse: Standardized
+    cnn: StandardizedMeter
+    parser: StandardizedMeter
     identity: IdentityMeter
     background: float  # gray levels that the backgrounds of two faces differ by
 
     @classmethod
-    def over(cls, cnn: Meter, parse: Meter, annotator: Annotator, images: np.ndarray) -> "MeterSet":
+    def fit(cls, cnn: Meter, parser: Meter, annotator: Annotator, images: np.ndarray) -> "MeterSet":
         """In units of a population's pictures (N, R, R, 3)."""
         if len(images) < 2:
             raise VectorError(f"{len(images)} pictures are no population: give some hundreds")
-        reading = parse(images)
+        reading = parser(images)
         if reading.background is None:
             raise VectorError("the independent meter must know where the background is")
         other = np.roll(np.arange(len(images)), 1)
-        apart = difference(images, images[other], reading.background & reading.background[other])
+        apart = gray_level_difference(
+            images, images[other], reading.background & reading.background[other]
+        )
         return cls(
-            Standardized.over(cnn, cnn(images).scores),
-            Standardized.over(parse, reading.scores),
-            IdentityMeter.over(annotator, images),
+            StandardizedMeter.fit(cnn, cnn(images).scores),
+            StandardizedMeter.fit(parser, reading.scores),
+            IdentityMeter.fit(annotator, images),
             float(apart[np.isfinite(apart)].mean()) if np.isfinite(apart).any() else 1.0,
         )
 
     def write(self, path: str | Path) -> None:
         """Write the units, atomically."""
-        meters = {"cnn": self.cnn, "parse": self.parse}
+        meters = {"cnn": self.cnn, "parser": self.parser}
         units = {
             name: {"properties": meter.properties, "center": meter.center.tolist(),
                    "spread": meter.spread.tolist()}
@@ -226,31 +228,33 @@ class MeterSet:
         write_json(path, units | typical)
 
     @classmethod
-    def read(cls, path: str | Path, cnn: Meter, parse: Meter, annotator: Annotator):
+    def read(cls, path: str | Path, cnn: Meter, parser: Meter, annotator: Annotator):
         """The same meters in the units that `write` wrote."""
         if not Path(path).exists():
             raise StoreError(f"{path} is not there: run the stage that finds directions first")
         units = json.loads(Path(path).read_text())
-        for name, meter in (("cnn", cnn), ("parse", parse)):
+        for name, meter in (("cnn", cnn), ("parser", parser)):
             if (known := tuple(units[name]["properties"])) != meter.properties:
                 raise StoreError(f"{path}: its {name} meter reads {known}, not {meter.properties}")
         meters = [
-            Standardized(meter, np.array(units[name]["center"]), np.array(units[name]["spread"]))
-            for name, meter in (("cnn", cnn), ("parse", parse))
+            StandardizedMeter(
+                meter, np.array(units[name]["center"]), np.array(units[name]["spread"])
+            )
+            for name, meter in (("cnn", cnn), ("parser", parser))
         ]
         return cls(*meters, IdentityMeter(annotator, units["identity"]), units["background"])
 
     def background_change(self, images, others, where) -> np.ndarray:
         """Pictures (…, R, R, 3), where both are background (…, R, R) -> (…); 1 is another face."""
-        return difference(images, others, where) / self.background
+        return gray_level_difference(images, others, where) / self.background
 
 
-def expression(meter: Meter, reading: Reading) -> np.ndarray:
+def expression_scores(meter: Meter, reading: Reading) -> np.ndarray:
     """What was read of eyes, mouth and pose, (N, 3)."""
     return reading.scores[:, [meter.properties.index(name) for name in EXPRESSION]]
 
 
-def table(meter: Meter, reading: Reading) -> pd.DataFrame:
+def score_table(meter: Meter, reading: Reading) -> pd.DataFrame:
     """What was read, a column for each property."""
     return pd.DataFrame(reading.scores, columns=list(meter.properties))
 
@@ -263,7 +267,7 @@ def mean_of_finite(values: np.ndarray, axis: int | tuple[int, ...] = 0) -> np.nd
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def difference(images: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
+def gray_level_difference(images: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Mean |difference| in gray levels of (…, R, R, 3) over (…, R, R); NaN where there is none."""
     pixels = where.sum(axis=(-2, -1))
     others = np.broadcast_to(others, images.shape)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ohlora_lib.steering.directions import Directions
 from ohlora_lib.steering.groups import Grouping
-from ohlora_lib.steering.meters import MeterSet, expression, table
+from ohlora_lib.steering.meters import MeterSet, expression_scores, score_table
 from ohlora_lib.steering.per_latent import per_latent_directions
 from ohlora_lib.steering.responses import MIDDLE
 from ohlora_lib.steering.sampling import Sampler
@@ -58,12 +58,12 @@ class Method:
         """Latents at the method's layer (N, D), their groups if known -> where steering starts."""
         if self.grouping is not None and groups is None:
             seen = meters.cnn(sampler.images(vectors, self.layer))
-            groups = self.grouping.indices(table(meters.cnn, seen))
+            groups = self.grouping.indices(score_table(meters.cnn, seen))
         start = Start(vectors, vectors, groups)
         middle = np.tile(np.float32(self.middle), (len(vectors), 1))
         for _ in range(self.recentering):
             seen = meters.cnn(self.images(sampler, start, middle))
-            missing = -expression(meters.cnn, seen).astype(np.float32)
+            missing = -expression_scores(meters.cnn, seen).astype(np.float32)
             step = self.directions.step(start.vectors, missing, groups)
             start = start._replace(vectors=start.vectors + step)
         return self._with_own_arrows(sampler, meters, start) if self.measured else start

@@ -21,7 +21,7 @@ from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.models.stylegan import Generator, to_uint8
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method, Start
-from ohlora_lib.steering.responses import EYES, LEVELS, MIDDLE, MOUTH, POSE
+from ohlora_lib.steering.responses import EYES, MIDDLE, MOUTH, POSE, REQUESTS
 from ohlora_lib.steering.sampling import Sampler
 from ohlora_lib.store import ROOT, StoreError
 from ohlora_lib.store.atomic import write_bytes
@@ -117,7 +117,7 @@ class OhLora:
 
 
 def steered_w(
-    sampler: Sampler, method: Method, start: Start, requests: np.ndarray = LEVELS
+    sampler: Sampler, method: Method, start: Start, requests: np.ndarray = REQUESTS
 ) -> np.ndarray:
     """w of each latent at each request: N latents, requests (R, 3) -> (N, R, 512)."""
     count = len(start.vectors)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.steering.control_test import of_meter
+from ohlora_lib.steering.control_test import meter_columns
 from ohlora_lib.steering.select import (
     CORRELATIONS,
     CUTOFFS_V8,
@@ -76,10 +76,10 @@ class GradeRule:
 
     def _one(self, tested: pd.DataFrame, name: str) -> np.ndarray:
         slope, rises = (
-            tested[[f"{meter}_{name}_{what}" for meter in ("cnn", "parse")]].min(
+            tested[[f"{meter}_{name}_{what}" for meter in ("cnn", "parser")]].min(
                 axis=1, skipna=False
             )
-            for what in ("slope", "rises")
+            for what in ("slope", "monotonic")
         )
         reached = [
             (slope >= least) & (rises >= share)
@@ -95,7 +95,7 @@ class ChoiceRule:
     the next best fill up: they are chosen, but do not `fit`."""
 
     cutoffs: CorrelationCutoffs = CUTOFFS_V8
-    parse_cutoffs: CorrelationCutoffs = CUTOFFS_V8
+    parser_cutoffs: CorrelationCutoffs = CUTOFFS_V8
     conditions: Conditions = field(default_factory=Conditions)
     grades: GradeRule = field(default_factory=GradeRule)
     most: int = 20
@@ -110,13 +110,13 @@ def judged(tested: pd.DataFrame, rule: ChoiceRule) -> pd.DataFrame:
     grades = rule.grades.grade(tested).add_suffix("_grade")
     conditions = rule.conditions.met(tested)
     table = pd.concat([tested, grades, conditions], axis=1)
-    table["passes"] = passes(of_meter(tested, "cnn"), rule.cutoffs, signed=True)
+    table["passes"] = passes(meter_columns(tested, "cnn"), rule.cutoffs, signed=True)
     table["passes on both"] = table["passes"] & passes(
-        of_meter(tested, "parse"), rule.parse_cutoffs, signed=True
+        meter_columns(tested, "parser"), rule.parser_cutoffs, signed=True
     )
     table["consistent"] = table["passes on both"] & conditions.all(axis=1)
     table["fits"] = table["consistent"] & (grades != GRADES[-1]).all(axis=1)
-    table[SUM] = sum(tested[f"{m}_{name}"] for m in ("cnn", "parse") for name in CORRELATIONS)
+    table[SUM] = sum(tested[f"{m}_{name}"] for m in ("cnn", "parser") for name in CORRELATIONS)
     table["picked"] = False
     order = table.assign(rank=table[SUM].fillna(-np.inf)).sort_values(
         ["fits", "rank"], ascending=False
@@ -170,7 +170,7 @@ def funnel(table: pd.DataFrame) -> pd.Series:
 def published_info(table: pd.DataFrame, meter: str = "cnn") -> pd.DataFrame:
     """`judged` rows -> the published columns of a test result: case, vector_no, passed, group_name,
     the correlations and the sum of their sizes. `case` is the latent's number."""
-    mine = of_meter(table.drop(columns=SUM, errors="ignore"), meter)
+    mine = meter_columns(table.drop(columns=SUM, errors="ignore"), meter)
     info = pd.DataFrame({"case": table["idx"], "vector_no": 0})
     info["passed"] = np.where(table["passes"], PASSED, "X")
     info["group_name"] = table["group_name"]

@@ -21,7 +21,7 @@ from ohlora_lib.steering.directions import LinearDirections, ScaledDirections
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.ohlora import FACES_FILE, OhLora, linear_fit, steered_w
-from ohlora_lib.steering.responses import LEVELS
+from ohlora_lib.steering.responses import REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.steering.select import CORRELATIONS
 from ohlora_lib.steering.selection import Selection, read_selection, write_selection
@@ -169,7 +169,7 @@ def test_faces_steered_before_w_go_the_straight_way_that_fits_all_levels_best(la
     arrows = np.random.default_rng(0).standard_normal((1, 3, size)).astype(np.float32)
     method = Method("m", LinearDirections(arrows * vectors.std()), layer)
     drawn = steered_w(sampler, method, Start(vectors, vectors, None))
-    w, found, bend = linear_fit(drawn, LEVELS)
+    w, found, bend = linear_fit(drawn, REQUESTS)
     if layer == "mapping_split2":
         assert bend < 1e-4
         one = sampler.w(vectors + method.directions.vectors[0, 2], layer) - sampler.w(
@@ -179,8 +179,8 @@ def test_faces_steered_before_w_go_the_straight_way_that_fits_all_levels_best(la
     else:
         units = np.stack([sampler.w(vectors + arrow, layer) for arrow in arrows[0] * vectors.std()])
         middle = sampler.w(vectors, layer)
-        secants = middle[:, None] + np.einsum("lp,pkd->kld", LEVELS, units - middle)
-        fitted = w[:, None] + LEVELS @ found
+        secants = middle[:, None] + np.einsum("lp,pkd->kld", REQUESTS, units - middle)
+        fitted = w[:, None] + REQUESTS @ found
         assert np.square(fitted - drawn).mean() < 0.9 * np.square(secants - drawn).mean()
         assert bend > select_figures.STRAIGHT
 

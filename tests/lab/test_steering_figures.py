@@ -18,9 +18,11 @@ def rows(method: str, part: str, eyes_on_parser: list[float]) -> pd.DataFrame:
             table[f"{meter}_{name}_corr"] = 0.97
             table[f"{meter}_{name}_slope"] = 1.0
     for name in EXPRESSION:
-        table[f"drawn_{name}"] = 0.5
+        table[f"unedited_{name}"] = 0.5
     missed = np.array(eyes_on_parser) < 0.92
-    return table.assign(parse_eyes_corr=eyes_on_parser, parse_eyes_slope=np.where(missed, 0.2, 0.4))
+    return table.assign(
+        parser_eyes_corr=eyes_on_parser, parser_eyes_slope=np.where(missed, 0.2, 0.4)
+    )
 
 
 def measured() -> pd.DataFrame:

@@ -9,16 +9,16 @@ import pytest
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab import true_moves
 from ohlora_lib.measure.parse import load_parser
-from ohlora_lib.steering.meters import ParseMeter, Standardized
+from ohlora_lib.steering.meters import ParserMeter, StandardizedMeter
 from ohlora_lib.toyworld import face
 
 
 @pytest.fixture(scope="module")
 def moves():
-    meter = ParseMeter(load_parser())
+    meter = ParserMeter(load_parser())
     population = np.stack([face(5, index).image for index in range(16)])
-    standardized = Standardized.over(meter, meter(population).scores)
-    return true_moves.true_moves(SimpleNamespace(parse=standardized), faces=3)
+    standardized = StandardizedMeter.fit(meter, meter(population).scores)
+    return true_moves.true_moves(SimpleNamespace(parser=standardized), faces=3)
 
 
 def test_each_moves_itself_and_a_turned_head_other_scores_too(moves):
@@ -33,9 +33,9 @@ def test_it_is_told_beside_the_method_on_the_latents_tested_last(moves):
     rows = [{"method": "svm", "part": part} for part in ("test", "confirmation")]
     tested = pd.DataFrame(rows)
     for name in EXPRESSION:
-        tested[f"parse_{name}_slope"] = 1.0
-        tested[f"parse_{name}_spill"] = [0.5, 0.25]
-    for column in true_moves.comparison.STILL:
+        tested[f"parser_{name}_slope"] = 1.0
+        tested[f"parser_{name}_leakage"] = [0.5, 0.25]
+    for column in true_moves.comparison.UNWANTED:
         tested[column] = 0.0
     told = true_moves.told(moves, tested, "svm")
     assert "'svm' changes them by 0.250 / 0.250 / 0.250" in told

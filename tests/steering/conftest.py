@@ -10,7 +10,7 @@ from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering.groups import Grouping, median_grouping
-from ohlora_lib.steering.meters import MeterSet, Reading, Standardized, table
+from ohlora_lib.steering.meters import MeterSet, Reading, StandardizedMeter, score_table
 from ohlora_lib.steering.sampling import Sampler, latents
 
 SIZE = 24
@@ -107,8 +107,8 @@ def sampler() -> PlantedStudio:
 def meters(sampler) -> MeterSet:
     images = sampler.images(latents(11, range(512), SIZE))
     return MeterSet(
-        Standardized.over(Rows(), Rows()(images).scores),
-        Standardized.over(Rows(0.3), Rows(0.3)(images).scores),
+        StandardizedMeter.fit(Rows(), Rows()(images).scores),
+        StandardizedMeter.fit(Rows(0.3), Rows(0.3)(images).scores),
         Bystander(),
         background=60.0,
     )
@@ -119,4 +119,4 @@ def sampled(sampler, meters) -> tuple[np.ndarray, pd.DataFrame]:
     """4,000 vectors and their scores."""
     vectors = sampler.vectors(latents(12, range(4000), SIZE))
     seen = meters.cnn(sampler.images(vectors))
-    return vectors, table(meters.cnn, seen)
+    return vectors, score_table(meters.cnn, seen)

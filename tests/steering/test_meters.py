@@ -13,8 +13,8 @@ from ohlora_lib.steering.meters import (
     AnnotatorMeter,
     CnnMeter,
     IdentityMeter,
-    ParseMeter,
-    Standardized,
+    ParserMeter,
+    StandardizedMeter,
     background_of,
 )
 from ohlora_lib.toyworld.renderer import face
@@ -60,9 +60,9 @@ def test_a_picture_without_a_face_has_no_scores_and_stops_nothing(pictures):
         blank = np.zeros((len(images), 224, 224), np.uint8)
         return Parsed(blank, np.zeros((*blank.shape, 3), np.uint8), boxes, found)
 
-    reading = ParseMeter(parser)(pictures[:3])
+    reading = ParserMeter(parser)(pictures[:3])
     assert np.isnan(reading.scores[1]).all() and np.isfinite(reading.scores[[0, 2]]).all()
-    units = Standardized.over(ParseMeter(parser), reading.scores)
+    units = StandardizedMeter.fit(ParserMeter(parser), reading.scores)
     assert np.isfinite(units.center).all() and (units.spread > 0).all()
 
 
@@ -74,13 +74,13 @@ def test_standardized_scores_are_of_the_population(pictures):
 
     by_channel.properties = ("r", "g", "b")
     scores = by_channel(pictures).scores
-    found = Standardized.over(by_channel, scores)(pictures).scores
+    found = StandardizedMeter.fit(by_channel, scores)(pictures).scores
     assert np.allclose(found.mean(0), 0) and np.allclose(found.std(0), 1)
 
 
 def test_witness_says_the_same_in_bfloat16(monkeypatch):
     faces = np.stack([face(5, index).image for index in range(12)])
-    identity = IdentityMeter.over(weights.load("annotator"), faces)
+    identity = IdentityMeter.fit(weights.load("annotator"), faces)
     said = []
     for pays in (False, True):
         monkeypatch.setattr(precision, "cpu_pays", lambda _, pays=pays: pays)
@@ -93,7 +93,7 @@ def test_witness_says_the_same_in_bfloat16(monkeypatch):
 def test_identity_changes_with_the_person_more_than_with_the_expression():
     annotator = weights.load("annotator")
     faces = np.stack([face(5, i, 128).image for i in range(24)])
-    identity = IdentityMeter.over(annotator, faces)
+    identity = IdentityMeter.fit(annotator, faces)
     filters, who = identity(faces)
     apart = np.linalg.norm(who - np.roll(who, 1, axis=0), axis=1)
     assert filters.shape == (24, 4) and apart.mean() == pytest.approx(1, rel=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
-from ohlora_lib.steering.control_test import Latents, control_test
+from ohlora_lib.steering.control_test import LatentSet, control_test
 from ohlora_lib.steering.groups import VectorError, median_grouping
 from ohlora_lib.steering.jacobian import GradientConfig
 from ohlora_lib.steering.meters import MeterSet
@@ -30,7 +30,7 @@ def folder(sampled, tmp_path_factory):
 @pytest.mark.parametrize("name", [*DIRECTIONS, "ridge, measured", "ridge groups, measured"])
 def test_every_direction_steers_after_it_was_on_disk(folder, sampler, meters, name):
     method = Recipe.read(f"{name}, recenterd").method(folder)
-    tested = control_test([method], sampler, meters, Latents.of_seed(3, range(4), SIZE))
+    tested = control_test([method], sampler, meters, LatentSet.from_seed(3, range(4), SIZE))
     assert (tested[["cnn_eyes_slope", "cnn_mouth_slope", "cnn_pose_slope"]] > 0.1).all().all()
 
 
@@ -84,9 +84,9 @@ def test_instruments_come_back_in_the_same_units(sampler, tmp_path):
 
 
 def type_of(images, noise):
-    from ohlora_lib.steering.meters import Standardized
+    from ohlora_lib.steering.meters import StandardizedMeter
 
-    return Standardized.over(Rows(noise), Rows(noise)(images).scores)
+    return StandardizedMeter.fit(Rows(noise), Rows(noise)(images).scores)
 
 
 class Witnessed(Bystander):
@@ -96,7 +96,7 @@ class Witnessed(Bystander):
         return made
 
 
-def test_more_samples_settle_directions_but_leave_svms_spill(sampled):
+def test_more_samples_settle_directions_but_leave_svms_leakage(sampled):
     curve = sample_count_curve(*sampled, [250, 2000]).groupby(["method", "n"])
     agreement, spill = (curve[name].mean().unstack() for name in ("agreement", "spill"))
     assert (agreement[2000] > agreement[250]).all() and (agreement[2000] > 0.9).all()

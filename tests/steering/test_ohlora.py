@@ -16,7 +16,7 @@ from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering import ohlora
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.ohlora import EMBEDDED_FACES, OhLora, linear_fit, write_faces
-from ohlora_lib.steering.responses import LEVELS
+from ohlora_lib.steering.responses import REQUESTS
 from ohlora_lib.store import StoreError
 
 
@@ -77,8 +77,8 @@ def test_a_generator_on_a_gpu_is_written_like_one_on_the_cpu(faces, monkeypatch)
 
 def test_linear_steering_is_recovered_exactly(faces):
     _, _, w, directions = faces
-    followed = w[:, None] + np.einsum("lp,kpd->kld", LEVELS, directions)
-    found_w, found_directions, bend = linear_fit(followed, LEVELS)
+    followed = w[:, None] + np.einsum("lp,kpd->kld", REQUESTS, directions)
+    found_w, found_directions, bend = linear_fit(followed, REQUESTS)
     assert np.allclose(found_w, w, atol=1e-5) and np.allclose(
         found_directions, directions, atol=1e-5
     )
@@ -87,10 +87,10 @@ def test_linear_steering_is_recovered_exactly(faces):
 
 def test_the_residual_of_a_nonlinear_steering_is_relative_to_its_movement(faces):
     """One axis of w is linear in pose, another quadratic: R² is known."""
-    pose = LEVELS[:, 2]
+    pose = REQUESTS[:, 2]
     square = np.square(pose + 0.6)  # symmetric around -0.6: uncorrelated with pose
     followed = np.stack([pose, square], axis=1)[None]
-    _, directions, error = linear_fit(followed, LEVELS)
+    _, directions, error = linear_fit(followed, REQUESTS)
     assert np.allclose(directions[0], [[0, 0], [0, 0], [1, 0]], atol=1e-5)
     assert error == pytest.approx(np.sqrt(square.var() / (square.var() + pose.var())), rel=1e-4)
 

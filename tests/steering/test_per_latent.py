@@ -5,7 +5,7 @@ import pytest
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering import comparison
-from ohlora_lib.steering.control_test import Latents, control_test
+from ohlora_lib.steering.control_test import LatentSet, control_test
 from ohlora_lib.steering.directions import LinearDirections, PerPropertyDirections, ScaledDirections
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method
@@ -68,7 +68,7 @@ def test_directions_that_know_no_step_for_the_held_scores_are_refused(directions
 def test_in_the_control_test_latents_follow_more_evenly(sampler, meters, sampled):
     found = ridge(*sampled).directions
     methods = [Method("plain", found), Method("measured", found, measured=True)]
-    asked = Latents.of_seed(3, range(24), SIZE)  # some of them where scores level off
+    asked = LatentSet.from_seed(3, range(24), SIZE)  # some of them where scores level off
     tested = control_test(methods, sampler, meters, asked)
-    uneven = comparison.unevenness(tested, "cnn")
+    uneven = comparison.slope_variation(tested, "cnn")
     assert (uneven.loc["measured"] < 0.9 * uneven.loc["plain"]).all()

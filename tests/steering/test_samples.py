@@ -11,7 +11,7 @@ from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering import samples as module
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.meters import CnnMeter, Reading, Standardized
+from ohlora_lib.steering.meters import CnnMeter, Reading, StandardizedMeter
 from ohlora_lib.steering.samples import SampleConfig, read_sample, sample
 from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.store import StoreError
@@ -119,7 +119,7 @@ def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(sample
 
     def unit(meter, factor):
         size = len(meter.properties)
-        return Standardized(meter, np.zeros(size), np.full(size, factor))
+        return StandardizedMeter(meter, np.zeros(size), np.full(size, factor))
 
     first = unit(meter(1), 1.0)
     scores = sample(sampler, first, SampleConfig(5, 5), tmp_path).scores

@@ -23,11 +23,11 @@ from ohlora_lib.store import StoreError
 def tested():
     """Six latents that all follow perfectly and stay all that they should."""
     table = pd.DataFrame({"idx": [3, 5, 8, 13, 21, 34], "group_name": "hlhl", "method": "m"})
-    for meter in ("cnn", "parse"):
+    for meter in ("cnn", "parser"):
         for name in EXPRESSION:
             table[f"{meter}_{name}_corr"] = 0.97
             table[f"{meter}_{name}_slope"] = 1.0
-            table[f"{meter}_{name}_rises"] = 1.0
+            table[f"{meter}_{name}_monotonic"] = 1.0
     stays = {"gender": 0.99, "quality": 0.9, "age": 0.02, "glass": 0.01}
     for name, value in stays.items():
         table[f"{name}_worst"] = value
@@ -38,16 +38,16 @@ def tested():
     ("column", "value", "stage"),
     [
         ("cnn_eyes_corr", 0.91, "passes"),
-        ("parse_pose_corr", 0.5, "passes on both"),
+        ("parser_pose_corr", 0.5, "passes on both"),
         ("cnn_pose_corr", -0.97, "passes"),  # the opposite of what was asked for
         ("gender_worst", 0.3, "consistent"),
         ("age_worst", 0.9, "consistent"),
         ("quality_worst", 0.1, "consistent"),
         ("background", 0.6, "consistent"),
         ("outline", 0.5, "consistent"),
-        ("parse_mouth_slope", 0.1, "chosen"),
-        ("cnn_mouth_rises", 0.5, "chosen"),
-        ("parse_eyes_corr", np.nan, "passes on both"),
+        ("parser_mouth_slope", 0.1, "chosen"),
+        ("cnn_mouth_monotonic", 0.5, "chosen"),
+        ("parser_eyes_corr", np.nan, "passes on both"),
     ],
 )
 def test_each_rule_stops_the_latent_that_breaks_it_at_its_stage(tested, column, value, stage):
@@ -70,15 +70,15 @@ def test_the_best_are_chosen_where_more_fit_than_wanted(tested):
 def test_the_next_best_fill_up_where_too_few_fit_and_are_told_apart(tested):
     tested["gender_worst"] = 0.1
     tested.loc[4, "gender_worst"] = 0.99
-    tested["parse_pose_corr"] = [0.9, np.nan, 0.97, 0.96, 0.95, 0.91]
+    tested["parser_pose_corr"] = [0.9, np.nan, 0.97, 0.96, 0.95, 0.91]
     table = judged(tested, ChoiceRule(least=3)).query("chosen")
     assert table["idx"].tolist() == [8, 13, 21] and table["fits"].tolist() == [False, False, True]
 
 
 def test_a_grade_is_the_worse_meters_and_needs_both_slope_and_monotonicity(tested):
-    tested.loc[1, "parse_eyes_slope"] = 0.65
-    tested.loc[2, "cnn_eyes_rises"] = 0.75
-    tested.loc[3, ["cnn_eyes_slope", "parse_eyes_slope"]] = 0.1
+    tested.loc[1, "parser_eyes_slope"] = 0.65
+    tested.loc[2, "cnn_eyes_monotonic"] = 0.75
+    tested.loc[3, ["cnn_eyes_slope", "parser_eyes_slope"]] = 0.1
     tested.loc[4, "cnn_eyes_slope"] = np.nan
     assert GradeRule().grade(tested)["eyes"].tolist() == ["최상", "상", "중", "하", "하", "최상"]
 
