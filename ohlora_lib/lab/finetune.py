@@ -12,6 +12,7 @@ import torch
 
 from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.compute.workers import spread
+from ohlora_lib.faces.concept import FITS, concept_conditions, concept_fitness
 from ohlora_lib.faces.properties import FILTER_PROPERTIES, LABEL_PROPERTIES
 from ohlora_lib.measure.normalize import z_scores
 from ohlora_lib.models.annotator import Annotations
@@ -100,20 +101,11 @@ class Judged:
 
     @property
     def fits(self) -> pd.DataFrame:
-        """Which faces are female, of good quality, young, without glasses; and all of it."""
-        said = self.probabilities
-        table = pd.DataFrame(
-            {
-                "female": said.gender >= 0.5,
-                "good quality": said.quality >= 0.5,
-                "young": said.age < 0.5,
-                "without glasses": said.glass < 0.5,
-            }
-        )
-        return table.assign(**{CONCEPT: table.all(axis=1)})
+        """A bool column per condition of the concept, and one for all of them."""
+        return concept_conditions(self.probabilities)
 
 
-CONCEPT = "fits the concept"
+CONCEPT = FITS
 
 
 class Judge:
@@ -196,9 +188,7 @@ def open_target(settings: FinetuneSettings, networks: Networks, judge: Judge) ->
 def _own_target(settings: FinetuneSettings, networks: Networks, judge: Judge) -> Target:
     images = fresh(networks.generator, OWN, settings.seed, stream=1)
     said = judge.annotate(images)
-    fitting = np.prod([said.probabilities[name] for name in ("gender", "quality")], axis=0)
-    fitting *= (1 - said.probabilities["age"]) * (1 - said.probabilities["glass"])
-    best = np.sort(np.argsort(-fitting)[: OWN // 3])
+    best = np.sort(np.argsort(-concept_fitness(said.probabilities))[: OWN // 3])
     raw = pd.DataFrame({name: said.attributes[name] for name in LABEL_PROPERTIES})
     return Target(images[best], _labels(z_scores(raw)(raw).iloc[best]))
 

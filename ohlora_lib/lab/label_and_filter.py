@@ -1,6 +1,6 @@
 """What notebook 02 does: labels, filter CNNs, scores of all images, and which of them are kept."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +10,10 @@ import pandas as pd
 
 from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.compute.workers import spread
-from ohlora_lib.faces.concept import ALL, AT_LEAST, Cutoffs, passes
+from ohlora_lib.faces.concept import ALL, Cutoffs, concept_fitness, fits_concept, passes
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.lab import generate
-from ohlora_lib.measure.labels import INDEX, Labels, SimulatedAnnotator, read_labels
+from ohlora_lib.measure.labels import INDEX, Labels, SimulatedAnnotator, auroc, read_labels
 from ohlora_lib.models import precision
 from ohlora_lib.models.filter_cnn import FilterCNNConfig
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
@@ -21,10 +21,10 @@ from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import write_table
+from ohlora_lib.toyworld.attributes import filter_truth
 from ohlora_lib.toyworld.face_sets import LABEL_SEED, TEST_SEED, FaceSet, load_faces
 from ohlora_lib.train.classifier import PUBLISHED, FoldPlan, Recipe, train_folds, vote
 from ohlora_lib.train.toy import quality
-from ohlora_lib.train.toy.annotator import auroc, truth
 
 _SMALL = {"width": 1 / 8, "padding": 1, "conv_dropout": 0.0, "dense_dropout": 0.2}
 _PLAN = FoldPlan(1e-3, 0.5, half_period=5, most_epochs=5, tries=2, mirror=True)
@@ -238,8 +238,7 @@ def keep(settings: LabelSettings, folder: Path, scores: pd.DataFrame) -> Kept:
 
 def fitness(scores: pd.DataFrame) -> pd.Series:
     """How likely each face fits the concept in all four, as if they were independent."""
-    fits = [scores[n] if n in AT_LEAST else 1 - scores[n] for n in asdict(Cutoffs())]
-    return pd.concat(fits, axis=1).prod(axis=1)
+    return pd.Series(concept_fitness(scores), scores.index)
 
 
 @dataclass(frozen=True)
@@ -259,8 +258,7 @@ class Judged:
     @property
     def fits(self) -> pd.Series:
         """Which faces fit the concept."""
-        a = self.answers
-        return (a["gender"] == 1) & (a["quality"] == 1) & (a["age"] == 0) & (a["glass"] == 0)
+        return pd.Series(fits_concept(self.answers), self.answers.index)
 
 
 def judges(
@@ -278,8 +276,7 @@ def judges(
 def _rendered(settings: LabelSettings, folder: Path) -> Judged:
     """Rendered faces that trained nothing, with the exact truth."""
     faces = load_faces(FaceSet(TEST_SEED, settings.rendered))
-    answers = pd.DataFrame(truth(faces.attributes), columns=list(FILTER_PROPERTIES)).astype(int)
-    return Judged(votes(settings, folder, faces.images), answers)
+    return Judged(votes(settings, folder, faces.images), filter_truth(faces.attributes))
 
 
 def _generated(images: ImageSet, scores: pd.DataFrame) -> Judged:

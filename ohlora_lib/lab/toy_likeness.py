@@ -9,6 +9,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.faces.concept import fits_concept
 from ohlora_lib.measure.similarity import Similarity, compare, distances, frechet_distance
 from ohlora_lib.models.annotator import Annotations, Annotator
 from ohlora_lib.plots.style import SERIES
@@ -99,9 +100,8 @@ def shares(likeness: Likeness) -> pd.DataFrame:
     rows = {}
     for who, read in (("generated", likeness.generated), ("rendered", likeness.fresh)):
         said = {name: values >= 0.5 for name, values in read.probabilities.items()}
-        fits = said["gender"] & said["quality"] & ~said["age"] & ~said["glass"]
         rows[who] = {CONCEPT[name]: said[name].mean() for name in CONCEPT}
-        rows[who]["**fits the concept**: all four right"] = fits.mean()
+        rows[who]["**fits the concept**: all four right"] = fits_concept(read.probabilities).mean()
     return pd.DataFrame(rows).rename_axis("what")
 
 

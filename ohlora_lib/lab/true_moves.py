@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.faces.concept import fits_concept
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering import comparison
 from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.toyworld import render, sample_attributes, texture_seed
-from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, filter_truth
 from ohlora_lib.toyworld.face_sets import TEST_SEED
-from ohlora_lib.train.toy.annotator import truth
 
 POPULATION = 600  # faces whose attributes tell where the ends lie and who fits the concept
 ENDS = (0.16, 0.84)  # their quantiles: one deviation down and up
@@ -25,7 +25,7 @@ def true_moves(meters: MeterSet, faces: int) -> pd.DataFrame:
     change by, on average of so many faces that fit the concept, while the row's own rises by 1."""
     known = [sample_attributes(TEST_SEED, index) for index in range(POPULATION)]
     values = np.array([list(one.to_dict().values()) for one in known], np.float32)
-    fits = np.flatnonzero((truth(values) == (1, 1, 0, 0)).all(axis=1))[:faces]
+    fits = np.flatnonzero(fits_concept(filter_truth(values)))[:faces]
     rows = {}
     for name in EXPRESSION:
         low, high = np.quantile(values[:, ATTRIBUTE_NAMES.index(name)], ENDS)

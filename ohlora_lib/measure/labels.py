@@ -85,6 +85,17 @@ class SimulatedAnnotator:
         return rng.random(indices.max(initial=-1) + 1)[indices] < self.slips
 
 
+def auroc(scores: np.ndarray, answers: np.ndarray) -> float:
+    """Area under the ROC curve of scores (N,) for answers (N,) of 0 and 1.
+
+    That is the probability that a 1 scores higher than a 0; NaN if only one answer occurs.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    answers = np.asarray(answers) > 0.5
+    return float(roc_auc_score(answers, scores)) if 0 < answers.sum() < len(answers) else np.nan
+
+
 def _checked(name: str, probabilities: Mapping[str, np.ndarray], number: int) -> np.ndarray:
     """The property's probabilities, or an error that says what is wrong with them."""
     if name not in probabilities:

@@ -11,7 +11,10 @@ rise with `pose`.
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, ndtr
+
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
 
 OLD, GLASSES, GOOD, FEMALE = 0.65, 0.5, 0.5, 0.5
 
@@ -96,6 +99,14 @@ class FaceAttributes:
 
 
 ATTRIBUTE_NAMES = tuple(field.name for field in fields(FaceAttributes))
+
+
+def filter_truth(attributes):
+    """Attributes (N, A) -> DataFrame of exact 0/1 labels: gender, quality, age, glass."""
+    limits = {"gender": FEMALE, "quality": GOOD, "age": OLD, "glasses": GLASSES}
+    columns = [ATTRIBUTE_NAMES.index(name) for name in limits]
+    labels = np.asarray(attributes)[:, columns] > list(limits.values())
+    return pd.DataFrame(labels.astype(int), columns=list(FILTER_PROPERTIES))
 
 
 def sample_attributes(seed, index):

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.compute import jobs as shards
 from ohlora_lib.compute.jobs import Job
+from ohlora_lib.measure.labels import auroc
 from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, fresh
 from ohlora_lib.models.unet_parser import resize
 from ohlora_lib.store.atomic import write_json
-from ohlora_lib.train.toy.annotator import auroc
 
 PREDICTED_AT_ONCE = 256
 

@@ -18,8 +18,8 @@ from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.precision import autocast, place
 from ohlora_lib.models.stylegan import Generator, mix_styles, to_uint8
+from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.finetune_forms import FORMS, start, trained
-from ohlora_lib.train.toy.loop import stream
 
 CACHED = 1 << 30  # bytes of front features to keep; more are computed anew for each batch
 AT_ONCE = 32  # images, where nothing is learned

@@ -13,11 +13,10 @@ import pandas as pd
 import torch
 
 from ohlora_lib.compute.progress import progress
-from ohlora_lib.store.atomic import atomic_path
+from ohlora_lib.measure.labels import auroc
 from ohlora_lib.store.images import ImageSet
+from ohlora_lib.train.checkpoint import load_checkpoint, save_checkpoint, stream
 from ohlora_lib.train.finetune import Diverged, FineTuning, faces, settle
-from ohlora_lib.train.toy.annotator import auroc
-from ohlora_lib.train.toy.loop import stream
 
 Judge = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """(N, R, R, 3) uint8 faces -> name (gender, quality, age, glass) -> probability (N,)."""
@@ -63,7 +62,7 @@ def fit(
             state.steps = step + 1
             _look(training, folder, state, told, judge, watch)
             told = []
-            save(training, path, state)
+            save_checkpoint(training, path, **vars(state))
     settle(training.generator, training.labels, training.seed)
     return pd.DataFrame(state.log)
 
@@ -125,21 +124,7 @@ def _mean(told: list[dict]) -> dict[str, float]:
     return losses.to_dict() | {"auroc": auroc(np.concatenate([real, fake]), answers)}
 
 
-def save(training: FineTuning, path: Path, state: State) -> None:
-    """Write the whole state atomically."""
-    parts = {name: part.state_dict() for name, part in training.parts.items()}
-    with atomic_path(path) as temporary:
-        content = {"identity": training.identity, "parts": parts, **vars(state)}
-        torch.save(content, temporary)
-
-
 def resume(training: FineTuning, path: Path) -> State | None:
-    """Load what `save` wrote; None if there is nothing, or another training's."""
-    if not path.exists():
-        return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["identity"] != training.identity:
-        return None
-    for name, part in training.parts.items():
-        part.load_state_dict(content["parts"][name])
-    return State(content["steps"], content["log"])
+    """Restore a checkpoint; None if there is none, or another training's."""
+    reached = load_checkpoint(training, path)
+    return State(**reached) if reached else None

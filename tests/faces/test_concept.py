@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ohlora_lib.faces.concept import Cutoffs, passes
+from ohlora_lib.faces.concept import (
+    FITS,
+    Cutoffs,
+    concept_conditions,
+    concept_fitness,
+    fits_concept,
+    passes,
+)
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/golden/published"
 
@@ -56,3 +63,31 @@ def test_a_cutoff_of_none_asks_nothing():
 def test_missing_scores_are_named():
     with pytest.raises(ValueError, match="'glass'"):
         passes(scores().drop(columns="glass"))
+
+
+YOUNG_WOMAN = {"gender": 0.5, "quality": 0.5, "age": 0.49, "glass": 0.49}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "condition"),
+    [
+        ("gender", 0.49, "female"),
+        ("quality", 0.49, "good quality"),
+        ("age", 0.5, "young"),
+        ("glass", 0.5, "without glasses"),
+    ],
+)
+def test_concept_asks_for_all_four_conditions(name, value, condition):
+    table = concept_conditions(pd.DataFrame([YOUNG_WOMAN, YOUNG_WOMAN | {name: value}]))
+    assert table.iloc[0].all()
+    assert table.columns[~table.iloc[1]].tolist() == [condition, FITS]
+
+
+def test_labels_fit_as_probabilities_do():
+    labels = {"gender": [1, 0, 1], "quality": [1, 1, 1], "age": [0, 0, 1], "glass": [0, 0, 0]}
+    assert fits_concept(labels).tolist() == [True, False, False]
+
+
+def test_fitness_is_the_probability_of_all_four():
+    given = {"gender": [0.9], "quality": [0.8], "age": [0.3], "glass": [0.1]}
+    assert concept_fitness(given) == pytest.approx([0.9 * 0.8 * 0.7 * 0.9])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
-from ohlora_lib.measure.labels import SimulatedAnnotator, read_labels
+from ohlora_lib.measure.labels import SimulatedAnnotator, auroc, read_labels
 from ohlora_lib.store import StoreError
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/golden/published"
@@ -104,3 +104,19 @@ def test_probabilities_that_are_none_are_refused(gender, said):
         SimulatedAnnotator().label(
             range(3), dict.fromkeys(FILTER_PROPERTIES, np.zeros(3)) | {"gender": gender}
         )
+
+
+def test_error_rate_of_known_probabilities():
+    """0.8 is wrong with 0.2; a slip of 0.1 turns 0.2 into 0.2 * 0.9 + 0.8 * 0.1 = 0.26."""
+    known = dict.fromkeys(FILTER_PROPERTIES, np.array([0.8, 0.2]))
+    exact = SimulatedAnnotator(slips=0.0).label([0, 1], known).error_rate
+    slipping = SimulatedAnnotator(slips=0.1).label([0, 1], known).error_rate
+    assert list(exact.values()) == pytest.approx([0.2] * 4)
+    assert list(slipping.values()) == pytest.approx([0.26] * 4)
+
+
+def test_auroc_of_known_cases():
+    answers = np.array([0, 0, 1, 1])
+    assert auroc(np.array([0.1, 0.4, 0.35, 0.8]), answers) == 0.75
+    assert auroc(np.full(4, 0.5), answers) == 0.5
+    assert np.isnan(auroc(np.arange(4), np.ones(4))) and np.isnan(auroc(np.arange(4), np.zeros(4)))

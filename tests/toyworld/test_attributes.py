@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from ohlora_lib.toyworld import ATTRIBUTE_NAMES, FaceAttributes, sample_attributes
+from ohlora_lib.toyworld.attributes import filter_truth
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,13 @@ def test_every_attribute_lies_in_its_range(table):
 def test_truth_follows_its_threshold():
     assert FaceAttributes(glasses=0.51).has_glasses and not FaceAttributes(glasses=0.49).has_glasses
     assert FaceAttributes(age=0.66).is_old and not FaceAttributes(age=0.64).is_old
+
+
+def test_filter_truth_is_exact_at_its_thresholds():
+    thresholds = FaceAttributes(gender=0.5, quality=0.5, age=0.65, glasses=0.5)
+    beyond = FaceAttributes(gender=0.51, quality=0.51, age=0.66, glasses=0.51)
+    young_man = FaceAttributes(gender=0.1, quality=0.9, age=0.2, glasses=0.9)
+    people = (thresholds, beyond, young_man)
+    table = filter_truth([list(one.to_dict().values()) for one in people])
+    assert list(table) == ["gender", "quality", "age", "glass"]
+    assert table.to_numpy().tolist() == [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1]]

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from ohlora_lib.toyworld import face_sets as training_faces
-from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, filter_truth
 from ohlora_lib.toyworld.face_sets import FaceSet, load_faces
-from ohlora_lib.train.toy.annotator import truth
 
 
 @pytest.fixture
@@ -19,8 +18,8 @@ def rare(monkeypatch):
 
 
 def test_rare_set_has_old_people_glasses_and_defects_in_turn(rare):
-    _, _, old, glass = truth(rare).T
-    assert old[2::4].all() and glass[3::4].all()
+    truth = filter_truth(rare)
+    assert truth["age"][2::4].all() and truth["glass"][3::4].all()
     assert (rare[1::4, ATTRIBUTE_NAMES.index("quality")] < training_faces.DEFECTS_BELOW).all()
     assert len(np.unique(rare[:, 0])) == 12, "all are different people"
 

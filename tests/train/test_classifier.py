@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib.measure.labels import auroc
 from ohlora_lib.models.filter_cnn import FilterCNNConfig, fresh
 from ohlora_lib.train import classifier
 from ohlora_lib.train.classifier import PUBLISHED, FoldPlan, Recipe, folds, train_folds, vote
-from ohlora_lib.train.toy.annotator import auroc
 
 TINY = FilterCNNConfig(resolution=32, width=1 / 16, padding=1, dense_dropout=0.2, filter="glass")
 PLAN = FoldPlan(5e-3, accept=0.4, batch=8, half_period=6, most_epochs=6, tries=2)

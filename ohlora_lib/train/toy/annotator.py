@@ -7,12 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.measure.labels import auroc
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.precision import autocast
-from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, FEMALE, GLASSES, GOOD, OLD
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, filter_truth
 from ohlora_lib.toyworld.face_sets import Faces, as_images
+from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.toy.augment import soil
-from ohlora_lib.train.toy.loop import identity, rate, set_rate, stream
+from ohlora_lib.train.toy.loop import identity, rate, set_rate
 
 CENTRAL = ("eyes", "mouth", "pose", "hair_color", "hair_length", "curl", "background_mean")
 CENTRAL += ("age", "quality")
@@ -46,7 +48,8 @@ class AnnotatorTraining:
         )
         weights = [self.plan.central if name in CENTRAL else 1.0 for name in ATTRIBUTE_NAMES]
         self.weights = torch.tensor(weights, device=device) / np.sum(weights)
-        self.rare = np.flatnonzero((truth(faces.attributes)[:, 1:] != [1, 0, 0]).any(1))
+        truth = filter_truth(faces.attributes)
+        self.rare = np.flatnonzero((truth.quality == 0) | (truth.age == 1) | (truth.glass == 1))
         self.parts = {"network": self.network, "optimizer": self.optimizer}
         self.identity = identity(self, self.network.config, faces, poor)
 
@@ -55,7 +58,8 @@ class AnnotatorTraining:
         faces = self._batch(rng)
         images = soil(self._shifted(as_images(faces.images, self.device), rng), rng, 0.1, 0.04)
         wanted = torch.from_numpy(faces.attributes).to(self.device)
-        answers = torch.from_numpy(truth(faces.attributes)).to(self.device)
+        answers = filter_truth(faces.attributes).to_numpy(np.float32)
+        answers = torch.from_numpy(answers).to(self.device)
         set_rate(self.optimizer, self.plan.learning_rate * rate(progress))
         with autocast(device=self.device):
             said = self.network(images.contiguous(memory_format=torch.channels_last))
@@ -87,13 +91,6 @@ class AnnotatorTraining:
         return padded[..., down : down + size, across : across + size]
 
 
-def truth(attributes: np.ndarray) -> np.ndarray:
-    """Attributes (N, A) -> (N, 4): female, good, old, wears glasses, each 0 or 1."""
-    limits = {"gender": FEMALE, "quality": GOOD, "age": OLD, "glasses": GLASSES}
-    columns = [ATTRIBUTE_NAMES.index(name) for name in limits]
-    return (attributes[:, columns] > list(limits.values())).astype(np.float32)
-
-
 @torch.no_grad()
 def calibrate(network: Annotator, faces: Faces) -> None:
     """Fits the odds and measures each attribute's error on faces that trained nothing."""
@@ -103,10 +100,10 @@ def calibrate(network: Annotator, faces: Faces) -> None:
     values = np.stack([said.attributes[name] for name in network.config.attributes], 1)
     error = np.sqrt(np.mean((values - faces.attributes) ** 2, 0))
     network.error.copy_(torch.from_numpy(error))
-    answers = truth(faces.attributes)
+    answers = filter_truth(faces.attributes)
     for i, name in enumerate(FILTER_PROPERTIES):
         p = np.clip(said.probabilities[name], 1e-6, 1 - 1e-6)
-        network.slope[i], network.offset[i] = fit_odds(np.log(p / (1 - p)), answers[:, i])
+        network.slope[i], network.offset[i] = fit_odds(np.log(p / (1 - p)), answers[name])
 
 
 def fit_odds(log_odds: np.ndarray, answers: np.ndarray, ridge: float = 1.0) -> tuple[float, float]:
@@ -132,22 +129,13 @@ def evaluate(network: Annotator, faces: Faces) -> dict[str, float]:
         true = faces.column(name)
         error = np.mean((said.attributes[name] - true) ** 2)
         figures[f"R² {name}"] = 1 - error / max(true.var(), 1e-12)
-    answers = truth(faces.attributes)
-    for i, name in enumerate(FILTER_PROPERTIES):
-        figures[f"AUROC {name}"] = auroc(said.probabilities[name], answers[:, i])
+    answers = filter_truth(faces.attributes)
+    for name in FILTER_PROPERTIES:
+        figures[f"AUROC {name}"] = auroc(said.probabilities[name], answers[name])
         figures[f"calibration error {name}"] = calibration_error(
-            said.probabilities[name], answers[:, i]
+            said.probabilities[name], answers[name]
         )
     return figures
-
-
-def auroc(scores: np.ndarray, answers: np.ndarray) -> float:
-    """The chance that a yes scores above a no; ties count half. NaN if one of them is absent."""
-    yes, no = np.sort(scores[answers > 0.5]), np.sort(scores[answers <= 0.5])
-    if not len(yes) or not len(no):
-        return float("nan")
-    below = np.searchsorted(no, yes, "left") + np.searchsorted(no, yes, "right")
-    return float(below.mean() / 2 / len(no))
 
 
 def calibration_error(probabilities: np.ndarray, answers: np.ndarray, bins: int = 10) -> float:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 
-from ohlora_lib.store.atomic import atomic_path
+from ohlora_lib.train.checkpoint import load_checkpoint, save_checkpoint
 
 CHECKPOINT_EVERY = 60  # seconds
 
@@ -67,29 +66,14 @@ def fit(training: Training, checkpoint: Path, budget: Budget, say=print) -> Reac
             say(_line(reached, progress, losses))
         if now - saved > CHECKPOINT_EVERY:
             saved = now
-            save(training, checkpoint, reached)
-    save(training, checkpoint, reached)
+            save_checkpoint(training, checkpoint, **vars(reached))
+    save_checkpoint(training, checkpoint, **vars(reached))
     return reached
 
 
-def save(training: Training, path: Path, reached: Reached) -> None:
-    """Write the whole state atomically."""
-    state = {name: part.state_dict() for name, part in training.parts.items()}
-    content = {"identity": training.identity, "reached": vars(reached), "parts": state}
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
-
-
 def resume(training: Training, path: Path) -> Reached:
-    """Load a state that `save` wrote; nothing, or another training's, means the start."""
-    if not path.exists():
-        return Reached()
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["identity"] != training.identity:
-        return Reached()
-    for name, part in training.parts.items():
-        part.load_state_dict(content["parts"][name])
-    return Reached(**content["reached"])
+    """Restore a checkpoint's state; without one, or with another training's, start from 0."""
+    return Reached(**(load_checkpoint(training, path) or {}))
 
 
 def identity(training, config, *sets) -> dict[str, object]:
@@ -97,11 +81,6 @@ def identity(training, config, *sets) -> dict[str, object]:
     names = [each.name for each in sets if each is not None]
     about = {"plan": repr(training.plan), "network": repr(config), "faces": names}
     return {"what": type(training).__name__, "seed": training.seed} | about
-
-
-def stream(seed: int, step: int) -> np.random.Generator:
-    """The random generator of one step."""
-    return np.random.default_rng([seed, step])
 
 
 def rate(progress: float, warm_up: float = 0.03) -> float:

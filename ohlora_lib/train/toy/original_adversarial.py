@@ -15,7 +15,8 @@ from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.face_sets import as_images
-from ohlora_lib.train.toy.loop import identity, set_rate, stream
+from ohlora_lib.train.checkpoint import stream
+from ohlora_lib.train.toy.loop import identity, set_rate
 from ohlora_lib.train.toy.original_regression import (
     RegressionTraining,
     average_weights,

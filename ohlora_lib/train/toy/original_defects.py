@@ -10,8 +10,8 @@ import torch
 
 from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.defects import KINDS
+from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.toy.entangle import DRAWS, Entangle
-from ohlora_lib.train.toy.loop import stream
 from ohlora_lib.train.toy.original_mapping import defects
 
 GAINS = {"warp": 0.3, "melt": 0.7, "smear": 0.7, "blobs": 0.6, "patches": 1.0, "cast": 1.0}

@@ -20,8 +20,9 @@ from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
 from ohlora_lib.toyworld.canvas import smoothstep
 from ohlora_lib.toyworld.defects import KINDS
+from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.toy.entangle import DRAWS, Entangle
-from ohlora_lib.train.toy.loop import identity, stream
+from ohlora_lib.train.toy.loop import identity
 
 EMBEDDED = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
 QUALITY = ATTRIBUTE_NAMES.index("quality")

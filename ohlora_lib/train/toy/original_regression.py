@@ -23,7 +23,8 @@ from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.attributes import GLASSES
 from ohlora_lib.toyworld.face_sets import DEFECTS_BELOW, Faces, as_images
-from ohlora_lib.train.toy.loop import identity, stream
+from ohlora_lib.train.checkpoint import stream
+from ohlora_lib.train.toy.loop import identity
 from ohlora_lib.train.toy.perceptual import Judges
 
 CURLY = 0.7  # hardly one in ten

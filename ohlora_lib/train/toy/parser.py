@@ -10,8 +10,9 @@ from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
 from ohlora_lib.toyworld.face_sets import Faces, as_images
+from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.toy.augment import vary
-from ohlora_lib.train.toy.loop import identity, rate, set_rate, stream
+from ohlora_lib.train.toy.loop import identity, rate, set_rate
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from scipy.special import expit
 
+from ohlora_lib.measure.labels import auroc
 from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, filter_input, fresh
 from ohlora_lib.models.unet_parser import resize
 from ohlora_lib.toyworld.attributes import GOOD
 from ohlora_lib.toyworld.face_sets import Faces
-from ohlora_lib.train.toy.annotator import auroc
-from ohlora_lib.train.toy.loop import identity, rate, set_rate, stream
+from ohlora_lib.train.checkpoint import stream
+from ohlora_lib.train.toy.loop import identity, rate, set_rate
 
 CONFIG = FilterCNNConfig(
     resolution=96,

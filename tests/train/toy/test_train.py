@@ -202,10 +202,8 @@ def test_calibration_stays_calm_where_answers_are_all_alike():
     assert 0.5 < slope < 2 and abs(offset) < 1
 
 
-def test_auroc_and_calibration_error_of_known_cases():
+def test_calibration_error_of_known_cases():
     answers = np.array([0, 0, 1, 1.0])
-    assert annotator.auroc(np.array([0.1, 0.4, 0.35, 0.8]), answers) == 0.75
-    assert annotator.auroc(np.full(4, 0.5), answers) == 0.5
     assert annotator.calibration_error(np.full(4, 0.5), answers) == 0
     assert annotator.calibration_error(np.full(4, 0.95), answers) == pytest.approx(0.45)
 
