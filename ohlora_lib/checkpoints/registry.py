@@ -27,11 +27,12 @@ from ohlora_lib.models.filter_cnn import FILTERS, FilterCNNConfig
 from ohlora_lib.models.mtcnn import MTCNNConfig
 from ohlora_lib.models.property_cnn import PropertyCNNConfig
 from ohlora_lib.models.stylegan import GeneratorConfig
+from ohlora_lib.store import ROOT
 
 __all__ = ["CHECKPOINTS", "Checkpoint", "WeightsError", "fetch", "load", "save"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
-FOLDER = PACKAGE.parent / "data" / "weights"
+FOLDER = ROOT / "data" / "weights"
 EMBEDDED = PACKAGE / "weights"
 
 

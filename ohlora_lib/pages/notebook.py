@@ -21,9 +21,9 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from pydantic_core import to_jsonable_python
 
+from ohlora_lib.pages import figures
 from ohlora_lib.pages.parameters import validate
-from ohlora_lib.plots import style as figures
-from ohlora_lib.runner.settings import Settings
+from ohlora_lib.plots.style import use_style
 from ohlora_lib.store.workfolder import claim
 
 KEY = "ohlora"
@@ -43,12 +43,12 @@ def start(namespace: dict[str, Any]) -> Path:
     return _start(to_jsonable_python(validate(namespace)), "")
 
 
-def begin(settings: Settings, origin: str) -> Path:  # until every notebook calls `start`
+def begin(settings: Any, origin: str) -> Path:  # until every notebook calls `start`
     return _start(asdict(settings), origin)
 
 
 def _start(given: dict[str, object], origin: str) -> Path:
-    figures.use_style()
+    use_style()
     _shown.clear()
     shell = get_ipython()
     if shell is not None:
@@ -83,7 +83,7 @@ def _claim_name(name: str) -> None:
     if name in _shown and (cell is None or _shown[name] != cell):
         raise ValueError(
             f"this page has a picture {name!r} already: give each its own name, "
-            "or run the notebook again from begin() on"
+            "or run the notebook again from start() on"
         )
     _shown[name] = cell
 

@@ -12,8 +12,7 @@ from nbconvert.exporters import TemplateExporter
 from traitlets.config import Config
 
 from ohlora_lib.pages.notebook import KEY
-from ohlora_lib.runner.options import ROOT
-from ohlora_lib.runner.pipeline import Stage
+from ohlora_lib.store import ROOT
 from ohlora_lib.store.atomic import write_bytes, write_json, write_text
 
 REPORTS = ROOT / "reports"
@@ -28,6 +27,16 @@ ADDRESS = re.compile(r"<.* at 0x[0-9a-f]+>")
 
 class PageError(Exception):
     """An executed notebook that says something no page can carry; tells the cell and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a page reports on; `notebook` is a path below the repository's root."""
+
+    system: str
+    stage: str
+    scale: str
+    notebook: str
 
 
 @dataclass(frozen=True)
@@ -95,15 +104,15 @@ def _steady(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return output
 
 
-def render(notebook: nbformat.NotebookNode, stage: Stage) -> Page:
+def render(notebook: nbformat.NotebookNode, source: Source) -> Page:
     """Turn a finished notebook into its page. What it returns depends on the notebook alone."""
-    name = stage.notebook.relative_to(ROOT)
+    name = source.notebook
     figures: dict[str, bytes] = {}
     # Counted from 0 and with the injected parameters' cell: from 1 and without it is the same.
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             try:
-                output["page"] = _show(output, stage, figures)
+                output["page"] = _show(output, source, figures)
             except PageError as error:
                 raise PageError(f"{name}, cell {number}: {error}") from None
     begun, found = told(notebook, "begin")[-1:], told(notebook, "finding")[-1:]
@@ -116,19 +125,19 @@ def render(notebook: nbformat.NotebookNode, stage: Stage) -> Page:
         )
     return Page(
         notebook=notebook,
-        foot=_foot(stage, begun[0] if begun else {"origin": "—", "parameters": {}}),
+        foot=_foot(source, begun[0] if begun else {"origin": "—", "parameters": {}}),
         figures=figures,
-        record={"scale": stage.scale, "finding": finding, "figures": shown},
+        record={"scale": source.scale, "finding": finding, "figures": shown},
     )
 
 
-def _show(output: nbformat.NotebookNode, stage: Stage, figures: dict[str, bytes]) -> str:
+def _show(output: nbformat.NotebookNode, source: Source, figures: dict[str, bytes]) -> str:
     """One output as Markdown; a figure's picture is put into `figures` under its file name."""
     if output.output_type == "stream":
         return _fenced(_ends(output.text.rstrip()))
     data, note = output.get("data", {}), output.get("metadata", {}).get(KEY, {})
     if "figure" in note:
-        return _figure(note["figure"], base64.b64decode(data["image/png"]), stage, figures)
+        return _figure(note["figure"], base64.b64decode(data["image/png"]), source, figures)
     if "begin" in note or "end" in note or "finding" in note or WIDGET in data:
         return ""  # a finding stands at the top of the page; a widget needs its kernel
     if "image/png" in data:
@@ -141,9 +150,9 @@ def _show(output: nbformat.NotebookNode, stage: Stage, figures: dict[str, bytes]
     return _fenced(text)
 
 
-def _figure(figure: dict, content: bytes, stage: Stage, figures: dict[str, bytes]) -> str:
+def _figure(figure: dict, content: bytes, source: Source, figures: dict[str, bytes]) -> str:
     # Named by its content, so that writing it leaves the pictures of an older page as they are.
-    path = f"figures/{stage.name}/{figure['name']}-{sha256(content).hexdigest()[:8]}.png"
+    path = f"figures/{source.stage}/{figure['name']}-{sha256(content).hexdigest()[:8]}.png"
     figures[path] = content
     figure["file"] = path
     alt, title = escape(figure["alt"]), escape(figure["title"])
@@ -168,16 +177,16 @@ def _fenced(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def _foot(stage: Stage, begun: dict) -> dict[str, str]:
+def _foot(source: Source, begun: dict) -> dict[str, str]:
     shown = {key: value for key, value in begun["parameters"].items() if key not in ("out", "seed")}
     return {
         "origin": begun["origin"],
-        "scale": stage.scale,
+        "scale": source.scale,
         "seed": str(begun["parameters"].get("seed", "—")),
         "parameters": ", ".join(f"{key} = `{value}`" for key, value in shown.items()) or "—",
-        "notebook": stage.notebook.relative_to(ROOT).as_posix(),
-        "stage": stage.name,
-        "system": stage.system,
+        "notebook": source.notebook,
+        "stage": source.stage,
+        "system": source.system,
     }
 
 
@@ -190,23 +199,23 @@ def _found(notebook: nbformat.NotebookNode) -> str:
     return shown[-1] if shown else ""
 
 
-def publish(page: Page, stage: Stage, with_code: bool, cost: dict[str, object]) -> Path:
+def publish(page: Page, source: Source, with_code: bool) -> Path:
     """Write the page into reports/SYSTEM/, its figures first; last, remove those it lost.
 
     Killed at any moment, the page that stands there has the figures that it names.
     """
-    folder = REPORTS / stage.system
+    folder = REPORTS / source.system
     for name, content in page.figures.items():
         write_bytes(folder / name, content)
-    target = folder / f"{stage.name}.md"
+    target = folder / f"{source.stage}.md"
     write_text(target, page.markdown())
-    code_target = folder / f"{stage.name}.with_code.md"
+    code_target = folder / f"{source.stage}.with_code.md"
     if with_code:
         write_text(code_target, page.markdown(with_code=True))
     else:
         code_target.unlink(missing_ok=True)  # it would tell of an older run
-    write_json(folder / f"{stage.name}.json", {**page.record, **cost})
-    for path in (folder / "figures" / stage.name).glob("*.png"):
+    write_json(folder / f"{source.stage}.json", page.record)
+    for path in (folder / "figures" / source.stage).glob("*.png"):
         if path.relative_to(folder).as_posix() not in page.figures:
             path.unlink()
     return target

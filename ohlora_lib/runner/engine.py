@@ -13,7 +13,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from ohlora_lib.runner.options import ROOT
+from ohlora_lib.store import ROOT
 
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
 LAST_LINES = 8

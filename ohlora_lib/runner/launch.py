@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from ohlora_lib.runner import options
-from ohlora_lib.runner.options import ROOT
+from ohlora_lib.store import ROOT
 
 VENV = ROOT / ".venv"
 READY = VENV / "ready"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.models.filter_cnn import FILTERS
-from ohlora_lib.runner.options import ROOT
 from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage
 from ohlora_lib.steering import scene
+from ohlora_lib.store import ROOT
 from ohlora_lib.train.classifier import PUBLISHED
 
 SECONDS = {"generator": 0.14, "discriminator": 0.11, "facexformer": 0.60, "cnn": 0.02}

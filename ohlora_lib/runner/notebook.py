@@ -12,9 +12,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from ohlora_lib.pages import parameters
 from ohlora_lib.pages.parameters import ParameterError
-from ohlora_lib.runner.options import ROOT
 from ohlora_lib.runner.pipeline import PipelineError, Stage
 from ohlora_lib.runner.settings import SettingsError
+from ohlora_lib.store import ROOT
 
 MISSING = object()
 

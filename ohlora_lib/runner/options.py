@@ -1,10 +1,10 @@
 """What `./run_all.sh` understands. Standard library only: it is read before .venv exists."""
 
 import argparse
-from pathlib import Path
 from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parents[2]
+from ohlora_lib.store import ROOT
+
 SCALES = ("smoke", "quick", "paper")
 DEFAULT_SYSTEM = "ohlora_v3"
 EXAMPLES = """examples:
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("--force", action="store_true", help="run anew what is up to date or half done, too")
     add("--with-code", action="store_true", help="also write pages that show the notebooks' code")
     add("--dry-run", action="store_true", help="check everything, say what would run, run nothing")
+    add("--index", action="store_true", help="rewrite reports/README.md and the READMEs' results")
     add("--list", action="store_true", help="systems and their stages")
     add("--test", action="store_true", help="run the tests (no other option goes with it)")
     return told

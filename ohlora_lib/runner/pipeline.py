@@ -1,9 +1,9 @@
 """Pipelines: pipelines/SYSTEM.yaml read into frozen dataclasses, and every mistake in it named.
 
 A stage's `reads` and `parameters` are handed to its notebook; `{01_generate}` in a read path stands
-for the folder that the stage of that name fills. `leaves` are what it must leave in its own folder.
-`begins: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its own: they
-stay that system's, with its folders and pages, and run once for both.
+for the folder that the stage of that name fills. `outputs` are what it must write into its
+own folder. `extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its own:
+they keep that system's folders and pages, and run once for both.
 """
 
 import re
@@ -14,14 +14,16 @@ from pathlib import Path
 
 import yaml
 
-from ohlora_lib.runner.options import ROOT, SCALES
+from ohlora_lib.pages import index
+from ohlora_lib.runner.options import SCALES, systems
+from ohlora_lib.store import ROOT
 
-PIPELINE_KEYS = {"title": str, "summary": str, "begins": str, "stages": list}
+PIPELINE_KEYS = {"title": str, "summary": str, "extends": str, "readme": dict, "stages": list}
 STAGE_KEYS = {
     "name": str,
     "notebook": str,
     "reads": dict,
-    "leaves": list,
+    "outputs": list,
     "parameters": dict,
     "scales": dict,
 }
@@ -41,7 +43,7 @@ class Stage:
     notebook: Path
     out: str
     reads: dict[str, str]
-    leaves: tuple[str, ...]
+    outputs: tuple[str, ...]
     parameters: dict[str, object]
 
     @property
@@ -74,30 +76,43 @@ class Pipeline:
     title: str
     summary: str
     stages: tuple[Stage, ...]
+    results: tuple[index.Result, ...] = ()
+    picture: str = ""
 
     @classmethod
     def load(cls, system: str, scale: str, led_here: tuple[str, ...] = ()) -> "Pipeline":
-        """Read pipelines/SYSTEM.yaml at one scale; `led_here`: the systems that begin with it."""
+        """Read pipelines/SYSTEM.yaml at one scale; `led_here`: the systems that extend it."""
         path = ROOT / "pipelines" / f"{system}.yaml"
         name = path.relative_to(ROOT)
         try:
             raw = _parsed(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PipelineError(f"{name}: not YAML: {error}") from error
-        _expect(str(name), raw, PIPELINE_KEYS, set(PIPELINE_KEYS) - {"begins"})
+        _expect(str(name), raw, PIPELINE_KEYS, {"title", "summary", "stages"})
         if not raw["stages"]:
             raise PipelineError(f"{name}: it has no stages")
         stages: list[Stage] = []
-        if "begins" in raw:
-            stages += _first_stages(raw["begins"], scale, (*led_here, system), f"{name}: begins")
+        if "extends" in raw:
+            stages += _first_stages(raw["extends"], scale, (*led_here, system), f"{name}: extends")
         for entry in raw["stages"]:
             stages.append(_stage(system, scale, entry, stages, str(name)))
-        return cls(system, scale, raw["title"], raw["summary"], tuple(stages))
+        readme = raw.get("readme", {})
+        rows = tuple(index.Result(**row) for row in readme.get("results", []))
+        picture = readme.get("picture", "")
+        return cls(system, scale, raw["title"], raw["summary"], tuple(stages), rows, picture)
 
     @property
     def own(self) -> tuple[Stage, ...]:
         """The stages without another system's."""
         return tuple(stage for stage in self.stages if stage.system == self.system)
+
+    @property
+    def shown(self) -> index.System:
+        """What the index and the README show of it."""
+        stages = tuple(stage.name for stage in self.own)
+        return index.System(
+            self.system, self.title, self.summary, stages, self.results, self.picture
+        )
 
     def chosen(self, start: str | None, only: str | None) -> tuple[Stage, ...]:
         """The stages from `start` on, or `only` that one, or all."""
@@ -111,6 +126,11 @@ class Pipeline:
             )
         at = names.index(wanted)
         return self.stages[at : at + 1] if only else self.stages[at:]
+
+
+def shown_systems() -> list[index.System]:
+    """Every system, for the index."""
+    return [Pipeline.load(name, "quick").shown for name in systems()]
 
 
 @cache
@@ -144,9 +164,9 @@ def _first_stages(
     """The stages of `last`, SYSTEM/STAGE, up to that one."""
     system, _, name = last.partition("/")
     if not (ROOT / "pipelines" / f"{system}.yaml").is_file():
-        raise PipelineError(f"{where} with {last!r}: there is no pipelines/{system}.yaml")
+        raise PipelineError(f"{where} {last!r}: there is no pipelines/{system}.yaml")
     if system in led_here:
-        raise PipelineError(f"{where} with {last!r}, which begins with {led_here[-1]} itself")
+        raise PipelineError(f"{where} {last!r}, which extends {led_here[-1]} itself")
     pipeline = Pipeline.load(system, scale, led_here)
     stages = pipeline.stages
     return stages[: stages.index(pipeline.chosen(None, name)[0]) + 1]
@@ -160,8 +180,8 @@ def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str
         raise PipelineError(f"{where}: a name is made of letters, digits, '_', '-' and '.'")
     if any(stage.name == name for stage in before):
         raise PipelineError(f"{where} is there twice")
-    reads, leaves = entry.get("reads", {}), entry.get("leaves", [])
-    _expect_paths(where, [entry["notebook"], *reads.values(), *leaves])
+    reads, outputs = entry.get("reads", {}), entry.get("outputs", [])
+    _expect_paths(where, [entry["notebook"], *reads.values(), *outputs])
     notebook = ROOT / entry["notebook"]
     if not notebook.is_file():
         raise PipelineError(f"{where}: there is no notebook {entry['notebook']}")
@@ -178,7 +198,7 @@ def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str
         notebook=notebook,
         out=f"data/{system}/{scale}/{name}",
         reads={key: _fill(value, folders, where) for key, value in reads.items()},
-        leaves=tuple(leaves),
+        outputs=tuple(outputs),
         parameters=parameters,
     )
 

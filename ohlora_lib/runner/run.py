@@ -15,12 +15,11 @@ from contextlib import contextmanager
 
 from ohlora_lib.pages import index
 from ohlora_lib.runner import notebook, options, stage
-from ohlora_lib.runner.options import ROOT
-from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage
+from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage, shown_systems
 from ohlora_lib.runner.settings import SettingsError
 from ohlora_lib.runner.stage import StageFailed
 from ohlora_lib.runner.terminal import StageLine, clock
-from ohlora_lib.store import StoreError
+from ohlora_lib.store import ROOT, StoreError
 
 LOCK = ROOT / "data" / ".lock"
 
@@ -44,7 +43,7 @@ def only_runner() -> Iterator[None]:
 
 def check(stages: tuple[Stage, ...]) -> None:
     """Refuse, before anything runs, what cannot work: parameters, notebooks, missing inputs."""
-    index.check()
+    index.check(shown_systems())
     made: list[str] = []
     folders: list[str] = []
     for one in stages:
@@ -54,7 +53,7 @@ def check(stages: tuple[Stage, ...]) -> None:
             comes = path in folders or f"{path}/".startswith(tuple(made))
             if not comes and not (ROOT / path).exists():
                 raise PipelineError(stage.missing_input(one, path))
-        made += [f"{one.out}/{name}/" for name in one.leaves]
+        made += [f"{one.out}/{name}/" for name in one.outputs]
         folders.append(one.out)
 
 
@@ -95,7 +94,7 @@ def run_pipeline(pipeline: Pipeline, told: argparse.Namespace) -> None:
         else:
             run_stage(one, line, told)
     if not told.dry_run:
-        index.write()
+        index.write(shown_systems())
         print("Read reports/README.md", flush=True)
 
 
@@ -114,6 +113,9 @@ def main(arguments: list[str]) -> int:
     told = options.parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by a machine: as by Ctrl-C
     try:
+        if told.index:
+            index.write(shown_systems())
+            return 0
         if told.list:
             list_systems()
             return 0

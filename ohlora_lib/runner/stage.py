@@ -13,9 +13,8 @@ from platform import python_version
 
 from ohlora_lib.compute.progress import HEADLESS
 from ohlora_lib.runner.notebook import Notebook, code_digest
-from ohlora_lib.runner.options import ROOT
 from ohlora_lib.runner.pipeline import PipelineError, Stage
-from ohlora_lib.store import StoreError, inside_root
+from ohlora_lib.store import ROOT, StoreError, inside_root
 from ohlora_lib.store.manifest import Manifest, Trace, changed
 from ohlora_lib.store.workfolder import FINGERPRINT, release
 
@@ -136,7 +135,7 @@ def run(stage: Stage, force: bool, with_code: bool) -> str:
     peak = _execute(stage, basis.fingerprint(stage))
     outputs = _outputs(stage)
     cost = {"seconds": round(time.time() - began, 1), "peak_mb": peak}
-    _publish(stage, with_code, cost)
+    _publish(stage, with_code)
     Manifest(
         stage=stage.name,
         parameters=stage.given,
@@ -161,9 +160,7 @@ def refresh_page(stage: Stage, with_code: bool) -> bool:
     code = _page_code()
     if made.page == code and shows(stage) and all(path.exists() for path in wanted):
         return False
-    last = last_run(stage) or {}
-    cost = {key: last.get(key, 0) for key in ("seconds", "peak_mb")}
-    _publish(stage, with_code, cost)
+    _publish(stage, with_code)
     replace(made, page=code).write(stage.manifest)
     return True
 
@@ -242,7 +239,7 @@ def _execute(stage: Stage, fingerprint: str) -> int:
 
 def _outputs(stage: Stage) -> dict[str, Trace]:
     outputs = {}
-    for name in stage.leaves:
+    for name in stage.outputs:
         path = ROOT / stage.out / name
         if not path.exists():
             raise StageFailed(
@@ -253,7 +250,7 @@ def _outputs(stage: Stage) -> dict[str, Trace]:
     return outputs
 
 
-def _publish(stage: Stage, with_code: bool, cost: dict[str, object]) -> None:
+def _publish(stage: Stage, with_code: bool) -> None:
     """Write the executed notebook (if there is a new one) and its page, each by rename."""
     import nbformat
 
@@ -264,11 +261,12 @@ def _publish(stage: Stage, with_code: bool, cost: dict[str, object]) -> None:
     done = report.strip(nbformat.read(source, as_version=4))
     written = nbformat.writes(done)
     try:
-        page = report.render(done, stage)
+        shown = report.Source(stage.system, stage.name, stage.scale, _name(stage.notebook))
+        page = report.render(done, shown)
     except report.PageError as error:
         raise StageFailed(f"the page is refused: {error}") from error
     write_text(stage.executed, written)
-    report.publish(page, stage, with_code, cost)
+    report.publish(page, shown, with_code)
 
 
 def _record(stage: Stage, cost: dict[str, object]) -> None:

@@ -3,8 +3,17 @@
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The repository: every path that a pipeline or a notebook names is relative to it."""
+
+def _project_root() -> Path:
+    """The checkout that this file belongs to. An installed library: the checkout that the current
+    folder lies in, or the current folder itself, so that data/ and reports/ are made there."""
+    here = Path(__file__).resolve().parents[2]
+    around = [here, *(folder for folder in (Path.cwd(), *Path.cwd().parents))]
+    return next((folder for folder in around if (folder / "pipelines").is_dir()), Path.cwd())
+
+
+ROOT = _project_root()
+"""Every path that a pipeline or a notebook names is relative to this folder."""
 
 
 class StoreError(Exception):

@@ -15,16 +15,12 @@ from matplotlib import pyplot
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
+from ohlora_lib.pages import figures, report
 from ohlora_lib.pages import notebook as page
-from ohlora_lib.pages import report
 from ohlora_lib.pages.notebook import markdown_table
-from ohlora_lib.plots import style as figures
-from ohlora_lib.plots.sheets import contact_sheet, labeled_sheet
-from ohlora_lib.runner.options import ROOT
-from ohlora_lib.runner.pipeline import Stage
-from ohlora_lib.runner.settings import Settings
+from ohlora_lib.plots import sheets
 
-STAGE = Stage("demo", "smoke", "01_make", ROOT / "notebooks/make.ipynb", "data/x", {}, (), {})
+SOURCE = report.Source("demo", "01_make", "smoke", "notebooks/make.ipynb")
 
 
 def lines(table):
@@ -84,13 +80,16 @@ def test_row_numbers_left_by_sorting_are_no_column_but_words_and_named_numbers_a
     assert cells(lines(pd.DataFrame({"n": [1]}, index=named))[2]) == ["7", "1"]
 
 
+NAMESPACE = {"__annotations__": {"out": str, "seed": int}, "out": "data/x", "seed": 1}
+
+
 @pytest.fixture
 def shown(monkeypatch):
     """What the page has displayed since its begin(): (data, metadata) each."""
     told = []
     monkeypatch.setattr(page, "claim", lambda out, given: out)
     monkeypatch.setattr(page, "display", lambda data, metadata, raw: told.append((data, metadata)))
-    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    page.start(NAMESPACE)
     return told
 
 
@@ -100,7 +99,7 @@ PICTURE = np.zeros((2, 2, 3), np.uint8)
 def test_series_is_shown_as_a_table(shown, monkeypatch):
     shell = SimpleNamespace(display_formatter=DisplayFormatter())
     monkeypatch.setattr(page, "get_ipython", lambda: shell)
-    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    page.start(NAMESPACE)
     series = pd.Series([2], index=["women"], name="n")
     told = shell.display_formatter.formatters["text/markdown"](series)
     assert told == markdown_table(series.to_frame())
@@ -110,7 +109,7 @@ def test_second_picture_under_one_name_is_refused_until_the_page_begins_anew(sho
     page.show(PICTURE, "line", "A line", "Line")
     with pytest.raises(ValueError, match="has a picture 'line' already"):
         page.show(PICTURE, "line", "Another", "Other")
-    page.begin(Settings(out="data/x", seed=1), "nowhere")
+    page.start(NAMESPACE)
     page.show(PICTURE, "line", "A line", "Line")
 
 
@@ -174,7 +173,7 @@ def test_small_picture_keeps_its_very_pixels_and_large_one_becomes_small():
 
 def test_contact_sheet_lays_out_rows_and_leaves_the_rest_white():
     images = np.stack([np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)])
-    sheet = contact_sheet(images, columns=2, gap=1)
+    sheet = sheets.contact_sheet(images, columns=2, gap=1)
     assert sheet.shape == (9, 9, 3)
     assert sheet[0, 0, 0] == 10 and sheet[0, 5, 0] == 20 and sheet[5, 0, 0] == 30
     assert (sheet[4] == 255).all() and (sheet[5:, 5:] == 255).all()
@@ -183,7 +182,7 @@ def test_contact_sheet_lays_out_rows_and_leaves_the_rest_white():
 def test_sheet_with_labels_stands_upright_in_its_axes():
     red, blue = (255, 0, 0), (0, 0, 255)
     face = np.concatenate([np.full((8, 16, 3), color, np.uint8) for color in (red, blue)])
-    drawn = np.array(figures._drawn(labeled_sheet(face[None], 1, ["row"], ["head"])), int)
+    drawn = np.array(figures._drawn(sheets.labeled_sheet(face[None], 1, ["row"], ["head"])), int)
     above, below = (np.argwhere(abs(drawn - color).sum(2) < 60) for color in (red, blue))
     assert len(above) == pytest.approx(len(below), rel=0.05)
     assert above[:, 0].max() < below[:, 0].min()
@@ -238,7 +237,7 @@ def picture(content=b"red", name="line", **words):
 
 
 def text_of(*outputs):
-    return report.render(notebook(*outputs), STAGE).markdown().split("---\n\n**How")[0]
+    return report.render(notebook(*outputs), SOURCE).markdown().split("---\n\n**How")[0]
 
 
 def test_long_printout_keeps_its_two_ends():
@@ -284,7 +283,7 @@ def test_finding_must_name_a_picture_of_the_page():
     def found(name):
         note = {"finding": {"sentence": "s", "headline": [], "picture": name}}
         made = notebook(picture(), shows({"text/markdown": "> s"}, note))
-        return report.render(made, STAGE).record["finding"]["picture"]
+        return report.render(made, SOURCE).record["finding"]["picture"]
 
     assert found("line") == "line" and found("") == ""
     with pytest.raises(report.PageError, match=r"'lime' is not on the page: .*\(line\)"):
@@ -292,8 +291,8 @@ def test_finding_must_name_a_picture_of_the_page():
 
 
 def publish(content, with_code=False):
-    rendered = report.render(notebook(picture(content)), STAGE)
-    return report.publish(rendered, STAGE, with_code, {"seconds": 1}).parent
+    rendered = report.render(notebook(picture(content)), SOURCE)
+    return report.publish(rendered, SOURCE, with_code).parent
 
 
 def test_record_names_the_file_of_each_picture_and_lost_ones_go(tmp_path, monkeypatch):

@@ -14,35 +14,28 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SETTINGS = """from dataclasses import dataclass
-from typing import Annotated
-from ohlora_lib.runner.settings import Between, Settings
-
-@dataclass(frozen=True)
-class DemoSettings(Settings):
-    n: Annotated[int, Between(1, 100)]
-    numbers: str = ""
-
+PARAMETERS = """from ohlora_lib.pages.parameters import Int
+out: str = "data/notebooks/{name}"
+seed: int = 1
+n: Int(1, 100) = 5
 """
 MAKE = [
     "# 01 · Which numbers come out?",
-    ("parameters", 'out: str = "data/notebooks/make"\nseed: int = 1\nn: int = 5'),
-    SETTINGS + "settings = DemoSettings(out=out, seed=seed, n=n)",
-    "from ohlora_lib.pages.notebook import begin, end, finding, say, show\n"
+    ("parameters", PARAMETERS.format(name="make")),
+    "from ohlora_lib.pages import end, finding, say, show, start\n"
     "import numpy as np, pandas as pd, sys, time, os\n"
     "from matplotlib import pyplot\n"
-    'folder = begin(settings, "numpy\'s generator")',
-    "from pathlib import Path\nfrom ohlora_lib.store import shards\n"
-    "from ohlora_lib.compute.jobs import Job\n"
+    "folder = start(globals())",
+    "from pathlib import Path\nfrom ohlora_lib.compute import jobs\n"
     "def work(k, path):\n"
     "    print(k, file=open('work.log', 'a'))\n"
     "    while k == 2 and os.path.exists('wait'):\n"
     "        time.sleep(0.05)\n"
-    "    path.write_text(str(k * settings.seed))\n"
-    "jobs = [Job(folder / 'shards' / f'{k}.txt', k) for k in range(settings.n)]\n"
-    "files = shards.run(work, jobs, 'numbers')\n"
+    "    path.write_text(str(k * seed))\n"
+    "shards = [jobs.Job(folder / 'shards' / f'{k}.txt', k) for k in range(n)]\n"
+    "files = jobs.run(work, shards, 'numbers')\n"
     "print('made', len(files), 'numbers')",
-    "values = pd.DataFrame({'k': range(settings.n)})\n"
+    "values = pd.DataFrame({'k': range(n)})\n"
     "values['value'] = [float(file.read_text()) for file in files]\n"
     "from ohlora_lib.store.tables import write_table\n"
     "write_table(values, folder / 'numbers.csv')\nvalues.head(3)",
@@ -55,16 +48,12 @@ MAKE = [
 ]
 READ = [
     "# 02 · What is their sum?",
-    (
-        "parameters",
-        'out: str = "data/notebooks/read"\nseed: int = 1\nn: int = 5\nnumbers: str = ""',
-    ),
-    SETTINGS + "settings = DemoSettings(out=out, seed=seed, n=n, numbers=numbers)",
-    "from ohlora_lib.pages.notebook import begin, end, finding\n"
+    ("parameters", PARAMETERS.format(name="read") + 'numbers: str = ""'),
+    "from ohlora_lib.pages import end, finding, start\n"
     "from ohlora_lib.store import inside_root\n"
     "from ohlora_lib.store.tables import read_table\n"
-    'folder = begin(settings, "stage 01")',
-    "total = read_table(inside_root(settings.numbers), ['value'])['value'].sum()\n"
+    "folder = start(globals())",
+    "total = read_table(inside_root(numbers), ['value'])['value'].sum()\n"
     "(folder / 'sum.txt').write_text(str(total));",
     "finding(f'The sum is {total:g}.', {'sum': f'{total:g}'}, '')",
     "end()",
@@ -72,11 +61,12 @@ READ = [
 PIPELINE = {
     "title": "Demo",
     "summary": "Two stages.",
+    "readme": {"picture": "01_make"},
     "stages": [
         {
             "name": "01_make",
             "notebook": "notebooks/make.ipynb",
-            "leaves": ["numbers.csv"],
+            "outputs": ["numbers.csv"],
             "parameters": {"seed": 3},
             "scales": {"smoke": {"n": 4}, "quick": {"n": 6}},
         },
@@ -84,7 +74,7 @@ PIPELINE = {
             "name": "02_read",
             "notebook": "notebooks/read.ipynb",
             "reads": {"numbers": "{01_make}/numbers.csv"},
-            "leaves": ["sum.txt"],
+            "outputs": ["sum.txt"],
             "parameters": {"n": 1},
         },
     ],

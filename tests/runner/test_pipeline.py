@@ -1,4 +1,4 @@
-"""A system may begin with another's stages: they run once, and stay that one's."""
+"""A system may extend another's stages: they run once, and stay that one's."""
 
 import pytest
 
@@ -7,7 +7,7 @@ import pytest
 def later(demo_cells):
     """A system of one stage of its own after the demo's first."""
     stage = {**demo_cells.PIPELINE["stages"][1], "name": "02_later"}
-    return {**demo_cells.PIPELINE, "title": "Later", "begins": "demo/01_make", "stages": [stage]}
+    return {**demo_cells.PIPELINE, "title": "Later", "extends": "demo/01_make", "stages": [stage]}
 
 
 def test_stages_of_another_system_come_first_and_run_once(repository, later):
@@ -29,14 +29,14 @@ def test_stages_of_another_system_come_first_and_run_once(repository, later):
 
 
 def test_what_cannot_be_begun_with_is_told_before_anything_runs(repository, later):
-    for begins, message in (
+    for extends, message in (
         ("nowhere/01_make", "there is no pipelines/nowhere.yaml"),
         ("demo/01_meke", "demo has no stage '01_meke': choose from 01_make, 02_read"),
-        ("later/02_later", "begins with later itself"),
+        ("later/02_later", "extends later itself"),
         ("demo", "demo has no stage ''"),
         (["demo/01_make"], "must be a str"),
     ):
-        repository.write_pipeline({**later, "begins": begins}, "later")
+        repository.write_pipeline({**later, "extends": extends}, "later")
         code, output = repository.run("later", "--scale", "smoke")
         assert code == 1 and message in output and "Traceback" not in output, output
     assert not repository.work_done()

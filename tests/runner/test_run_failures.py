@@ -272,7 +272,7 @@ def test_second_runner_waits_for_the_first_and_then_finds_its_work(repository):
 
 def test_page_without_sentinel_is_not_published(finished, demo_cells):
     before = finished.reports()
-    finished.write_notebook("make", [*demo_cells.MAKE[:-1], "if settings.n > 99:\n    end()"])
+    finished.write_notebook("make", [*demo_cells.MAKE[:-1], "if n > 99:\n    end()"])
     code, output = finished.run("demo", "--scale", "smoke")
     assert code == 1 and "its last cell did not call end()" in output
     assert finished.reports() == before
@@ -280,7 +280,7 @@ def test_page_without_sentinel_is_not_published(finished, demo_cells):
 
 def test_promised_file_that_was_not_left_is_an_error(repository, demo_cells):
     content = {**demo_cells.PIPELINE, "stages": [{**demo_cells.PIPELINE["stages"][0]}]}
-    content["stages"][0]["leaves"] = ["numbers.csv", "letters.csv"]
+    content["stages"][0]["outputs"] = ["numbers.csv", "letters.csv"]
     repository.write_pipeline(content)
     code, output = repository.run("demo", "--scale", "smoke")
     assert code == 1 and "did not leave data/demo/smoke/01_make/letters.csv" in output
@@ -304,7 +304,7 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
         ({"reads": {"numbers": "{00_before}/x"}}, "'00_before', which no earlier stage is named"),
         ({"scales": {"huge": {}}}, "unknown key 'huge'"),
         ({"scales": {"smoke": [4]}}, "smoke = [4]: must be a dict"),
-        ({"leaves": "numbers.csv"}, "leaves = 'numbers.csv': must be a list"),
+        ({"outputs": "numbers.csv"}, "outputs = 'numbers.csv': must be a list"),
         ({"name": "../01"}, "a name is made of letters"),
         ({"parameters": {"out": "data/x"}}, "'out' cannot be a parameter"),
         ({"reads": {"numbers": 3}}, "3 must be a path inside the repository"),
