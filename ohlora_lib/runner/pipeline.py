@@ -1,9 +1,9 @@
 """Pipelines: pipelines/SYSTEM.yaml read into frozen dataclasses, and every mistake in it named.
 
 A stage's `reads` and `parameters` are handed to its notebook; `{01_generate}` in a read path stands
-for the folder that the stage of that name fills. `outputs` are what it must write into its
-own folder. `extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its own:
-they keep that system's folders and pages, and run once for both.
+for the folder that the stage of that name fills. `outputs` are what it must write into its own
+folder. `extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its
+own: they keep that system's folders and pages, and run once for both.
 """
 
 import re
