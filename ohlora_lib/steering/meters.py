@@ -1,7 +1,8 @@
-"""Meters: pictures in, property scores out. Two kinds, so that the one that judges is not alone.
+"""Meters: images in, property scores out.
 
-The property CNN found the directions; the parser with the computed scores never saw them. What may
-not change beside the properties is read off the annotator and off the parser's background.
+The property CNN (`cnn`) labels the latents from which directions are fitted, and recentering reads
+it. The parser with its computed scores (`parser`) sets the step sizes in calibration; the CNN was
+trained on its scores. The identity meter reads what steering must not change.
 """
 
 import json
@@ -14,30 +15,33 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.faces.classes import BACKGROUND
+from ohlora_lib.faces.domain import Domain
 from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
-from ohlora_lib.measure.parse import BATCH as PARSED_AT_ONCE
-from ohlora_lib.measure.parse import Parsed, Parser, face_scores, usual_scores
+from ohlora_lib.measure.parse import BATCH as PARSER_BATCH
+from ohlora_lib.measure.parse import Parsed, Parser, face_scores, load_parser, usual_scores
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
+from ohlora_lib.models.cpu.reading import to_read_with
 from ohlora_lib.models.property_cnn import PropertyCNN, property_input
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.store import StoreError
+from ohlora_lib.store import StoreError, inside_root
 from ohlora_lib.store.atomic import write_json
 
 BATCH = 64
 
 
 class Reading(NamedTuple):
-    """What a meter reads off N pictures."""
+    """What a meter measures on N images."""
 
-    scores: np.ndarray  # (N, P) float64, columns as the meter's `properties`
-    background: np.ndarray | None = None  # (N, R, R) bool: neither face nor hair, where it knows
+    scores: np.ndarray  # (N, P) float64, columns in the order of the meter's `properties`
+    background: np.ndarray | None = None  # (N, R, R) bool: neither face nor hair; None: unknown
 
 
 class Meter(Protocol):
-    """Whatever reads property scores off pictures (N, R, R, 3) uint8."""
+    """Measures property scores on images (N, R, R, 3) uint8."""
 
     properties: tuple[str, ...]
 
@@ -46,7 +50,7 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CnnMeter:
-    """The property CNN in eval mode; with `dropout_seed`, as the original measured: dropout on."""
+    """The property CNN in eval mode; with `dropout_seed`, dropout stays on as in the original."""
 
     network: PropertyCNN
     dropout_seed: int | None = None
@@ -68,28 +72,29 @@ class CnnMeter:
         return Reading(torch.cat(parts).double().numpy())
 
 
-STAND_IN = {name: name for name in PROPERTIES} | {"hairstyle": "curl"}
-"""Property -> the annotator's attribute that says the same."""
+ATTRIBUTE_OF = {name: name for name in PROPERTIES} | {"hairstyle": "curl"}
+"""Property -> the annotator's attribute of the same meaning."""
 
 
 @dataclass(frozen=True, eq=False)
 class AnnotatorMeter:
-    """The annotator's attributes in the property CNN's place, where there is no such CNN yet."""
+    """The annotator's attributes as property scores."""
 
     annotator: Annotator
     properties: tuple[str, ...] = PROPERTIES
 
     def __call__(self, images: np.ndarray) -> Reading:
         with precision.inference(device=self.annotator.mean.device):
-            said = self.annotator.annotate(images, BATCH).attributes
-        return Reading(np.stack([said[STAND_IN[n]] for n in self.properties], 1).astype(float))
+            attributes = self.annotator.annotate(images, BATCH).attributes
+        columns = [attributes[ATTRIBUTE_OF[name]] for name in self.properties]
+        return Reading(np.stack(columns, 1).astype(float))
 
 
 @dataclass(frozen=True, eq=False)
 class ParserMeter:
-    """A parser and the computed scores: independent of the CNN and all that was found with it.
+    """A parser and the scores computed from its class maps, with the background mask.
 
-    A picture without a face has NaN for scores, and no background.
+    An image without a face has NaN scores and no background.
     """
 
     parser: Parser
@@ -100,15 +105,19 @@ class ParserMeter:
 
     def __call__(self, images: np.ndarray) -> Reading:
         tables, masks = [], []
-        for start in range(0, len(images), PARSED_AT_ONCE):
-            parsed = self.parser(images[start : start + PARSED_AT_ONCE])
+        for start in range(0, len(images), PARSER_BATCH):
+            parsed = self.parser(images[start : start + PARSER_BATCH])
             tables.append(face_scores(parsed, usual_scores(self.parser)).to_numpy(float))
-            masks.append(background_of(parsed, *images.shape[1:3]))
+            masks.append(background_mask(parsed, *images.shape[1:3]))
         return Reading(np.concatenate(tables), np.concatenate(masks))
 
 
-def background_of(parsed: Parsed, height: int, width: int) -> np.ndarray:
-    """Which of the pictures' own pixels the maps show to be background, (N, height, width) bool."""
+def background_mask(parsed: Parsed, height: int, width: int) -> np.ndarray:
+    """The class maps' background in the pixels of the images, (N, height, width) bool.
+
+    A pixel belongs to the map cell in which its center lies; outside the face crop it is unknown,
+    so False.
+    """
     boxes = np.nan_to_num(parsed.boxes, nan=-1.0)
     left, top, right, bottom = boxes.T[:, :, None]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -117,13 +126,13 @@ def background_of(parsed: Parsed, height: int, width: int) -> np.ndarray:
     inside = [(at >= 0) & (at < SIZE) & parsed.found[:, None] for at in (x, y)]
     column, row = (np.where(ok, at, 0).astype(int) for ok, at in zip(inside, (x, y), strict=True))
     number = np.arange(len(boxes))[:, None, None]
-    seen = parsed.maps[number, row[:, :, None], column[:, None, :]] == BACKGROUND
-    return seen & inside[1][:, :, None] & inside[0][:, None, :]
+    background = parsed.maps[number, row[:, :, None], column[:, None, :]] == BACKGROUND
+    return background & inside[1][:, :, None] & inside[0][:, None, :]
 
 
 @dataclass(frozen=True, eq=False)
 class StandardizedMeter:
-    """A meter in units of a population: its scores have mean 0 and deviation 1 there."""
+    """A meter whose scores have mean 0 and standard deviation 1 over a population of images."""
 
     meter: Meter
     center: np.ndarray  # (P,)
@@ -131,7 +140,7 @@ class StandardizedMeter:
 
     @classmethod
     def fit(cls, meter: Meter, scores: np.ndarray) -> "StandardizedMeter":
-        """In units of these scores (N, P) of the meter's; one that never varies keeps its unit."""
+        """Mean and deviation of the meter's scores (N, P); a constant score keeps its unit."""
         finite = np.isfinite(scores)
         count = np.maximum(finite.sum(axis=0), 1)
         center = np.where(finite, scores, 0).sum(axis=0) / count
@@ -143,7 +152,7 @@ class StandardizedMeter:
         return self.meter.properties
 
     def standardize(self, scores: np.ndarray) -> np.ndarray:
-        """The meter's own scores (N, P) -> in units of the population."""
+        """The meter's raw scores (N, P) -> in standard deviations of the population."""
         return (scores - self.center) / self.spread
 
     def __call__(self, images: np.ndarray) -> Reading:
@@ -151,127 +160,164 @@ class StandardizedMeter:
         return reading._replace(scores=self.standardize(reading.scores))
 
 
-EXPRESSIVE = ("eyes", "mouth", "smile", "pose", "roll", "gaze")
-"""What may change without another person being seen."""
+EXPRESSION_ATTRIBUTES = ("eyes", "mouth", "smile", "pose", "roll", "gaze")
+"""Attributes of the annotator that may change while the person stays the same."""
 
 
 @dataclass(frozen=True, eq=False)
 class IdentityMeter:
-    """Who is seen, whatever her expression: the filter properties, and an identity embedding.
+    """Filter properties, and an identity embedding that does not depend on the expression.
 
-    The embedding is the annotator's features without the directions along which these tell the
-    expression; 1 is the mean distance between two faces of the population. Where bfloat16 pays the
-    annotator computes in it: that moves a probability by 0.0002, an identity by 0.008.
+    The embedding is the annotator's features, projected onto the complement of the readout
+    directions of EXPRESSION_ATTRIBUTES. Distances are divided by `mean_distance`, so that 1 is the
+    mean distance of two faces of the population. Where the annotator runs in bfloat16, a
+    probability changes by 0.0002 and an identity by 0.008.
     """
 
     annotator: Annotator
-    typical: float = 1.0
+    mean_distance: float = 1.0
 
     @classmethod
     def fit(cls, annotator: Annotator, images: np.ndarray) -> "IdentityMeter":
-        """In units of this population's pictures (N, R, R, 3), N > 1."""
-        who = cls(annotator)(images)[1]
-        return cls(annotator, float(np.linalg.norm(who - np.roll(who, 1, axis=0), axis=1).mean()))
+        """`mean_distance` from a population of images (N, R, R, 3), N > 1."""
+        identity = cls(annotator)(images)[1]
+        distances = np.linalg.norm(identity - np.roll(identity, 1, axis=0), axis=1)
+        return cls(annotator, float(distances.mean()))
 
     @property
     def filters(self) -> tuple[str, ...]:
         return self.annotator.config.filters
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures -> probabilities of the filter properties (N, 4), identities (N, F)."""
+        """Images -> probabilities of the filter properties (N, 4), identities (N, F)."""
         with precision.inference(device=self.annotator.mean.device):
-            said = self.annotator.annotate(images, BATCH)
+            annotation = self.annotator.annotate(images, BATCH)
         names = self.annotator.config.attributes
-        told = [names.index(name) for name in EXPRESSIVE if name in names]
-        basis = np.linalg.qr(self.annotator.regress.weight.detach().cpu().numpy()[told].T)[0]
-        who = said.features - said.features @ basis @ basis.T
-        return np.stack([said.probabilities[f] for f in self.filters], 1), who / self.typical
+        rows = [names.index(name) for name in EXPRESSION_ATTRIBUTES if name in names]
+        basis = np.linalg.qr(self.annotator.regress.weight.detach().cpu().numpy()[rows].T)[0]
+        identity = annotation.features - annotation.features @ basis @ basis.T
+        probabilities = [annotation.probabilities[name] for name in self.filters]
+        return np.stack(probabilities, 1), identity / self.mean_distance
 
 
 @dataclass(frozen=True, eq=False)
 class MeterSet:
-    """The property CNN found the directions, so it guides; the parser did not, so it judges."""
+    """The meters of one generator, all in units of its population."""
 
     cnn: StandardizedMeter
     parser: StandardizedMeter
     identity: IdentityMeter
-    background: float  # gray levels that the backgrounds of two faces differ by
+    background: float  # mean difference of the backgrounds of two faces, in gray levels
 
     @classmethod
     def fit(cls, cnn: Meter, parser: Meter, annotator: Annotator, images: np.ndarray) -> "MeterSet":
-        """In units of a population's pictures (N, R, R, 3)."""
+        """Units from the images (N, R, R, 3) of a population."""
         if len(images) < 2:
-            raise VectorError(f"{len(images)} pictures are no population: give some hundreds")
+            raise VectorError(f"{len(images)} images are no population: give some hundreds")
         reading = parser(images)
         if reading.background is None:
-            raise VectorError("the independent meter must know where the background is")
+            raise VectorError("the parser meter must return the background mask")
         other = np.roll(np.arange(len(images)), 1)
-        apart = gray_level_difference(
-            images, images[other], reading.background & reading.background[other]
-        )
+        both = reading.background & reading.background[other]
+        difference = gray_level_difference(images, images[other], both)
+        finite = difference[np.isfinite(difference)]
         return cls(
             StandardizedMeter.fit(cnn, cnn(images).scores),
             StandardizedMeter.fit(parser, reading.scores),
             IdentityMeter.fit(annotator, images),
-            float(apart[np.isfinite(apart)].mean()) if np.isfinite(apart).any() else 1.0,
+            float(finite.mean()) if len(finite) else 1.0,
         )
 
     def write(self, path: str | Path) -> None:
-        """Write the units, atomically."""
-        meters = {"cnn": self.cnn, "parser": self.parser}
+        """Write the units as JSON, atomically."""
         units = {
             name: {"properties": meter.properties, "center": meter.center.tolist(),
                    "spread": meter.spread.tolist()}
-            for name, meter in meters.items()
+            for name, meter in (("cnn", self.cnn), ("parser", self.parser))
         }  # fmt: skip
-        typical = {"identity": self.identity.typical, "background": self.background}
-        write_json(path, units | typical)
+        distances = {"identity": self.identity.mean_distance, "background": self.background}
+        write_json(path, units | distances)
 
     @classmethod
-    def read(cls, path: str | Path, cnn: Meter, parser: Meter, annotator: Annotator):
-        """The same meters in the units that `write` wrote."""
+    def read(cls, path: str | Path, cnn: Meter, parser: Meter, annotator: Annotator) -> "MeterSet":
+        """These meters with the units that `write` saved."""
         if not Path(path).exists():
-            raise StoreError(f"{path} is not there: run the stage that finds directions first")
+            raise StoreError(f"{path} does not exist: run notebook 07 (find vectors) first")
         units = json.loads(Path(path).read_text())
+        meters = []
         for name, meter in (("cnn", cnn), ("parser", parser)):
-            if (known := tuple(units[name]["properties"])) != meter.properties:
+            saved = units[name]
+            if (known := tuple(saved["properties"])) != meter.properties:
                 raise StoreError(f"{path}: its {name} meter reads {known}, not {meter.properties}")
-        meters = [
-            StandardizedMeter(
-                meter, np.array(units[name]["center"]), np.array(units[name]["spread"])
-            )
-            for name, meter in (("cnn", cnn), ("parser", parser))
-        ]
+            center, spread = np.array(saved["center"]), np.array(saved["spread"])
+            meters.append(StandardizedMeter(meter, center, spread))
         return cls(*meters, IdentityMeter(annotator, units["identity"]), units["background"])
 
-    def background_change(self, images, others, where) -> np.ndarray:
-        """Pictures (…, R, R, 3), where both are background (…, R, R) -> (…); 1 is another face."""
-        return gray_level_difference(images, others, where) / self.background
+    def background_change(
+        self, images: np.ndarray, others: np.ndarray, mask: np.ndarray
+    ) -> np.ndarray:
+        """Images (…, R, R, 3) and the mask of common background (…, R, R) -> change (…).
+
+        1 is the difference of the backgrounds of two faces.
+        """
+        return gray_level_difference(images, others, mask) / self.background
+
+
+def load_meters(
+    domain: Domain, property_cnn: str | None, device: torch.device
+) -> tuple[Meter, ParserMeter, Annotator]:
+    """The property CNN, the parser and the annotator for these faces, not yet standardized.
+
+    `property_cnn` is a file, or a name of the registry. If it is None, the annotator stands in for
+    the property CNN.
+    """
+    annotator = precision.place(to_read_with(weights.load("annotator")), device=device)
+    parser = ParserMeter(load_parser(domain.parser, device))
+    if property_cnn is None:
+        return AnnotatorMeter(annotator), parser, annotator
+    path = property_cnn
+    path = inside_root(path) if path.endswith(".safetensors") else path
+    return CnnMeter(weights.load(path).to(device)), parser, annotator
+
+
+def extra_meters(cnn: Meter, annotator: Annotator, domain: Domain) -> dict[str, Meter]:
+    """Further meters of the control test, by name.
+
+    `annotator`: for toy faces, of which it was trained to read the attributes; it took no part in
+    fitting or calibrating. `dropout`: the property CNN with dropout on, as the original measured.
+    """
+    if not isinstance(cnn, CnnMeter):  # the annotator is the CNN meter already
+        return {}
+    meters: dict[str, Meter] = {"annotator": AnnotatorMeter(annotator)} if domain.has_truth else {}
+    config = cnn.network.config
+    if config.conv_dropout or config.dense_dropout:
+        meters["dropout"] = CnnMeter(cnn.network, dropout_seed=1)
+    return meters
 
 
 def expression_scores(meter: Meter, reading: Reading) -> np.ndarray:
-    """What was read of eyes, mouth and pose, (N, 3)."""
+    """The scores of eyes, mouth and pose, (N, 3)."""
     return reading.scores[:, [meter.properties.index(name) for name in EXPRESSION]]
 
 
 def score_table(meter: Meter, reading: Reading) -> pd.DataFrame:
-    """What was read, a column for each property."""
+    """The scores, one column per property."""
     return pd.DataFrame(reading.scores, columns=list(meter.properties))
 
 
 def mean_of_finite(values: np.ndarray, axis: int | tuple[int, ...] = 0) -> np.ndarray:
-    """The mean of what is finite along an axis; NaN where nothing is."""
+    """Mean of the finite values along an axis; NaN where there is none."""
     finite = np.isfinite(values)
     count = finite.sum(axis=axis)
     total = np.where(finite, values, 0).sum(axis=axis)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def gray_level_difference(images: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Mean |difference| in gray levels of (…, R, R, 3) over (…, R, R); NaN where there is none."""
-    pixels = where.sum(axis=(-2, -1))
+def gray_level_difference(images: np.ndarray, others: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean |difference| of images (…, R, R, 3) inside the mask (…, R, R); NaN for an empty mask."""
+    pixels = mask.sum(axis=(-2, -1))
     others = np.broadcast_to(others, images.shape)
     total = np.empty(pixels.shape)
     for at in np.ndindex(total.shape):
-        total[at] = cv2.norm(images[at], others[at], cv2.NORM_L1, where[at].view(np.uint8))
+        total[at] = cv2.norm(images[at], others[at], cv2.NORM_L1, mask[at].view(np.uint8))
     return np.where(pixels > 0, total / (3 * np.maximum(pixels, 1)), np.nan)

@@ -15,7 +15,7 @@ from ohlora_lib.steering.meters import (
     IdentityMeter,
     ParserMeter,
     StandardizedMeter,
-    background_of,
+    background_mask,
 )
 from ohlora_lib.toyworld.renderer import face
 
@@ -47,7 +47,7 @@ def test_background_lies_where_the_crop_saw_it_and_nowhere_outside():
     maps[:, :, :112] = BACKGROUND  # the crop's left half
     boxes = np.float32([[0, 0, 64, 64], [16, 32, 48, 64], [np.nan] * 4])
     found = np.array([True, True, False])
-    seen = background_of(Parsed(maps, np.zeros((3, 224, 224, 3), np.uint8), boxes, found), 64, 64)
+    seen = background_mask(Parsed(maps, np.zeros((3, 224, 224, 3), np.uint8), boxes, found), 64, 64)
     assert seen[0, :, :32].all() and not seen[0, :, 32:].any()
     assert seen[1, 32:, 16:32].all() and seen[1].sum() == 32 * 16
     assert not seen[2].any()
