@@ -73,12 +73,12 @@ def test_directions_that_were_not_looked_for_are_named(tmp_path, sampled):
 def test_instruments_come_back_in_the_same_units(sampler, tmp_path):
     images = sampler.images(np.random.default_rng(0).standard_normal((64, SIZE)).astype(np.float32))
     made = MeterSet(
-        type_of(images, 0.0), type_of(images, 0.3), Witnessed(typical=2.0), background=33.0
+        type_of(images, 0.0), type_of(images, 0.3), Witnessed(mean_distance=2.0), background=33.0
     )
     made.write(tmp_path / "units.json")
     again = MeterSet.read(tmp_path / "units.json", Rows(), Rows(0.3), None)
     assert np.array_equal(made.cnn(images).scores, again.cnn(images).scores)
-    assert (again.identity.typical, again.background) == (2.0, 33.0)
+    assert (again.identity.mean_distance, again.background) == (2.0, 33.0)
     with pytest.raises(StoreError, match="its cnn meter reads"):
         MeterSet.read(tmp_path / "units.json", Rows(0, ("eyes",)), Rows(), None)
 
@@ -90,9 +90,9 @@ def type_of(images, noise):
 
 
 class Witnessed(Bystander):
-    def __new__(cls, typical):
+    def __new__(cls, mean_distance):
         made = super().__new__(cls)
-        made.typical = typical
+        made.mean_distance = mean_distance
         return made
 
 
