@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.compute.workers import workers
 from ohlora_lib.faces.properties import EXPRESSION, GROUP_PROPERTIES
-from ohlora_lib.lab.generate import open_generator
 from ohlora_lib.measure.parse import PARSERS, EmbeddedParser, load_parser
 from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
@@ -24,7 +23,7 @@ from ohlora_lib.steering.meters import AnnotatorMeter, CnnMeter, Meter, MeterSet
 from ohlora_lib.steering.method_spec import Search, find, read_directions
 from ohlora_lib.steering.sample_count import sample_count_curve
 from ohlora_lib.steering.samples import SampleConfig, sample
-from ohlora_lib.steering.sampling import LAYERS, Sampler, latents
+from ohlora_lib.steering.sampling import LAYERS, Sampler, latents, load_sampler
 from ohlora_lib.steering.svm import SvmConfig, overall_accuracy
 from ohlora_lib.store import inside_root
 
@@ -98,7 +97,7 @@ class Tools:
 
 def open_tools(settings: ToolSettings) -> Tools:
     """All that steering needs, on the GPU if there is one."""
-    sampler = open_generator(settings.generator)
+    sampler = load_sampler(settings.generator)
     annotator = precision.place(to_read_with(weights.load("annotator")), device=sampler.device)
     parser = ParserMeter(load_parser(settings.parser, str(sampler.device)))
     cnn: Meter = AnnotatorMeter(annotator)

@@ -12,11 +12,10 @@ from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.compute import jobs as shards
 from ohlora_lib.compute.jobs import Job
 from ohlora_lib.compute.workers import on_one_thread, workers
-from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, read_statistics, write_statistics
-from ohlora_lib.lab.segment import Rendered
-from ohlora_lib.measure.normalize import Normalization, z_scores
+from ohlora_lib.measure.normalize import Normalization, read_statistics, write_statistics, z_scores
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, property_scores, usual_scores
-from ohlora_lib.measure.scores import SECOND, score
+from ohlora_lib.measure.rendered import ParsedTruth
+from ohlora_lib.measure.scores import ORIGINAL_HAIRSTYLE, SECOND, score
 from ohlora_lib.runner.settings import Between, OneOf, Settings
 from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.store import inside_root
@@ -182,7 +181,7 @@ class Checked:
 
 
 def check(
-    rendered: Rendered | None, faces: Faces, trained: Trained, parser: Parser
+    rendered: ParsedTruth | None, faces: Faces, trained: Trained, parser: Parser
 ) -> Checked | None:
     """Read the rendered faces in all three ways; None where there are none."""
     if rendered is None or rendered.parsed.found.sum() < 10:
@@ -192,7 +191,7 @@ def check(
     computed = face_scores(rendered.parsed, which)[known].reset_index(drop=True)
     exact = score(rendered.maps[known], rendered.parsed.faces[known], which)
     return Checked(
-        predict(trained.network, rendered.pictures[known]),
+        predict(trained.network, rendered.images[known]),
         normal(computed, decimals=None),
         normal(exact, decimals=None),
         rendered.attributes[known].reset_index(drop=True),

@@ -6,10 +6,11 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib.lab.property_cnn import PROPERTIES, Checked, Faces
-from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, TRUTH
 from ohlora_lib.lab.segment import overlay
 from ohlora_lib.measure.hairstyle import LEAST_BLOCKS
 from ohlora_lib.measure.parse import Parser, parse
+from ohlora_lib.measure.rendered import TRUE_ATTRIBUTES
+from ohlora_lib.measure.scores import ORIGINAL_HAIRSTYLE
 from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import INK, MUTED, SERIES
@@ -120,7 +121,7 @@ def third_reading(annotator: Annotator, faces: Faces, table: pd.DataFrame) -> pd
     """Test faces as the annotator reads them: does it agree with the parser, or with the CNN?"""
     said = annotator.annotate(faces.test_images).attributes
     rows = {}
-    for name, attribute in TRUTH.items():
+    for name, attribute in TRUE_ATTRIBUTES.items():
         third = pd.Series(said[attribute], dtype=float)
         rows[name] = {
             "with the computed score": third.corr(table[f"computed_{name}"]),
@@ -146,7 +147,7 @@ def furthest_apart(faces: Faces, table: pd.DataFrame, parser: Parser) -> Figure:
 def repairs(checked: Checked) -> pd.DataFrame:
     """Where the parser is furthest off: its error and the CNN's; who follows the truth."""
     rows = {}
-    for name, attribute in TRUTH.items():
+    for name, attribute in TRUE_ATTRIBUTES.items():
         wrong = (checked.computed[name] - checked.exact[name]).abs()
         cnn = (checked.said[name] - checked.exact[name]).abs()
         worst = wrong.sort_values(ascending=False, kind="stable").index

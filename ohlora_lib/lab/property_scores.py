@@ -1,6 +1,5 @@
 """What notebook 04 does and draws: the scores of all faces, their extremes, and their truth."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,28 +9,23 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.lab.segment import Rendered
 from ohlora_lib.measure.hairstyle import LEAST_BLOCKS, NO_BLOCK
-from ohlora_lib.measure.normalize import Normalization, min_max, z_scores
+from ohlora_lib.measure.normalize import NORMALIZATIONS, Normalization, write_statistics
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, usual_scores
-from ohlora_lib.measure.scores import FIRST, SECOND, score
+from ohlora_lib.measure.rendered import TRUE_ATTRIBUTES, ParsedTruth
+from ohlora_lib.measure.scores import FIRST, ORIGINAL_HAIRSTYLE, SECOND, score
 from ohlora_lib.measure.segmentation import Segmentation, segment
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.store import StoreError, inside_root
-from ohlora_lib.store.atomic import write_json
 from ohlora_lib.store.tables import write_table
 from ohlora_lib.toyworld.dataset import make_faces
 
-NORMALIZATIONS = {"z": z_scores, "min_max": min_max}
-ORIGINAL_HAIRSTYLE = "original_hairstyle"
 OTHERS = {score: score for score in FIRST.values()} | {ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
 """Beside the eight of `usual_scores`: the first algorithm's seven, hair of any amount."""
 DIFFERENT = ("eyes", "hair_color", "hair_length", "mouth", "pose")
 """What the two algorithms compute differently."""
-TRUTH = {name: name for name in SECOND} | {"hairstyle": "curl"}
-"""Property -> the rendered faces' attribute that it should follow."""
 WANTED = dict.fromkeys(
     ("eyes", "hair_color", "hair_length", "mouth", "pose", "background_mean"), 0.9
 ) | {"hairstyle": 0.7}
@@ -113,21 +107,6 @@ def write(scored: Scored, folder: Path, method: str) -> None:
     write_table(scored.raw, folder / "scores.parquet")
     write_table(scored.normalized, folder / "normalized.parquet")
     write_statistics(scored.normalization, folder / "statistics.json", method)
-
-
-def write_statistics(normalization: Normalization, path: Path, method: str = "z") -> None:
-    """The numbers that turn raw scores into normalized ones: (raw - mean) / std."""
-    statistics = {"mean": dict(normalization.center), "std": dict(normalization.spread)}
-    write_json(path, statistics | {"method": method})
-
-
-def read_statistics(path: Path) -> Normalization:
-    """What `write_statistics` left."""
-    try:
-        statistics = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} is not there or damaged: run notebook 04 again") from error
-    return Normalization(statistics["mean"], statistics["std"])
 
 
 def summary(scored: Scored) -> pd.DataFrame:
@@ -247,7 +226,7 @@ def agreement(scored: Scored, truth: pd.DataFrame | None) -> pd.DataFrame:
     return table
 
 
-def against_truth(rendered: Rendered, parser: Parser) -> tuple[pd.DataFrame, pd.DataFrame]:
+def against_truth(rendered: ParsedTruth, parser: Parser) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of rendered faces, and their correlations with the true attributes.
 
     `second` and `first` algorithm through the parser; `true maps`: second, had the parser no error.
@@ -257,7 +236,9 @@ def against_truth(rendered: Rendered, parser: Parser) -> tuple[pd.DataFrame, pd.
     exact = score(rendered.maps[known], rendered.parsed.faces[known], all_scores)
     attributes = rendered.attributes[known].reset_index(drop=True)
     rows = {}
-    for name, attribute in (TRUTH | {ORIGINAL_HAIRSTYLE: TRUTH["hairstyle"]}).items():
+    for name, attribute in (
+        TRUE_ATTRIBUTES | {ORIGINAL_HAIRSTYLE: TRUE_ATTRIBUTES["hairstyle"]}
+    ).items():
         tables = {"second": scores[name], "true maps": exact[name]}
         if name in DIFFERENT:
             tables["first"] = scores[FIRST[name]]
@@ -279,7 +260,7 @@ def _corr(values: pd.Series, truth: pd.Series) -> float:
 def truth_scatter(faces: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Computed score over true attribute, property by property."""
     figure, grid = pyplot.subplots(2, 4, figsize=(8.6, 4.6))
-    for axes, (name, attribute) in zip(grid.flat, TRUTH.items(), strict=True):
+    for axes, (name, attribute) in zip(grid.flat, TRUE_ATTRIBUTES.items(), strict=True):
         axes.plot(faces[f"{attribute} (true)"], faces[name], ".", ms=3, color=SERIES[3], alpha=0.5)
         axes.set_title(name)
         told = f"r = {table.at[name, 'second']:.2f}"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot
@@ -13,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from ohlora_lib.faces.classes import BACKGROUND, CLASS_NAMES, HAIR, SKIN
-from ohlora_lib.measure.parse import PARSERS, Parsed, Parser, class_pixels, parse
+from ohlora_lib.measure.parse import PARSERS, Parsed, class_pixels
+from ohlora_lib.measure.rendered import ParsedTruth
 from ohlora_lib.measure.segmentation import AT_ONCE, Segmentation
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, HALF, SIZE
 from ohlora_lib.plots.sheets import contact_sheet, labeled_sheet, paste
@@ -22,9 +22,7 @@ from ohlora_lib.runner.settings import Between, OneOf, Settings
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table
-from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
 from ohlora_lib.toyworld.dataset import make_faces
-from ohlora_lib.toyworld.face_sets import TEST_SEED, FaceSet, load_faces
 
 COLORS = np.array(
     [
@@ -60,16 +58,6 @@ class SegmentSettings(Settings):
     columns: Annotated[int, Between(4, 12)]
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """Rendered faces: what a parser makes of them, their true maps in its frame, attributes."""
-
-    pictures: np.ndarray  # (N, S, S, 3) uint8
-    parsed: Parsed
-    maps: np.ndarray  # (N, 224, 224) uint8
-    attributes: pd.DataFrame
-
-
 def images_to_segment(settings: SegmentSettings, folder: Path) -> tuple[ImageSet, np.ndarray]:
     """The pictures and the numbers of those to parse."""
     if not settings.images:
@@ -85,32 +73,6 @@ def images_to_segment(settings: SegmentSettings, folder: Path) -> tuple[ImageSet
 def origin(settings: Settings, images: str) -> str:
     """Where the pictures come from, for the foot of the page."""
     return f"images in {images}" if images else f"toy world, rendered with seed {settings.seed}"
-
-
-def render_and_parse(count: int, parser: Parser) -> Rendered | None:
-    """`count` rendered faces that trained nothing, with their truth; None where none are wanted.
-
-    All pages look at the same ones, which are rendered once.
-    """
-    if not count:
-        return None
-    faces = load_faces(FaceSet(TEST_SEED, count))
-    pictures = np.array(faces.images)
-    parsed = parse(pictures, parser)
-    attributes = pd.DataFrame(faces.attributes, columns=list(ATTRIBUTE_NAMES))
-    return Rendered(pictures, parsed, framed(faces.maps, parsed), attributes)
-
-
-def framed(maps: np.ndarray, parsed: Parsed) -> np.ndarray:
-    """(N, S, S) maps of whole pictures -> (N, 224, 224) of what the parser's boxes show."""
-    whole = np.zeros((len(maps), SIZE, SIZE), np.uint8)
-    for number in np.flatnonzero(parsed.found):
-        left, top, right, bottom = parsed.boxes[number].astype(int)
-        crop = maps[number, top:bottom, left:right]
-        # Class by class: enlarged as numbers, edges would be stairs or classes of their own.
-        each = (crop[..., None] == np.arange(len(CLASS_NAMES))).astype(np.float32)
-        whole[number] = cv2.resize(each, (SIZE, SIZE)).argmax(-1)
-    return whole
 
 
 @dataclass(frozen=True)
@@ -242,7 +204,7 @@ def failures_told(made: Segmentation, areas: Areas) -> str:
     )
 
 
-def iou(rendered: Rendered) -> pd.Series:
+def iou(rendered: ParsedTruth) -> pd.Series:
     """Intersection over union of every class with the truth, over the faces that were found."""
     truth, said = rendered.maps[rendered.parsed.found], rendered.parsed.maps[rendered.parsed.found]
     both = confusion(truth, said)
@@ -273,7 +235,7 @@ def iou_bars(values: pd.Series) -> Figure:
     return figure
 
 
-def confusions(rendered: Rendered, most: int = 6) -> pd.DataFrame:
+def confusions(rendered: ParsedTruth, most: int = 6) -> pd.DataFrame:
     """The commonest errors, as a share of the true class's pixels."""
     found = rendered.parsed.found
     both = confusion(rendered.maps[found], rendered.parsed.maps[found])
@@ -292,7 +254,7 @@ def confusions(rendered: Rendered, most: int = 6) -> pd.DataFrame:
     return table.assign(**{"of its pixels": table["of its pixels"].map("{:.1%}".format)})
 
 
-def found(made: Segmentation, rendered: Rendered | None) -> tuple[str, dict[str, str]]:
+def found(made: Segmentation, rendered: ParsedTruth | None) -> tuple[str, dict[str, str]]:
     """The page's finding and headline."""
     boxes = made.boxes
     share = boxes.found.mean()

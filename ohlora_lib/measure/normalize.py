@@ -1,10 +1,15 @@
 """Raw scores to the range that the models are fed: z, or min-max as in the first version."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from ohlora_lib.store import StoreError
+from ohlora_lib.store.atomic import write_json
 
 DECIMALS = 4
 """As in the published tables."""
@@ -47,3 +52,22 @@ def _finite(raw: pd.DataFrame) -> pd.DataFrame:
 def _normalization(center: pd.Series, spread: pd.Series) -> Normalization:
     """A score that never varies lies at its center: dividing by 1 keeps it at 0."""
     return Normalization(center.to_dict(), spread.where(spread > 0, 1.0).to_dict())
+
+
+NORMALIZATIONS = {"z": z_scores, "min_max": min_max}
+"""By the names that parameters use."""
+
+
+def write_statistics(normalization: Normalization, path: Path, method: str = "z") -> None:
+    """Save what turns raw scores into normalized ones, (raw - mean) / std, as JSON."""
+    statistics = {"mean": dict(normalization.center), "std": dict(normalization.spread)}
+    write_json(path, statistics | {"method": method})
+
+
+def read_statistics(path: Path) -> Normalization:
+    """The normalization that `write_statistics` saved."""
+    try:
+        statistics = json.loads(path.read_text())
+        return Normalization(statistics["mean"], statistics["std"])
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(f"{path} is missing or damaged: run notebook 04 again") from error

@@ -38,6 +38,8 @@ SECOND = {name: f"v2_{name}" for name in _SEVEN} | {"hairstyle": "hairstyle"}
 """Property -> score of Oh-LoRA v3 and v3.1, in the order of the property CNN's outputs."""
 SECOND_SURE = SECOND | {"hairstyle": "hairstyle_sure"}
 """The same, but hair of too few blocks to tell its style counts as none."""
+ORIGINAL_HAIRSTYLE = "original_hairstyle"
+"""The column of the published hairstyle score where `hairstyle` is SECOND_SURE's."""
 ALL = {name: name for name in SCORES if name != "hairstyle_sure"}
 """Every score of the original's, by its code or by its prose."""
 

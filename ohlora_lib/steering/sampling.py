@@ -6,14 +6,17 @@ z -> mapping_split1 -> mapping_split2 -> w -> image; only FineTune-v9's mapping 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from ohlora_lib.checkpoints import registry
 from ohlora_lib.compute.workers import by_rows
 from ohlora_lib.models import precision
 from ohlora_lib.models.stylegan import Generator, to_uint8
 from ohlora_lib.steering.groups import VectorError
+from ohlora_lib.store import inside_root
 
 BLOCK = 64
 """Latents that are drawn, and sent through the networks, together: a latent's block is its own
@@ -123,3 +126,20 @@ class Sampler:
             raise VectorError(
                 f"this generator's mapping has no split, so no {layer}: take 'w', or FineTune-v9"
             )
+
+
+def load_sampler(name_or_path: str | Path) -> Sampler:
+    """A generator by its name in the registry, or from a file: on the GPU if there is one.
+
+    A relative path starts at the repository.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".safetensors", ".pth", ".pt"):
+        name_or_path = path if path.is_absolute() else inside_root(path)
+    network = registry.load(name_or_path)
+    if not isinstance(network, Generator):
+        raise VectorError(
+            f"{path.name} holds a {type(network).__name__}, not a generator: "
+            "name a generator's weights"
+        )
+    return Sampler(precision.place(network, "auto", precision.fastest_device()))

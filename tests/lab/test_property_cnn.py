@@ -10,9 +10,10 @@ from ohlora_lib.checkpoints import registry as weights
 from ohlora_lib.lab import property_cnn as lab
 from ohlora_lib.lab import property_cnn_figures as figures
 from ohlora_lib.lab.property_cnn import Checked, CnnSettings, Faces
-from ohlora_lib.lab.property_scores import ORIGINAL_HAIRSTYLE, TRUTH, write_statistics
-from ohlora_lib.measure.normalize import Normalization
+from ohlora_lib.measure.normalize import Normalization, write_statistics
 from ohlora_lib.measure.parse import Parsed
+from ohlora_lib.measure.rendered import TRUE_ATTRIBUTES
+from ohlora_lib.measure.scores import ORIGINAL_HAIRSTYLE
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.store import ROOT
@@ -165,7 +166,7 @@ def test_repairs_look_at_the_faces_that_the_parser_reads_worst():
     exact = pd.DataFrame(rng.normal(size=(100, 8)), columns=NAMES)
     computed = exact.copy()
     computed.iloc[:10] += 3  # read wrongly; the CNN is off by 1 everywhere
-    attributes = exact.rename(columns=TRUTH)
+    attributes = exact.rename(columns=TRUE_ATTRIBUTES)
     table = figures.repairs(Checked(exact + 1, computed, exact, attributes))
     np.testing.assert_allclose(table["parser's error there"], 3)
     np.testing.assert_allclose(table["CNN's error there"], 1)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from ohlora_lib.lab import property_scores as lab
-from ohlora_lib.lab.segment import Rendered, framed
-from ohlora_lib.measure.normalize import Normalization
+from ohlora_lib.measure.normalize import Normalization, read_statistics
 from ohlora_lib.measure.parse import Parsed, load_parser, parse
+from ohlora_lib.measure.rendered import ParsedTruth, crop_maps
 from ohlora_lib.measure.scores import SECOND
 from ohlora_lib.measure.segmentation import segment
 from ohlora_lib.store import StoreError
@@ -23,9 +23,9 @@ def rendered():
     drawn = [face(991, index) for index in range(NUMBER)]
     pictures = np.stack([one.image for one in drawn])
     parsed = parse(pictures, load_parser())
-    maps = framed(np.stack([one.parse_map for one in drawn]), parsed)
+    maps = crop_maps(np.stack([one.parse_map for one in drawn]), parsed)
     table = pd.DataFrame([one.attributes.to_dict() for one in drawn])
-    return Rendered(pictures, parsed, maps, table)
+    return ParsedTruth(pictures, parsed, maps, table)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def made(rendered, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     pictures = ImageSet(folder / "images")
     idx = np.arange(NUMBER) * 2
-    pictures.write(idx, rendered.pictures)
+    pictures.write(idx, rendered.images)
     return segment(pictures, idx, folder / "out", load_parser())
 
 
@@ -54,7 +54,7 @@ def test_files_hold_the_eight_scores_of_complete_faces_and_their_scale(made, tmp
     assert list(normalized) == ["idx", *SECOND] and len(raw) == NUMBER
     assert raw["idx"].tolist() == (np.arange(NUMBER) * 2).tolist()
     np.testing.assert_allclose(normalized[list(SECOND)].std(), 1, atol=1e-3)
-    again = lab.read_statistics(tmp_path / "statistics.json")(raw)
+    again = read_statistics(tmp_path / "statistics.json")(raw)
     np.testing.assert_array_equal(again, normalized[list(SECOND)])
 
 
@@ -119,4 +119,4 @@ def test_extremes_show_the_least_faces_left_and_the_largest_right(made, monkeypa
 def test_damaged_statistics_are_named(tmp_path):
     (tmp_path / "statistics.json").write_text("{")
     with pytest.raises(StoreError, match="run notebook 04 again"):
-        lab.read_statistics(tmp_path / "statistics.json")
+        read_statistics(tmp_path / "statistics.json")

@@ -8,6 +8,7 @@ from ohlora_lib.faces.classes import CLASS_NAMES, NOSE, SKIN
 from ohlora_lib.lab import segment as lab
 from ohlora_lib.lab.segment import SegmentSettings
 from ohlora_lib.measure.parse import Parsed
+from ohlora_lib.measure.rendered import ParsedTruth, crop_maps
 from ohlora_lib.measure.segmentation import segment
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import write_table
@@ -45,7 +46,7 @@ def test_true_maps_are_seen_in_the_frame_of_the_box():
     maps = np.stack([one.parse_map] * 3)
     boxes = np.float32([[0, 0, 128, 128], [32, 16, 96, 112], [np.nan] * 4])
     found = np.array([True, True, False])
-    whole, crop, none = lab.framed(maps, parsed(maps, boxes, found))
+    whole, crop, none = crop_maps(maps, parsed(maps, boxes, found))
     centers = np.arange(128) * 224 // 128 + 1
     assert (whole[np.ix_(centers, centers)] == one.parse_map).mean() > 0.97
     centers = np.arange(64) * 224 // 64 + 1
@@ -58,8 +59,8 @@ def test_agreement_is_one_with_itself_and_counts_what_was_read_instead():
     truth = blocks(4, 5, 6)
     said = truth.copy()
     said[2, :28, :56] = SKIN  # half of the nose
-    same = lab.Rendered(truth, parsed(truth), truth, pd.DataFrame())
-    other = lab.Rendered(truth, parsed(said), truth, pd.DataFrame())
+    same = ParsedTruth(truth, parsed(truth), truth, pd.DataFrame())
+    other = ParsedTruth(truth, parsed(said), truth, pd.DataFrame())
     assert lab.iou(same)[["skin", "left eye", "nose"]].tolist() == [1, 1, 1]
     assert lab.iou(other)["nose"] == 0.5
     worst = lab.confusions(other).iloc[0]
