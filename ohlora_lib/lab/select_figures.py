@@ -15,7 +15,7 @@ from ohlora_lib.steering.control_test import meter_columns
 from ohlora_lib.steering.ohlora import FACES_FILE, OhLora
 from ohlora_lib.steering.responses import EYES, MIDDLE, MOUTH, POSE, REQUESTS
 from ohlora_lib.steering.select import CUTOFFS_V8, passes, wilson_interval
-from ohlora_lib.steering.selection_rules import GRADES, funnel, why_not
+from ohlora_lib.steering.selection_rules import GRADES, funnel_counts, rejection_reasons
 
 STRAIGHT = 0.01
 """Up to this share of the movement, arrows in w count as exact."""
@@ -23,7 +23,7 @@ STRAIGHT = 0.01
 
 def funnel_figure(chosen: Chosen) -> Figure:
     """How many latents are left after each stage."""
-    left = funnel(chosen.table)
+    left = funnel_counts(chosen.table)
     figure, axes = pyplot.subplots(figsize=(8.6, 2.2))
     axes.barh(left.index, left, color=SERIES[1])
     for place, count in enumerate(left):
@@ -37,20 +37,20 @@ def funnel_figure(chosen: Chosen) -> Figure:
 def funnel_told(chosen: Chosen, settings: SelectSettings) -> str:
     """Of which latents, by which method, and whether the rules sufficed."""
     whose = "of a saved selection" if settings.selection else "that no earlier step saw"
-    low, high = wilson_interval(int(chosen.table["passes on both"].sum()), len(chosen.table))
+    low, high = wilson_interval(int(chosen.table["passes_both"].sum()), len(chosen.table))
     told = (
         f"{len(chosen.table):,} latents {whose}, steered by '{chosen.method.name}'; on both meters "
-        f"{chosen.table['passes on both'].mean():.0%} pass (95 % interval "
+        f"{chosen.table['passes_both'].mean():.0%} pass (95 % interval "
         f"{max(low, 0):.0%} to {high:.0%})."
     )
-    table = chosen.table[chosen.table["chosen"]]
+    table = chosen.table[chosen.table["selected"]]
     broken = table[~table["fits"]]
     if picked := int(broken["picked"].sum()):
         told += f" {picked} of the {len(table)} chosen break a rule: a person chose them."
     if filled := len(broken) - picked:
         told += (
-            f" {filled} of the {len(table)} chosen break a rule: fewer than {settings.rule.least} "
-            "fit, so the next best were taken."
+            f" {filled} of the {len(table)} chosen break a rule: fewer than "
+            f"{settings.rule.min_selected} fit, so the next best were taken."
         )
     return told
 
@@ -67,9 +67,8 @@ def none_told(settings: SelectSettings) -> str:
 
 def lost_table(chosen: Chosen) -> pd.DataFrame:
     """Why latents were not chosen."""
-    why = "why not chosen (one latent may fail several rules)"
-    rows = pd.DataFrame(why_not(chosen.table), columns=[why, "latents"])
-    return rows[rows["latents"] > 0].set_index(why)
+    reasons = rejection_reasons(chosen.table)
+    return reasons[reasons > 0].to_frame().rename_axis("why not selected")
 
 
 def grade_table(chosen: Chosen) -> pd.DataFrame:
@@ -87,7 +86,7 @@ def grade_table(chosen: Chosen) -> pd.DataFrame:
 
 def grades_told(chosen: Chosen) -> str:
     """How the grades are spread, and by which rule."""
-    table = chosen.table[chosen.table["chosen"]]
+    table = chosen.table[chosen.table["selected"]]
     counts = {name: table[f"{name}_grade"].value_counts() for name in EXPRESSION}
     spread = "; ".join(
         f"{name} " + ", ".join(f"{grade} {counts[name].get(grade, 0)}" for grade in GRADES)
@@ -176,13 +175,13 @@ def retested_told(chosen: Chosen) -> str:
 
 def found(chosen: Chosen, settings: SelectSettings) -> tuple[str, dict[str, str]]:
     """The page's sentence and headline figures."""
-    left = funnel(chosen.table)
-    broken = int((chosen.table["chosen"] & ~chosen.table["fits"]).sum())
+    left = funnel_counts(chosen.table)
+    broken = int((chosen.table["selected"] & ~chosen.table["fits"]).sum())
     sentence = (
         f"Of {left['tested']:,} {'saved' if settings.selection else 'new'} latents, steered by "
-        f"'{chosen.method.name}', {left['passes']:,} pass on the CNN and "
-        f"{left['passes on both']:,} on both meters; {left['consistent']:,} of these stay a young "
-        f"woman in a good picture before a still background, and {left['chosen']:,} are chosen"
+        f"'{chosen.method.name}', {left['passes_cnn']:,} pass on the CNN and "
+        f"{left['passes_both']:,} on both meters; {left['consistent']:,} of these stay a young "
+        f"woman in a good picture before a still background, and {left['selected']:,} are chosen"
         + (f", {broken:,} of which break a rule." if broken else ".")
     )
     return sentence, {name: f"{count:,}" for name, count in left.items()}
@@ -193,6 +192,6 @@ def rule_told(settings: SelectSettings) -> str:
     rule = settings.rule.grades
     bounds = "; ".join(
         f"{grade}, slope {slope:g} and {rises:.0%} of the steps"
-        for grade, slope, rises in zip(GRADES, rule.slopes, rule.rises, strict=False)
+        for grade, slope, rises in zip(GRADES, rule.slopes, rule.monotonic, strict=False)
     )
     return f"At least: {bounds}; {GRADES[-1]} below."

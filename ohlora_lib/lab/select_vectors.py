@@ -27,13 +27,19 @@ from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.method_spec import Recipe, read_grouping
 from ohlora_lib.steering.ohlora import FACES_FILE, linear_fit, steered_w, write_faces
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS
-from ohlora_lib.steering.selection import LABEL_SIZE, Selection, read_selection, write_selection
+from ohlora_lib.steering.selection import (
+    LABEL_SIZE,
+    Selection,
+    published_columns,
+    read_selection,
+    write_selection,
+)
 from ohlora_lib.steering.selection_rules import (
-    ChoiceRule,
-    judged,
-    published_info,
+    SelectionRule,
+    apply_picks,
+    apply_rules,
     read_picks,
-    with_picks,
+    selected_rows,
 )
 from ohlora_lib.store import ROOT, inside_root
 from ohlora_lib.store.tables import read_table, write_table
@@ -69,8 +75,8 @@ class SelectSettings(ToolSettings):
             Recipe.read(self.method)
 
     @property
-    def rule(self) -> ChoiceRule:
-        return ChoiceRule(most=self.most, least=min(self.least, self.latents))
+    def rule(self) -> SelectionRule:
+        return SelectionRule(max_selected=self.most, min_selected=min(self.least, self.latents))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +108,7 @@ class Chosen:
     @property
     def rows(self) -> np.ndarray:
         """The places of those chosen, best first."""
-        table = self.table.reset_index(drop=True)
-        return table[table["chosen"]].sort_values("sum_abs_corr", ascending=False).index.to_numpy()
+        return selected_rows(self.table)
 
 
 def choose(folder: Path, settings: SelectSettings, tools: Tools) -> Chosen:
@@ -114,9 +119,9 @@ def choose(folder: Path, settings: SelectSettings, tools: Tools) -> Chosen:
     asked = _latents(settings, tools, method)
     with workers(tools.sampler.device) as pool:
         tested = control_test([method], tools.sampler, meters, asked, executor=pool)
-    table = judged(tested, settings.rule)
+    table = apply_rules(tested, settings.rule)
     if settings.picks:
-        table = with_picks(table, read_picks(inside_root(settings.picks)))
+        table = apply_picks(table, read_picks(inside_root(settings.picks)))
     write_table(table, folder / "judged.parquet")
     chosen = Chosen(tools, meters, method, asked, read_grouping(found / "directions"), table)
     if not len(chosen.rows):
@@ -175,7 +180,7 @@ def _publish(folder: Path, chosen: Chosen) -> None:
     rows, method = chosen.rows, chosen.method
     label = chosen.latents.label
     label = np.zeros((len(rows), LABEL_SIZE), np.float32) if label is None else label[rows]
-    info = published_info(chosen.table.iloc[rows])
+    info = published_columns(chosen.table.iloc[rows])
     if method.grouping is None:
         info["group_name"] = group_names(chosen, rows)
     write_selection(Selection(chosen.latents.z[rows], label, info), folder, method.layer)

@@ -1,8 +1,8 @@
-"""The chosen latents on disk, in the published files.
+"""The selected latents on disk, in the published CSV format.
 
-ohlora_z_vectors.csv has a row per latent, z and then the label, under the headers 0, 1, 2 …;
-ohlora_w_group_names.csv the same rows' case, vector_no, passed, group_name and correlations. A run
-that finds them starts from these latents and groups instead of random ones.
+ohlora_z_vectors.csv has one row per latent: z, then the label; headers 0, 1, 2 …
+ohlora_w_group_names.csv has case, vector_no, passed, group_name and correlations of the same rows.
+A run that is given both files tests these latents and groups instead of random ones.
 """
 
 import re
@@ -12,53 +12,66 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.steering.control_test import meter_columns
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.select import CORRELATIONS, SUM
+from ohlora_lib.steering.select import CORRELATIONS, PASSED, SUM
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.tables import read_table, write_table
 
 Z_VECTORS = "ohlora_z_vectors.csv"
 LABEL_SIZE = 7
 COLUMNS = ("case", "vector_no", "passed", "group_name", *CORRELATIONS, SUM)
-"""VectorFind-v8's; v7 has neither `passed` nor the sum."""
+"""VectorFind-v8's columns; v7 has neither `passed` nor the sum."""
 
 
 def group_names_file(layer: str = "w") -> str:
-    """v3.1 names the file after the vector that was steered: w, mapping_split1, mapping_split2."""
+    """v3.1 names the file after the steered layer: w, mapping_split1 or mapping_split2."""
     return f"ohlora_{layer}_group_names.csv"
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """K latents and what is known of each."""
+    """K latents."""
 
     z: np.ndarray  # (K, Z) float32
     label: np.ndarray  # (K, 7) float32
-    info: pd.DataFrame  # K rows; group_name, case and whatever else of COLUMNS there is
+    info: pd.DataFrame  # K rows: case, group_name and any others of COLUMNS
 
     def __post_init__(self):
         rows = {len(self.z), len(self.label), len(self.info)}
         if len(rows) > 1 or self.z.ndim != 2 or self.label.shape[1:] != (LABEL_SIZE,):
             raise VectorError(
-                f"z {self.z.shape}, label {self.label.shape} and {len(self.info)} rows of info are "
-                f"no selection: need (K, Z), (K, {LABEL_SIZE}) and K"
+                f"no selection: z {self.z.shape}, label {self.label.shape}, {len(self.info)} rows "
+                f"of info; must be (K, Z), (K, {LABEL_SIZE}), K"
             )
         if not (np.isfinite(self.z).all() and np.isfinite(self.label).all()):
-            raise VectorError("a latent of the selection is not finite")
+            raise VectorError("a latent of the selection is not finite: check z and label")
         for name in ("case", "group_name"):
             if name not in self.info:
-                raise VectorError(f"the selection's info has no {name!r}")
+                raise VectorError(f"the selection's info has no column {name!r}")
         names = self.info["group_name"].astype(str)
         strange = names[~names.str.fullmatch("[hl]+") | (names.str.len() != names.str.len().max())]
         if len(strange):
             raise VectorError(
-                f"{strange.iloc[0]!r} is no group like the others: names are letters h and l, "
-                "three in v7, four in v8 and v9"
+                f"group name {strange.iloc[0]!r}: all names must have the same number of letters h "
+                "and l (three in v7, four in v8 and v9)"
             )
 
 
+def published_columns(table: pd.DataFrame, meter: str = "cnn") -> pd.DataFrame:
+    """Rows of `apply_rules` -> the columns of VectorFind-v8's tables. `case` is the latent's idx,
+    `passed` is by the CNN, `sum_abs_corr` the sum of the absolute correlations."""
+    correlations = meter_columns(table, meter)[list(CORRELATIONS)]
+    info = pd.DataFrame({"case": table["idx"], "vector_no": 0})
+    info["passed"] = np.where(table["passes_cnn"], PASSED, "X")
+    info["group_name"] = table["group_name"]
+    info[list(CORRELATIONS)] = correlations.round(4)
+    info[SUM] = correlations.abs().sum(axis=1).round(4)
+    return info.reset_index(drop=True)
+
+
 def write_selection(selection: Selection, folder: str | Path, layer: str = "w") -> None:
-    """Write both files into `folder`, each atomically; z to its last bit (published: 4 places)."""
+    """Write both files into `folder`, atomically; z at full precision (published: 4 digits)"""
     folder = Path(folder)
     numbers = np.concatenate([selection.z, selection.label], axis=1).astype(np.float32)
     columns = [name for name in COLUMNS if name in selection.info]
@@ -67,7 +80,7 @@ def write_selection(selection: Selection, folder: str | Path, layer: str = "w") 
 
 
 def read_selection(folder: str | Path, layer: str = "w") -> Selection:
-    """Read both files of `folder`, ours or published."""
+    """Read both files of `folder`, written by `write_selection` or published."""
     folder = Path(folder)
     vectors = folder / Z_VECTORS
     numbers = _without_row_numbers(read_table(vectors))
@@ -75,11 +88,11 @@ def read_selection(folder: str | Path, layer: str = "w") -> Selection:
         read_table(folder / group_names_file(layer), ["case", "group_name"])
     )
     if [str(name) for name in numbers.columns] != [str(i) for i in range(numbers.shape[1])]:
-        raise StoreError(f"{vectors}: its headers are not 0, 1, 2 …, z and then the label's 7")
+        raise StoreError(f"{vectors}: its headers must be 0, 1, 2 … (z, then the 7 label values)")
     if len(numbers) != len(info):
         raise StoreError(
             f"{vectors} has {len(numbers)} latents, {group_names_file(layer)} {len(info)} rows: "
-            "they are not of the same selection"
+            "they do not belong to the same selection"
         )
     try:
         numbers = numbers.to_numpy(dtype=np.float32)
@@ -89,5 +102,5 @@ def read_selection(folder: str | Path, layer: str = "w") -> Selection:
 
 
 def _without_row_numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the column that has no name."""
+    """The table without an unnamed column."""
     return table[[name for name in table if not re.match(r"Unnamed:", str(name))]]

@@ -93,7 +93,7 @@ def test_pages_are_made_of_whatever_was_measured(left):
 
 def test_where_nothing_fits_the_next_best_are_taken_and_it_is_said(left):
     choosing, chosen = left[4], left[5]
-    assert not chosen.table["fits"].any() and chosen.table["chosen"].sum() == 2
+    assert not chosen.table["fits"].any() and chosen.table["selected"].sum() == 2
     assert "the next best were taken" in select_figures.funnel_told(chosen, choosing)
     assert select_figures.found(chosen, choosing)[0].endswith("2 of which break a rule.")
 
@@ -131,13 +131,13 @@ def test_with_nobody_chosen_the_page_comes_to_its_end_and_says_what_to_change(le
     chosen = select_vectors.choose(tmp_path, asked, tools)
     assert [path.name for path in tmp_path.iterdir()] == ["judged.parquet"]
     shown, said, (_, headline, picture) = page(tmp_path, asked, chosen)
-    assert set(shown) == {"funnel"} and picture == "funnel" and headline["chosen"] == "0"
+    assert set(shown) == {"funnel"} and picture == "funnel" and headline["selected"] == "0"
     assert "None was chosen" in said and "`least`" in said
 
 
 def test_whom_a_person_chose_no_rule_took(left, tmp_path):
     *_, choosing, chosen, tools = left
-    idx = chosen.table.loc[~chosen.table["chosen"], "idx"].item()
+    idx = chosen.table.loc[~chosen.table["selected"], "idx"].item()
     picks = tmp_path / "picks.csv"
     picks.write_text(f"idx,chosen\n{idx},1\n")
     asked = replace(choosing, least=0, picks=str(picks))

@@ -1,4 +1,4 @@
-"""The chosen latents' files."""
+"""The published CSV files."""
 
 from pathlib import Path
 
@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.selection import Selection, read_selection, write_selection
+from ohlora_lib.steering.selection import (
+    Selection,
+    published_columns,
+    read_selection,
+    write_selection,
+)
 from ohlora_lib.store import StoreError
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/golden/published"
@@ -75,7 +80,7 @@ def test_files_that_do_not_belong_together_are_named(tmp_path):
     with pytest.raises(StoreError, match=r"3 latents, ohlora_w_group_names\.csv 2 rows"):
         read_selection(tmp_path)
     names.write_text(text.replace("lhhh", "none"))
-    with pytest.raises(StoreError, match="'none' is no group"):
+    with pytest.raises(StoreError, match="group name 'none'"):
         read_selection(tmp_path)
     names.write_text(text)
     vectors = tmp_path / "ohlora_z_vectors.csv"
@@ -95,7 +100,32 @@ def test_a_selection_that_does_not_fit_together_is_not_made():
     chosen = selection()
     with pytest.raises(VectorError, match="no selection"):
         Selection(chosen.z[:2], chosen.label, chosen.info)
-    with pytest.raises(VectorError, match="no 'group_name'"):
+    with pytest.raises(VectorError, match="no column 'group_name'"):
         Selection(chosen.z, chosen.label, chosen.info.drop(columns="group_name"))
-    with pytest.raises(VectorError, match="'lh' is no group"):
+    with pytest.raises(VectorError, match="group name 'lh'"):
         Selection(chosen.z, chosen.label, chosen.info.assign(group_name=["lhlh", "lh", "llll"]))
+
+
+def test_the_exported_table_has_the_columns_and_values_of_the_published_one():
+    """Column names: VectorFind-v8's ohlora_w_group_names.csv. Correlations are those of the CNN,
+    rounded to four decimals; their sum is of absolute values, before rounding."""
+    tested = pd.DataFrame({
+        "idx": [83, 143], "group_name": ["lhlh", "lhhh"], "passes_cnn": [True, False],
+        "cnn_eyes_corr": [0.928_44, -0.2], "cnn_mouth_corr": [0.9, 0.8],
+        "cnn_pose_corr": [0.95, 0.7],
+        "parser_eyes_corr": 0.1, "parser_mouth_corr": 0.1, "parser_pose_corr": 0.1,
+    }, index=[7, 2])  # fmt: skip
+    info = published_columns(tested)
+    assert info.to_dict("list") == {
+        "case": [83, 143],
+        "vector_no": [0, 0],
+        "passed": ["O", "X"],
+        "group_name": ["lhlh", "lhhh"],
+        "eyes_corr": [0.9284, -0.2],
+        "mouth_corr": [0.9, 0.8],
+        "pose_corr": [0.95, 0.7],
+        "sum_abs_corr": [2.7784, 1.7],
+    }
+    assert list(info) == ["case", "vector_no", "passed", "group_name", "eyes_corr", "mouth_corr",
+                          "pose_corr", "sum_abs_corr"]  # fmt: skip
+    assert published_columns(tested, "parser")["sum_abs_corr"].tolist() == [0.3, 0.3]
