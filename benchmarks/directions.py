@@ -19,8 +19,8 @@ import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION, GROUP_PROPERTIES
 from ohlora_lib.steering.groups import median_grouping
-from ohlora_lib.steering.ridge import ridge
-from ohlora_lib.steering.svm import overall_accuracy, svm
+from ohlora_lib.steering.ridge import fit_ridge
+from ohlora_lib.steering.svm import fit_svm, overall_accuracy
 
 SIZE = 512
 SECONDS, GIGABYTES = 360, 6
@@ -71,7 +71,7 @@ def main() -> int:
         grouping = median_grouping(scores, GROUP_PROPERTIES[: options.letters])
         before = gigabytes()
         start, used = time.perf_counter(), time.process_time()
-        arrows, report = svm(vectors, scores, grouping)
+        arrows, report = fit_svm(vectors, scores, grouping)
         seconds, used = time.perf_counter() - start, time.process_time() - used
         least = agreement(arrows.vectors, truth)
         print(f"{len(report)} SVMs on {options.images} x {SIZE}: {seconds:.1f} s (at most "
@@ -80,7 +80,7 @@ def main() -> int:
         accuracy = ", ".join(f"{n} {v:.4f}" for n, v in overall_accuracy(report).items())
         print(f"accuracy {accuracy}; correlation with the planted directions at least {least:.3f}")
         start = time.perf_counter()
-        ridge(vectors, scores, grouping)
+        fit_ridge(vectors, scores, grouping)
         print(f"ridge, all images and each group: {time.perf_counter() - start:.1f} s, "
               f"{gigabytes():.2f} GB")  # fmt: skip
     return 0 if seconds <= SECONDS and gigabytes() <= GIGABYTES and least >= 0.9 else 1

@@ -155,7 +155,7 @@ def by_processes(choice: str, seconds: float, limits: Limits, images: int = 512)
     """The embedded generator in one process a core, as the notebooks have it; and how much faster
     its convolutions in the chosen format would have to be if all else stayed."""
     sampler = Sampler(precision.place(weights.load("original"), choice), choice)
-    shares = [sampler.vectors(latents(0, range(images)))] * os.cpu_count()
+    shares = [sampler.vectors(latents(0, range(images), sampler.z_size))] * os.cpu_count()
 
     def draw() -> None:
         list(pool.map(partial(on_one_thread, sampler.images), shares))

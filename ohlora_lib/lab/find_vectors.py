@@ -18,9 +18,9 @@ from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.models.cpu.reading import to_read_with
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
+from ohlora_lib.steering.fit import DIRECTIONS, DirectionSet, fit_directions
 from ohlora_lib.steering.groups import Grouping, median_grouping, rows_by_group
 from ohlora_lib.steering.meters import AnnotatorMeter, CnnMeter, Meter, MeterSet, ParserMeter
-from ohlora_lib.steering.method_spec import Search, find, read_directions
 from ohlora_lib.steering.sample_count import sample_count_curve
 from ohlora_lib.steering.samples import SampleConfig, sample
 from ohlora_lib.steering.sampling import LAYERS, Sampler, latents, load_sampler
@@ -62,7 +62,8 @@ class FindSettings(ToolSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Search(tuple(self.directions))  # names what it does not know
+        if strange := set(self.directions) - set(DIRECTIONS):
+            raise SettingsError(f"directions = {sorted(strange)}: {', '.join(DIRECTIONS)}")
         if not {"svm", "svm all"} & set(self.directions):
             raise SettingsError(f"directions = {self.directions}: 'svm' or 'svm all' is among them")
 
@@ -124,16 +125,18 @@ def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
     config = SampleConfig(settings.images, settings.seed, (settings.layer,))
     with workers(tools.sampler.device) as pool:
         found = sample(tools.sampler, tools.cnn, config, folder / "samples", pool)
-    first = latents(settings.seed, range(settings.population))
+    first = latents(settings.seed, range(settings.population), tools.sampler.z_size)
     population = tools.sampler.images(tools.sampler.vectors(first))
     meters = MeterSet.fit(tools.cnn, tools.parser, tools.annotator, population)
     meters.write(folder / "meters.json")
     names = list(tools.cnn.properties)
     scores = pd.DataFrame(meters.cnn.standardize(found.scores[names].to_numpy()), columns=names)
     grouping = median_grouping(scores, GROUP_PROPERTIES[: settings.letters])
-    asked = Search(tuple(settings.directions), settings.layer, SvmConfig(share=settings.share))
-    vectors = found.vectors[settings.layer]
-    reports = find(asked, vectors, scores, grouping, folder / "directions", found.scene)
+    svm, vectors = SvmConfig(tail_fraction=settings.share), found.vectors[settings.layer]
+    fitted = fit_directions(settings.directions, vectors, scores, grouping, found.scene, svm)
+    made = {name: fit.directions for name, fit in fitted.items()}
+    DirectionSet(settings.layer, grouping, made).save(folder / "directions")
+    reports = {name: fit.report for name, fit in fitted.items()}
     return Searched(vectors, scores, grouping, reports, folder)
 
 
@@ -183,7 +186,7 @@ def cosines_figure(searched: Searched, names: list[str]) -> tuple[Figure, float]
     size of those between different properties of the first kind."""
     kept, labels = [], []
     for name in names:
-        arrows = read_directions(name, searched.folder / "directions").vectors.mean(axis=0)
+        arrows = DirectionSet.load(searched.folder / "directions")[name].vectors.mean(axis=0)
         kept += list(arrows / np.linalg.norm(arrows, axis=1, keepdims=True))
         labels += [f"{name}: {one}" for one in EXPRESSION]
     cosines = np.array(kept) @ np.array(kept).T
@@ -225,9 +228,9 @@ def extremes_figure(searched: Searched, share: float, most: int = 150, seed: int
 
 
 def count_curve(searched: Searched, settings: FindSettings) -> pd.DataFrame:
-    """Accuracy, agreement and spill by the number of samples."""
+    """Accuracy, agreement and leakage by the number of samples."""
     counts = [n for n in COUNTS if 2 * n <= len(searched.vectors)]
-    config = SvmConfig(share=settings.share)
+    config = SvmConfig(tail_fraction=settings.share)
     return sample_count_curve(searched.vectors, searched.scores, counts, config)
 
 
@@ -235,9 +238,9 @@ def count_figure(curve: pd.DataFrame) -> Figure:
     """What more samples gain: accuracy, agreement of two samples, and what moves along."""
     figure, panels = pyplot.subplots(1, 3, figsize=(8.6, 2.9))
     titles = {"accuracy": "how well SVMs sort", "agreement": "how settled directions are",
-              "spill": "how much moves along"}  # fmt: skip
+              "leakage": "how much moves along"}  # fmt: skip
     labels = {"accuracy": "accuracy on other latents", "agreement": "cosine of two samples'",
-              "spill": "other scores moved per unit"}  # fmt: skip
+              "leakage": "other scores moved per unit"}  # fmt: skip
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
         for method, style in (("svm", "-"), ("ridge", "--")):
             for one in EXPRESSION:
@@ -257,7 +260,7 @@ def count_figure(curve: pd.DataFrame) -> Figure:
 def count_told(curve: pd.DataFrame) -> str:
     """The answer to the seeds' question, from the curve."""
     ends = curve[curve.n.isin([curve.n.min(), curve.n.max()])]
-    mean = ends.groupby(["method", "n"])[["agreement", "spill", "accuracy"]].mean()
+    mean = ends.groupby(["method", "n"])[["agreement", "leakage", "accuracy"]].mean()
     first, last = curve.n.min(), curve.n.max()
     svm, ridge = mean.loc["svm"], mean.loc["ridge"]
     told = (
@@ -266,10 +269,10 @@ def count_told(curve: pd.DataFrame) -> str:
         f"{svm.accuracy[last]:.2f} on average (of few samples few are left to measure it on), and "
         f"two samples' directions agree at {svm.agreement[last]:.2f} instead of "
         f"{svm.agreement[first]:.2f}. What an SVM's "
-        f"direction moves along goes from {svm.spill[first]:.3f} to {svm.spill[last]:.3f} per "
-        f"unit, the ridge's from {ridge.spill[first]:.3f} to {ridge.spill[last]:.3f}."
+        f"direction moves along goes from {svm.leakage[first]:.3f} to {svm.leakage[last]:.3f} per "
+        f"unit, the ridge's from {ridge.leakage[first]:.3f} to {ridge.leakage[last]:.3f}."
     )
-    if svm.spill[last] > 1.5 * ridge.spill[last]:
+    if svm.leakage[last] > 1.5 * ridge.leakage[last]:
         told += (
             " The normal between two classes points to everything that tells the classes apart, "
             "not to the property alone: more samples find that same normal more exactly."
@@ -318,7 +321,7 @@ def regression_table(searched: Searched) -> pd.DataFrame:
 def found(settings: FindSettings, searched: Searched, report: pd.DataFrame, curve: pd.DataFrame):
     """The page's sentence and headline figures."""
     accuracy = overall_accuracy(report)[list(EXPRESSION)]
-    most = curve[curve.n == curve.n.max()].groupby("method").spill.mean()
+    most = curve[curve.n == curve.n.max()].groupby("method").leakage.mean()
     sentence = (
         "Latents with the most and the least of eyes, mouth or pose are told apart with an "
         f"accuracy of at least {accuracy.min():.2f}, yet a step along an SVM's normal moves the "

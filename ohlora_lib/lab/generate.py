@@ -86,7 +86,7 @@ def of_the_toy_world(generator: Generator) -> bool:
 def draw(settings: GenerateSettings, sampler: Sampler) -> tuple[np.ndarray, np.ndarray | None]:
     """z (N, 512) and label (N, 7) or None of the seed's first N faces."""
     size, numbers = sampler.generator.config.label_size, np.arange(settings.images)
-    z = latents(settings.seed, numbers, sampler.generator.config.z_size)
+    z = latents(settings.seed, numbers, sampler.z_size)
     if not size:
         return z, None
     if settings.label == "zeros":

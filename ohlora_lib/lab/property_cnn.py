@@ -103,7 +103,7 @@ def make_faces(folder: Path, settings: CnnSettings, sampler: Sampler, parser: Pa
 
 def _make_part(sampler: Sampler, parser: Parser, seed: int, rows: range, path: Path) -> None:
     """Images and raw scores of these latents of the seed."""
-    z = latents(seed, np.array(rows), sampler.generator.config.z_size)
+    z = latents(seed, np.array(rows), sampler.z_size)
     images = sampler.images(sampler.vectors(z))
     which = {**usual_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
     scores = property_scores(images, parser, which)[list(RAW)].to_numpy()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ohlora_lib.compute.workers import workers
 from ohlora_lib.lab.find_vectors import Tools, ToolSettings
+from ohlora_lib.lab.recipe import named_method, read_name
 from ohlora_lib.lab.steering import (
     SteeringSettings,
     best_of,
@@ -20,11 +21,11 @@ from ohlora_lib.lab.steering import (
 from ohlora_lib.runner.settings import Between
 from ohlora_lib.steering.control_test import LatentSet, control_test
 from ohlora_lib.steering.directions import ScaledDirections
+from ohlora_lib.steering.fit import DirectionSet
 from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.steering.meters import score_table as scores_table
 from ohlora_lib.steering.method import Method, Start
-from ohlora_lib.steering.method_spec import Recipe, read_grouping
 from ohlora_lib.steering.ohlora import FACES_FILE, linear_fit, steered_w, write_faces
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.selection import (
@@ -72,7 +73,7 @@ class SelectSettings(ToolSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.method != BEST:
-            Recipe.read(self.method)
+            read_name(self.method)
 
     @property
     def rule(self) -> SelectionRule:
@@ -123,7 +124,9 @@ def choose(folder: Path, settings: SelectSettings, tools: Tools) -> Chosen:
     if settings.picks:
         table = apply_picks(table, read_picks(inside_root(settings.picks)))
     write_table(table, folder / "judged.parquet")
-    chosen = Chosen(tools, meters, method, asked, read_grouping(found / "directions"), table)
+    chosen = Chosen(
+        tools, meters, method, asked, DirectionSet.load(found / "directions").grouping, table
+    )
     if not len(chosen.rows):
         return chosen
     _publish(folder, chosen)
@@ -150,7 +153,7 @@ def _method(folder: Path, settings: SelectSettings, tools: Tools, found: Path) -
     steps = json.loads((tested / "methods.json").read_text())["steps"]
     if name not in steps:
         raise VectorError(f"method = {name!r}: notebook 08 tested {', '.join(steps)}")
-    method = Recipe.read(name).method(found / "directions")
+    method = named_method(name, found / "directions")
     return replace(method, directions=ScaledDirections(method.directions, tuple(steps[name])))
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from ohlora_lib.compute.workers import spread, workers
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
+from ohlora_lib.lab.recipe import named_method, read_name
 from ohlora_lib.runner.settings import Between, SettingsError
 from ohlora_lib.steering import comparison
 from ohlora_lib.steering.calibrate import CalibrationRule, calibrate
@@ -19,7 +20,6 @@ from ohlora_lib.steering.control_test import LatentSet, control_test
 from ohlora_lib.steering.directions import ScaledDirections
 from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.steering.method import Method
-from ohlora_lib.steering.method_spec import Recipe
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.steering.select import CUTOFFS_V8
@@ -48,7 +48,7 @@ class SteeringSettings(ToolSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in (*self.methods, *self.confirmed):
-            Recipe.read(name)
+            read_name(name)
         if strange := set(self.confirmed) - set(self.methods):
             raise SettingsError(f"confirmed = {sorted(strange)}: only what is among the methods")
 
@@ -102,11 +102,10 @@ def _with_steps(
     meters: MeterSet,
     name: str,
 ) -> Method:
-    recipe = Recipe.read(name)
-    method = recipe.method(found / "directions")
-    if not recipe.steps:
+    method = named_method(name, found / "directions")
+    if not read_name(name).calibrated:
         return method
-    z = latents(settings.seed, range(settings.calibration), sampler.generator.config.z_size)
+    z = latents(settings.seed, range(settings.calibration), sampler.z_size)
     vectors = sampler.vectors(z, method.layer)
     return calibrate(method, sampler, meters, vectors, rule)
 
@@ -137,7 +136,7 @@ def measure_all(folder: Path, settings: SteeringSettings, ready: Ready) -> pd.Da
 
 def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numbers: range):
     sampler = ready.tools.sampler
-    asked = LatentSet.from_seed(settings.seed, numbers, sampler.generator.config.z_size)
+    asked = LatentSet.from_seed(settings.seed, numbers, sampler.z_size)
     methods = [ready.methods[name] for name in names]
     with workers(sampler.device) as pool:
         return control_test(methods, sampler, ready.meters, asked, ready.tools.others(), pool)
@@ -155,7 +154,7 @@ def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:
 def pictures(ready: Ready, name: str, idx: int, seed: int, requests: np.ndarray) -> np.ndarray:
     """A latent's pictures for these requests (R, 3)."""
     method, sampler = ready.methods[name], ready.tools.sampler
-    z = latents(seed, [idx], sampler.generator.config.z_size)
+    z = latents(seed, [idx], sampler.z_size)
     start = method.start(sampler, ready.meters, sampler.vectors(z, method.layer))
     return method.every(sampler, start, requests)[0]
 

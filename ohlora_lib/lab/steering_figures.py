@@ -9,11 +9,12 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.lab.recipe import read_name
 from ohlora_lib.lab.steering import Ready, SteeringSettings, factors, pictures, strips
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.steering import comparison
-from ohlora_lib.steering.method_spec import DIRECTIONS, Recipe
+from ohlora_lib.steering.fit import DIRECTIONS
 from ohlora_lib.steering.responses import MOUTH, POSE
 from ohlora_lib.steering.select import CUTOFFS_V7, CUTOFFS_V8
 
@@ -292,14 +293,14 @@ def found(tested: pd.DataFrame, baseline: str, best: str) -> tuple[str, dict[str
 
 def methods_table(names: Sequence[str]) -> pd.DataFrame:
     """What is behind each method's name."""
-    recipes = {name: Recipe.read(name) for name in names}
+    recipes = {name: read_name(name) for name in names}
     rows = {
         name: {
             "directions": DIRECTIONS[recipe.directions],
-            "steps": "by the rule" if recipe.steps else "their own",
-            "measured at each latent": "yes" if recipe.measured else "no",
-            "recenterd": "yes" if recipe.recentering else "no",
-            "enters": recipe.layers or "all layers",
+            "steps": "by the rule" if recipe.calibrated else "their own",
+            "measured at each latent": "yes" if recipe.per_latent else "no",
+            "recenterd": "yes" if recipe.recentered else "no",
+            "enters": "layers {}-{}".format(*recipe.layers) if recipe.layers else "all layers",
         }
         for name, recipe in recipes.items()
     }

@@ -4,13 +4,15 @@
     layer: Literal["z", "w"] = "w"
 
 `Int` and `Float` make annotations with bounds; any other annotation that pydantic understands works
-too. Values are checked strictly: "3" is no number, 3 is a float, True is no integer.
+too, dataclasses included: a mapping from YAML becomes the object. Values are checked strictly: "3"
+is no number, 3 is a float, True is no integer.
 """
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic_core import to_json
 
 
 class ParameterError(ValueError):
@@ -42,7 +44,8 @@ def checked(annotations: Mapping[str, Any], values: Mapping[str, Any]) -> dict[s
     fields = {name: (annotations[name], ...) for name in values}
     model = create_model("Parameters", __config__=ConfigDict(strict=True), **fields)
     try:
-        found = model(**values)
+        # As JSON, where strict mode reads lists as tuples and mappings as dataclasses.
+        found = model.model_validate_json(to_json(values, inf_nan_mode="constants"))
     except ValidationError as error:
         first = error.errors()[0]
         name, *place = map(str, first["loc"])

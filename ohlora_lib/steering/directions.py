@@ -1,4 +1,4 @@
-"""Directions: how far a latent has to move for the eyes, mouth and pose that one asks for."""
+"""Directions: how to move a latent so that eyes, mouth and pose change as requested."""
 
 import json
 from collections.abc import Sequence
@@ -18,42 +18,42 @@ from ohlora_lib.store.atomic import write_bytes
 
 
 class Directions(Protocol):
-    """Whatever steers: published, better or learned, the control test sees nothing else of it."""
+    """What every steering method implements; calibration and the control test use nothing else."""
 
     def step(
         self, vectors: np.ndarray, request: np.ndarray, groups: np.ndarray | None = None
     ) -> np.ndarray:
         """Vectors (N, D), request (N, 3) of eyes, mouth, pose, groups (N,) -> what to add (N, D).
 
-        Where directions differ by group, `groups` has each latent's, as `Grouping.indices` of the
-        scores of its unedited image.
+        `groups` is needed where directions differ by group: `Grouping.indices` of the scores of
+        the unedited images.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class LinearDirections:
-    """Directions that do not depend on the latent, but perhaps on its group.
+    """Directions that are the same for every latent, or for every latent of a group.
 
-    Who found them may also know steps that move the other scores, `held` ones, alone.
+    Fits that control other scores also know the directions that move those (`controlled`).
     """
 
     vectors: np.ndarray  # (G, 3, D) float32: what one unit of eyes, mouth, pose adds
-    grouping: Grouping | None = None  # None: the same everywhere, G = 1
-    held: np.ndarray | None = None  # (G, H, D) float32: what one unit of each held score adds
-    names: tuple[str, ...] = EXPRESSION  # the expression's, then those of the held scores
+    grouping: Grouping | None = None  # None: no groups, G = 1
+    controlled: np.ndarray | None = None  # (G, H, D) float32: of each other score
+    names: tuple[str, ...] = EXPRESSION  # eyes, mouth, pose, then the H controlled scores
 
     def __post_init__(self):
         groups = len(self.grouping.names) if self.grouping else 1
         if self.vectors.ndim != 3 or self.vectors.shape[:2] != (groups, len(EXPRESSION)):
             raise VectorError(
-                f"arrows are {self.vectors.shape}: {groups} groups need ({groups}, 3, D)"
+                f"directions are {self.vectors.shape}: {groups} groups need ({groups}, 3, D)"
             )
         if not np.isfinite(self.vectors).all():
-            raise VectorError("arrows are not finite: were the vectors they were found from?")
-        known = len(EXPRESSION) + (0 if self.held is None else self.held.shape[1])
-        if len(self.names) != known:
-            raise VectorError(f"{known} arrows a group need as many names, not {len(self.names)}")
+            raise VectorError("directions are not finite: check the vectors they were fitted on")
+        count = self.every(0).shape[1]
+        if len(self.names) != count:
+            raise VectorError(f"{count} directions per group need {count} names: {self.names}")
 
     def step(
         self, vectors: np.ndarray, request: np.ndarray, groups: np.ndarray | None = None
@@ -67,28 +67,30 @@ class LinearDirections:
         return np.einsum("np,npd->nd", request, self.vectors[self._groups(len(vectors), groups)])
 
     def every(self, count: int, groups: np.ndarray | None = None) -> np.ndarray:
-        """So many latents' arrows, those of held scores after the three: (N, P, D)."""
-        known = self.vectors if self.held is None else np.concatenate([self.vectors, self.held], 1)
-        return known[self._groups(count, groups)]
+        """Directions of `count` latents, controlled scores after the three: (count, 3 + H, D)."""
+        known = self.vectors
+        if self.controlled is not None:
+            known = np.concatenate([known, self.controlled], axis=1)
+        return known[self._groups(count, groups)] if count else known[:0]
 
     def _groups(self, count: int, groups: np.ndarray | None) -> np.ndarray:
         if self.grouping is None:
             return np.zeros(count, int)
         if groups is None:
-            raise VectorError("these directions differ by group: give each latent's group")
+            raise VectorError("these directions differ by group: pass the group of each latent")
         groups = np.asarray(groups)
         fits = groups.shape == (count,) and groups.dtype.kind in "ui"
         if not fits or (count and not 0 <= groups.min() <= groups.max() < len(self.vectors)):
             raise VectorError(
-                f"groups are {groups.dtype} {groups.shape}: need ({count},) whole numbers from 0 "
-                f"to {len(self.vectors) - 1}"
+                f"groups are {groups.dtype} {groups.shape}: need ({count},) integers from 0 to "
+                f"{len(self.vectors) - 1}"
             )
         return groups
 
 
 @dataclass(frozen=True)
 class ScaledDirections:
-    """Any directions, with other lengths: a request is multiplied before it is passed on."""
+    """Directions with other step sizes: each column of a request is multiplied by a factor."""
 
     directions: Directions
     factors: tuple[float, float, float]
@@ -101,7 +103,7 @@ class ScaledDirections:
 
 @dataclass(frozen=True)
 class PerPropertyDirections:
-    """Each property by its own directions: v9's `mixed` is gradient for eyes, SVM for the rest."""
+    """Different directions for each property: v9's `mixed` is gradient for eyes, else SVM."""
 
     eyes: Directions
     mouth: Directions
@@ -116,24 +118,28 @@ class PerPropertyDirections:
         )
 
 
-class Found(NamedTuple):
-    """Directions, and what is known of each: a row per group and property."""
+class FittedDirections(NamedTuple):
+    """Directions and the quality of the fit: a row per property (and group)."""
 
-    directions: LinearDirections
+    directions: Directions
     report: pd.DataFrame
 
 
-def checked_samples(vectors: np.ndarray, scores: pd.DataFrame, held: Sequence[str]) -> pd.DataFrame:
-    """Vectors (N, D), N rows of scores -> the expression's scores and after them those held.
+def checked_samples(
+    vectors: np.ndarray, scores: pd.DataFrame, controlled: Sequence[str]
+) -> pd.DataFrame:
+    """Vectors (N, D), N rows of scores -> columns of eyes, mouth, pose and the controlled scores.
 
-    A held score that never varies is left out; whatever else is wrong, the error names it.
+    A controlled score that never varies is left out; anything else that is wrong raises an error.
     """
     if vectors.ndim != 2 or len(vectors) != len(scores):
         raise VectorError(f"vectors are {vectors.shape}: {len(scores)} scores need (N, D) of them")
-    chosen = checked_scores(scores, dict.fromkeys((*EXPRESSION, *held)))
+    chosen = checked_scores(scores, dict.fromkeys((*EXPRESSION, *controlled)))
     varied = chosen.loc[:, chosen.nunique() > 1]
     if constant := set(EXPRESSION).difference(varied):
-        raise VectorError(f"the score of {min(constant)!r} is the same everywhere: no way leads up")
+        raise VectorError(
+            f"the score of {min(constant)!r} is the same in all rows: no direction can be fitted"
+        )
     for rows in pieces(np.arange(len(vectors))):
         bad = ~np.isfinite(vectors[rows]).all(axis=1)
         if bad.any():
@@ -142,30 +148,31 @@ def checked_samples(vectors: np.ndarray, scores: pd.DataFrame, held: Sequence[st
 
 
 def pieces(rows: np.ndarray, size: int = 8192) -> list[np.ndarray]:
-    """Rows in pieces that fit into memory."""
+    """Row numbers in chunks whose vectors fit into memory."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def write_directions(arrows: LinearDirections, path: str | Path) -> None:
-    """Write as .safetensors, atomically, the grouping with it."""
-    grouping = arrows.grouping and [arrows.grouping.properties, arrows.grouping.medians]
-    tensors = {"arrows": np.ascontiguousarray(arrows.vectors, np.float32)}
-    if arrows.held is not None:
-        tensors["held"] = np.ascontiguousarray(arrows.held, np.float32)
-    about = {"grouping": json.dumps(grouping), "names": json.dumps(arrows.names)}
+def save_linear(directions: LinearDirections, path: str | Path) -> None:
+    """Write as .safetensors, atomically, with the grouping in the metadata."""
+    grouping = directions.grouping
+    about = {
+        "grouping": json.dumps(grouping and [grouping.properties, grouping.medians]),
+        "names": json.dumps(directions.names),
+    }
+    tensors = {"directions": np.ascontiguousarray(directions.vectors, np.float32)}
+    if directions.controlled is not None:
+        tensors["controlled"] = np.ascontiguousarray(directions.controlled, np.float32)
     write_bytes(path, save(tensors, about))
 
 
-def read_linear_directions(path: str | Path) -> LinearDirections:
-    """Read what `write_directions` wrote."""
-    if not Path(path).exists():
-        raise StoreError(f"{path} is not there: run the stage that finds directions first")
+def load_linear(path: str | Path) -> LinearDirections:
+    """Read what `save_linear` wrote."""
     try:
         with safe_open(path, "numpy") as file:
-            vectors = file.get_tensor("arrows")
-            held = file.get_tensor("held") if "held" in file.keys() else None  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             grouping, names = (json.loads(file.metadata()[key]) for key in ("grouping", "names"))
+            vectors = tensors["directions"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} holds no directions: {error}") from error
     grouping = Grouping(*map(tuple, grouping)) if grouping else None
-    return LinearDirections(vectors, grouping, held, tuple(names))
+    return LinearDirections(vectors, grouping, tensors.get("controlled"), tuple(names))

@@ -23,7 +23,7 @@ def _known_arrows(directions: Directions) -> tuple[LinearDirections, np.ndarray]
     factors = np.ones(len(EXPRESSION), np.float32)
     if isinstance(directions, ScaledDirections):
         factors, directions = np.float32(directions.factors), directions.directions
-    if not isinstance(directions, LinearDirections) or directions.held is None:
+    if not isinstance(directions, LinearDirections) or directions.controlled is None:
         raise VectorError("only a ridge's steps can be measured: it knows one for every score")
     return directions, factors
 

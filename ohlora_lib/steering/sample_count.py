@@ -8,8 +8,8 @@ import pandas as pd
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.directions import LinearDirections, checked_samples
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.ridge import moments, ridge, whitening
-from ohlora_lib.steering.svm import SvmConfig, overall_accuracy, svm
+from ohlora_lib.steering.ridge import fit_ridge, moments, whitening
+from ohlora_lib.steering.svm import SvmConfig, fit_svm, overall_accuracy
 
 
 def sample_count_curve(
@@ -21,7 +21,7 @@ def sample_count_curve(
     """Vectors (N, D), scores -> a row per count n, method (svm, ridge) and property:
 
     `agreement`, the cosine of the directions of two sets of n that share no latent (1: more samples
-    would change nothing); `spill`, what the direction moves the other scores by per unit of its
+    would change nothing); `leakage`, what the direction moves the other scores by per unit of its
     own, as a regression over the whole sample sees it; `accuracy`, the SVM's. Without groups.
     """
     config = config or SvmConfig()
@@ -34,16 +34,17 @@ def sample_count_curve(
         halves = [np.sort(order[:count]), np.sort(order[count : 2 * count])]
         sets = [(vectors[half], scores.iloc[half]) for half in halves]
         found = {
-            "svm": [svm(*pair, None, config) for pair in sets],
-            "ridge": [ridge(*pair) for pair in sets],
+            "svm": [fit_svm(*pair, None, config) for pair in sets],
+            "ridge": [fit_ridge(*pair) for pair in sets],
         }
         accuracy = overall_accuracy(found["svm"][0].report)
         for method, (one, other) in found.items():
             cosines = agreement(one.directions, other.directions)
-            spilt = spill(one.directions, slopes, names)
+            leaked = leakage(one.directions, slopes, names)
             rows += [
                 {"n": count, "method": method, "property": name, "agreement": cosines[place],
-                 "spill": spilt[place], "accuracy": accuracy[name] if method == "svm" else np.nan}
+                 "leakage": leaked[place],
+                 "accuracy": accuracy[name] if method == "svm" else np.nan}
                 for place, name in enumerate(EXPRESSION)
             ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -64,7 +65,7 @@ def agreement(one: LinearDirections, other: LinearDirections) -> np.ndarray:
     return (first * second).sum(axis=1) / lengths
 
 
-def spill(arrows: LinearDirections, slopes: np.ndarray, names: list[str]) -> np.ndarray:
+def leakage(arrows: LinearDirections, slopes: np.ndarray, names: list[str]) -> np.ndarray:
     """Mean |change| of the other scores per unit that each arrow moves its own by, (3,)."""
     moved = arrows.vectors.mean(axis=0) @ slopes  # (3, P)
     places = [names.index(name) for name in EXPRESSION]

@@ -156,7 +156,8 @@ def _do_shard(sampler: Sampler, meter: Meter, config: SampleConfig, blocks, path
 def _block(
     sampler: Sampler, meter: Meter, config: SampleConfig, block: int
 ) -> dict[str, np.ndarray]:
-    z = latents(config.seed, np.arange(block * BLOCK, (block + 1) * BLOCK))
+    numbers = np.arange(block * BLOCK, (block + 1) * BLOCK)
+    z = latents(config.seed, numbers, sampler.z_size)
     kept = {name: sampler.vectors(z, name) for name in config.layers}
     images = sampler.images(kept["w"] if "w" in kept else sampler.vectors(z))
     return kept | {SCENE: border_colors(images), "scores": meter(images).scores}

@@ -24,8 +24,11 @@ whatever is asked for with it, so it comes out the same to the last bit."""
 LAYERS = ("z", "mapping_split1", "mapping_split2", "w")
 
 
-def latents(seed: int, indices: Sequence[int] | np.ndarray, size: int = 512) -> np.ndarray:
-    """The z of these numbers of a seed, (N, size) float32: the same whatever else is asked for."""
+def latents(seed: int, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+    """The z of these numbers of a seed, (N, size) float32.
+
+    A number's z is the same whatever other numbers are requested.
+    """
     indices = np.asarray(indices, np.int64)
     found = np.empty((len(indices), size), np.float32)
     for block in np.unique(indices // BLOCK):
@@ -51,6 +54,10 @@ class Sampler:
     def device(self) -> torch.device:
         return next(self.generator.parameters()).device
 
+    @property
+    def z_size(self) -> int:
+        return self.generator.config.z_size
+
     def vectors(self, z: np.ndarray, layer: str = "w", label: np.ndarray | None = None):
         """z (N, Z), label (N, 7) or None for zeros -> the vectors (N, D) of this layer."""
         self._check(layer)
@@ -70,7 +77,7 @@ class Sampler:
         # The mapping is a hundredth of the work and all steps start from it: float32.
         return self._batched(send, given, "float32", lambda out: out.cpu().numpy())
 
-    def w(self, vectors: np.ndarray, layer: str) -> np.ndarray:
+    def to_w(self, vectors: np.ndarray, layer: str) -> np.ndarray:
         """Vectors of this layer -> w (N, 512)."""
         self._check(layer)
         if layer == "w":
@@ -89,9 +96,9 @@ class Sampler:
         styles: tuple[int, int] | None = None,
     ) -> np.ndarray:
         """Vectors (N, D) of this layer -> pictures (N, R, R, 3) uint8."""
-        given = (self.w(vectors, layer),)
+        given = (self.to_w(vectors, layer),)
         if styles is not None:
-            given += (self.w(unedited, layer),)
+            given += (self.to_w(unedited, layer),)
         return by_rows(self.device, partial(self._drawn, styles), *given)
 
     def _drawn(self, styles: tuple[int, int] | None, *given: np.ndarray) -> np.ndarray:

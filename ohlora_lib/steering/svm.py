@@ -1,7 +1,8 @@
-"""SVM directions, as published: the normal between the images of most and of least of a property.
+"""SVM directions, as published: the normal of a linear SVM between the two tails of a score.
 
-VectorFind-v7 to v9 train a linear SVM per group and property. Their class names sort such that the
-published directions point downwards; these point upwards.
+For each group and property, the images with the highest and the lowest scores are two classes; a
+linear SVM on their vectors separates them. VectorFind-v7 to v9 do this. Their class names sort such
+that the published directions point toward lower scores; these point toward higher ones.
 """
 
 import warnings
@@ -13,33 +14,36 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.steering.directions import Found, LinearDirections, checked_samples
+from ohlora_lib.steering.directions import FittedDirections, LinearDirections, checked_samples
 from ohlora_lib.steering.groups import EVERYWHERE, Grouping, VectorError, rows_by_group
 
 
 @dataclass(frozen=True)
 class SvmConfig:
-    """Published: 20 % at each end (v7 also 15 %), 80/20, C = 1, nothing held.
+    """Published: tails of 20 % (v7 also 15 %), 80/20 split, C = 1, no controlled properties.
 
-    `held` are properties that the directions must not move along: each arrow is freed from the
-    normals of all of these but its own. With EXPRESSION the three are freed from each other.
+    `controlled` properties should not move along: each direction is made orthogonal to the normals
+    of all of them but its own. With EXPRESSION the three directions do not mix with each other.
     """
 
-    share: float = 0.2  # of a group's images, at each end
+    tail_fraction: float = 0.2  # of a group's images, in each tail
     train: float = 0.8
     penalty: float = 1.0  # LinearSVC's C
-    held: tuple[str, ...] = ()
-    least: int = 50  # images of a group; one with fewer borrows from all images
-    most: int = 10_000  # images at each end: bounds the time without groups
+    controlled: tuple[str, ...] = ()
+    least: int = 50  # images of a group; a smaller one uses the SVM of all images
+    most: int = 10_000  # images in each tail: bounds the time without groups
     seed: int = 2025
 
     def __post_init__(self):
-        if not (0 < self.share <= 0.5 and 0 < self.train < 1):
-            raise VectorError("share must be above 0 and at most 0.5, train between 0 and 1")
+        if not (0 < self.tail_fraction <= 0.5 and 0 < self.train < 1):
+            raise VectorError(
+                f"tail_fraction = {self.tail_fraction}, train = {self.train}: "
+                "must be in (0, 0.5] and in (0, 1)"
+            )
 
 
 class Normal(NamedTuple):
-    """One SVM: its unit normal (D,), upwards, and how well it sorts images it has not seen."""
+    """One SVM: its unit normal (D,) toward higher scores, and its result on held-out images."""
 
     vector: np.ndarray
     trained: int
@@ -47,19 +51,19 @@ class Normal(NamedTuple):
     correct: int
 
 
-def svm(
+def fit_svm(
     vectors: np.ndarray,
     scores: pd.DataFrame,
     grouping: Grouping | None = None,
     config: SvmConfig | None = None,
-) -> Found:
-    """Vectors (N, D), their images' scores -> arrows of length 1, accuracy per group and property.
+) -> FittedDirections:
+    """Vectors (N, D), scores of their images -> unit directions, accuracy per group and property.
 
-    A group with too few images, or whose two ends do not differ, borrows the normal of all images;
-    `learned_from` in the report says so.
+    A group with too few images, or whose two tails have equal scores, uses the normal of all
+    images; the report's `learned_from` says so.
     """
     config = config or SvmConfig()
-    columns = checked_samples(vectors, scores, config.held)
+    columns = checked_samples(vectors, scores, config.controlled)
     groups = rows_by_group(scores, grouping)
     rows = groups | rows_by_group(scores, None)
     pairs = list(product(groups, columns))
@@ -68,14 +72,19 @@ def svm(
         for name, one in pairs
     }
     normals = _normals(vectors, columns, rows, sources, config)
-    arrows = [_arrows({one: normals[name, one].vector for one in columns}, config.held)
-              for name in groups]  # fmt: skip
+    directions = np.stack([
+        _directions({one: normals[name, one].vector for one in columns}, config.controlled)
+        for name in groups
+    ])  # fmt: skip
     report = [_row(*pair, len(rows[pair[0]]), sources[pair], normals[pair]) for pair in pairs]
-    return Found(LinearDirections(np.stack(arrows), grouping), pd.DataFrame(report))
+    return FittedDirections(LinearDirections(directions, grouping), pd.DataFrame(report))
 
 
 def overall_accuracy(report: pd.DataFrame) -> pd.Series:
-    """Accuracy per property over all groups' validation images, as the published figures are."""
+    """Accuracy per property over all held-out images, as the published figures are.
+
+    An SVM that several groups share is counted once.
+    """
     own = report.drop_duplicates(["learned_from", "property"])
     counts = own.groupby("property", sort=False)[["correct", "validated"]].sum()
     return (counts["correct"] / counts["validated"]).rename("accuracy")
@@ -88,42 +97,46 @@ def _row(group: str, one: str, images: int, source: str, normal: Normal) -> dict
             **counts, "accuracy": accuracy}  # fmt: skip
 
 
-def _ends(scores: np.ndarray, rows: np.ndarray, config: SvmConfig) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of least and of most, as many of each."""
+def tails(scores: np.ndarray, rows: np.ndarray, fraction: float, most: int | None = None):
+    """The rows with the lowest and those with the highest of the scores (N,), equally many."""
     order = rows[np.argsort(scores[rows], kind="stable")]
-    count = min(int(config.share * len(rows)), config.most)
+    count = int(fraction * len(rows))
+    count = count if most is None else min(count, most)
     return order[:count], order[len(order) - count :]
 
 
+def _tails(scores: np.ndarray, rows: np.ndarray, config: SvmConfig):
+    return tails(scores, rows, config.tail_fraction, config.most)
+
+
 def _can_learn(scores: np.ndarray, rows: np.ndarray, config: SvmConfig) -> bool:
-    """Are there two ends to tell apart, with images to learn from and to validate on?"""
-    least, most = _ends(scores, rows, config)
-    train = int(config.train * len(least))
-    return (
-        len(rows) >= config.least and 0 < train < len(least) and scores[least[-1]] < scores[most[0]]
-    )
+    """Whether the tails differ and there are images to train on and to validate on."""
+    low, high = _tails(scores, rows, config)
+    train = int(config.train * len(low))
+    enough = len(rows) >= config.least and 0 < train < len(low)
+    return enough and scores[low[-1]] < scores[high[0]]
 
 
 def _normals(vectors, columns, rows, sources, config) -> dict[tuple[str, str], Normal]:
-    """A normal for each (group, property); those borrowed are trained once."""
+    """A normal for each (group, property); a shared one is trained once."""
     needed = sorted({(source, one) for (_, one), source in sources.items()})
     for source, one in needed:
         if not _can_learn(columns[one].to_numpy(), rows[source], config):
             raise VectorError(
                 f"{len(rows[source])} images with {columns[one].nunique()} values of {one!r} have "
-                f"no two ends of {config.share:.0%} to tell apart: sample more"
+                f"no two different tails of {config.tail_fraction:.0%}: sample more"
             )
     places = {name: place for place, name in enumerate(rows)}
     from sklearn.exceptions import ConvergenceWarning  # see `_normal`
 
     with warnings.catch_warnings():
-        # On separable classes the solver may stop at its limit; the normal is as good by then.
+        # On separable classes the solver may stop at its iteration limit; the normal is good then.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        # Not side by side: the solver draws from one source of chance for the whole process.
+        # One after another: liblinear's random numbers are shared by all threads of the process.
         found = {
             (source, one): _normal(
                 vectors,
-                _ends(columns[one].to_numpy(), rows[source], config),
+                _tails(columns[one].to_numpy(), rows[source], config),
                 config,
                 seed=(config.seed, places[source], columns.columns.get_loc(one)),
             )
@@ -133,8 +146,8 @@ def _normals(vectors, columns, rows, sources, config) -> dict[tuple[str, str], N
 
 
 def _normal(vectors: np.ndarray, ends: tuple, config: SvmConfig, seed: tuple[int, ...]) -> Normal:
-    """Train on a random part of both ends, count what is right of the rest."""
-    from sklearn.svm import LinearSVC  # two seconds, which processes that only steer do not need
+    """Train on a random part of both tails (low, high), validate on the rest."""
+    from sklearn.svm import LinearSVC  # takes two seconds; processes that only steer need it not
 
     random = np.random.default_rng(seed)
     train = int(config.train * len(ends[0]))
@@ -147,14 +160,14 @@ def _normal(vectors: np.ndarray, ends: tuple, config: SvmConfig, seed: tuple[int
     return Normal(normal / np.linalg.norm(normal), len(fit), len(rest), int(right.sum()))
 
 
-def _arrows(normals: dict[str, np.ndarray], held: tuple[str, ...]) -> np.ndarray:
-    """A normal (D,) per property -> (3, D) of length 1, freed from what is held."""
-    arrows = []
+def _directions(normals: dict[str, np.ndarray], controlled: tuple[str, ...]) -> np.ndarray:
+    """A normal (D,) per property -> (3, D) of length 1, orthogonal to what is controlled."""
+    directions = []
     for one in EXPRESSION:
-        others = [normals[other] for other in normals if other in held and other != one]
-        arrow = normals[one]
+        others = [normals[name] for name in normals if name in controlled and name != one]
+        direction = normals[one]
         if others:
             basis = np.linalg.qr(np.transpose(others))[0]
-            arrow = arrow - basis @ (basis.T @ arrow)
-        arrows.append(arrow / np.linalg.norm(arrow))
-    return np.array(arrows, np.float32)
+            direction = direction - basis @ (basis.T @ direction)
+        directions.append(direction / np.linalg.norm(direction))
+    return np.array(directions, np.float32)

@@ -78,7 +78,7 @@ def test_faces_are_the_seeds_own_and_a_killed_run_goes_on(tmp_path, sampler):
     assert done == ["000000.npz"]
     faces = lab.make_faces(tmp_path, settings(), sampler, again := Counted(parser))
     assert again.images == 96, "the finished part is not made again"
-    own = sampler.images(sampler.vectors(latents(2, np.arange(64))))
+    own = sampler.images(sampler.vectors(latents(2, np.arange(64), sampler.z_size)))
     np.testing.assert_array_equal(faces.images[:64], own)
     assert len(faces.raw) == 160 and faces.test_images.shape == (40, 32, 32, 3)
     assert not list((tmp_path / "parts").glob("0*.npz")), "pictures lie there once"

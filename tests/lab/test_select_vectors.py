@@ -164,7 +164,7 @@ def test_faces_steered_before_w_go_the_straight_way_that_fits_all_levels_best(la
     """From split2 on the mapping is a sum, so nothing is lost; before it bends."""
     config = GeneratorConfig(16, fmaps_base=128, fmaps_max=16, label_size=7, split_size=32)
     sampler = Sampler(Generator(config, seed=2).eval())
-    vectors = sampler.vectors(latents(1, range(4)), layer)
+    vectors = sampler.vectors(latents(1, range(4), sampler.z_size), layer)
     size = vectors.shape[1]
     arrows = np.random.default_rng(0).standard_normal((1, 3, size)).astype(np.float32)
     method = Method("m", LinearDirections(arrows * vectors.std()), layer)
@@ -172,13 +172,14 @@ def test_faces_steered_before_w_go_the_straight_way_that_fits_all_levels_best(la
     w, found, bend = linear_fit(drawn, REQUESTS)
     if layer == "mapping_split2":
         assert bend < 1e-4
-        one = sampler.w(vectors + method.directions.vectors[0, 2], layer) - sampler.w(
+        one = sampler.to_w(vectors + method.directions.vectors[0, 2], layer) - sampler.to_w(
             vectors, layer
         )
         assert np.allclose(found[:, 2], one, atol=1e-4)
     else:
-        units = np.stack([sampler.w(vectors + arrow, layer) for arrow in arrows[0] * vectors.std()])
-        middle = sampler.w(vectors, layer)
+        ahead = arrows[0] * vectors.std()
+        units = np.stack([sampler.to_w(vectors + one, layer) for one in ahead])
+        middle = sampler.to_w(vectors, layer)
         secants = middle[:, None] + np.einsum("lp,pkd->kld", REQUESTS, units - middle)
         fitted = w[:, None] + REQUESTS @ found
         assert np.square(fitted - drawn).mean() < 0.9 * np.square(secants - drawn).mean()

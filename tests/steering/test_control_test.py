@@ -19,16 +19,16 @@ from ohlora_lib.steering.groups import median_grouping
 from ohlora_lib.steering.meters import gray_level_difference
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS, responses
-from ohlora_lib.steering.ridge import ridge
+from ohlora_lib.steering.ridge import fit_ridge
 from ohlora_lib.steering.sampling import latents
 from ohlora_lib.steering.select import CUTOFFS_V8, passes
-from ohlora_lib.steering.svm import svm
+from ohlora_lib.steering.svm import fit_svm
 from tests.steering.conftest import SIZE, Rows
 
 
 @pytest.fixture(scope="module")
 def by_ridge(sampled):
-    return Method("ridge", ridge(*sampled).directions)
+    return Method("ridge", fit_ridge(*sampled).directions)
 
 
 def test_the_50_requests_are_the_published_ones():
@@ -99,7 +99,7 @@ def test_executor_gives_the_same_rows_and_holds_few_pieces(sampler, meters, by_r
 def test_published_svm_steers_with_groups_and_with_the_right_sign(sampler, meters, sampled):
     vectors, scores = sampled
     grouping = median_grouping(scores, V7)
-    found = svm(vectors, scores, grouping)
+    found = fit_svm(vectors, scores, grouping)
     method = Method("svm", found.directions, grouping=grouping)
     asked = LatentSet.from_seed(3, range(12), SIZE)
     tested = control_test([method], sampler, meters, asked)
@@ -113,7 +113,7 @@ def test_published_svm_steers_with_groups_and_with_the_right_sign(sampler, meter
 
 def test_ridge_moves_other_properties_less_than_svm(sampler, meters, sampled, by_ridge):
     vectors, scores = sampled
-    arrows = svm(vectors, scores).directions
+    arrows = fit_svm(vectors, scores).directions
     tested = control_test(
         [Method("svm", arrows), by_ridge], sampler, meters, LatentSet.from_seed(3, range(16), SIZE)
     )

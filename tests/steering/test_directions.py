@@ -7,8 +7,8 @@ from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering.directions import (
     LinearDirections,
     ScaledDirections,
-    read_linear_directions,
-    write_directions,
+    load_linear,
+    save_linear,
 )
 from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.store import StoreError
@@ -17,7 +17,7 @@ GROUPING = Grouping(V7, (0.1, -0.4574, 1 / 3))
 RNG = np.random.default_rng(0)
 SHARED = LinearDirections(RNG.standard_normal((1, 3, 5)).astype(np.float32))
 GROUPED = LinearDirections(RNG.standard_normal((8, 3, 5)).astype(np.float32), GROUPING)
-HOLDING = LinearDirections(
+CONTROLLING = LinearDirections(
     SHARED.vectors,
     None,
     RNG.standard_normal((1, 2, 5)).astype(np.float32),
@@ -27,7 +27,7 @@ LATENTS = np.zeros((2, 5), np.float32)
 REQUEST = np.array([[1.2, 0, 0], [0, -1.8, 0.6]])
 
 
-def test_a_step_is_the_request_along_the_arrows():
+def test_a_step_is_the_request_times_the_directions():
     step = SHARED.step(LATENTS, REQUEST)
     eyes, mouth, pose = SHARED.vectors[0]
     assert step.dtype == np.float32
@@ -49,7 +49,7 @@ def test_scaled_directions_step_farther_per_property():
 
 
 @pytest.mark.parametrize("groups", [None, [0], [0, 8], [-1, 0], [0.0, 1.0]])
-def test_grouped_arrows_refuse_what_is_no_group(groups):
+def test_grouped_directions_refuse_what_is_no_group(groups):
     with pytest.raises(VectorError, match="group"):
         GROUPED.step(LATENTS, REQUEST, groups and np.array(groups))
 
@@ -61,25 +61,27 @@ def test_shapes_that_do_not_fit_are_named():
         SHARED.step(LATENTS, REQUEST[:1])
     with pytest.raises(VectorError, match=r"need \(8, 3, D\)"):
         LinearDirections(SHARED.vectors, GROUPING)
-    with pytest.raises(VectorError, match="5 arrows a group need as many names, not 3"):
-        LinearDirections(HOLDING.vectors, None, HOLDING.held)
+    with pytest.raises(VectorError, match="5 directions per group need 5 names"):
+        LinearDirections(CONTROLLING.vectors, None, CONTROLLING.controlled)
     with pytest.raises(VectorError, match="not finite"):
         LinearDirections(SHARED.vectors * np.nan)
 
 
-@pytest.mark.parametrize("arrows", [SHARED, GROUPED, HOLDING])
-def test_a_file_gives_back_the_same_arrows_and_groups(tmp_path, arrows):
-    write_directions(arrows, tmp_path / "svm.safetensors")
-    again = read_linear_directions(tmp_path / "svm.safetensors")
-    assert np.array_equal(again.vectors, arrows.vectors) and again.grouping == arrows.grouping
-    assert again.names == arrows.names and (again.held is None) == (arrows.held is None)
+@pytest.mark.parametrize("directions", [SHARED, GROUPED, CONTROLLING])
+def test_a_file_gives_back_the_same_directions_and_groups(tmp_path, directions):
+    save_linear(directions, tmp_path / "svm.safetensors")
+    again = load_linear(tmp_path / "svm.safetensors")
+    assert (
+        np.array_equal(again.vectors, directions.vectors) and again.grouping == directions.grouping
+    )
+    assert again.names == directions.names and (again.controlled is None) == (
+        directions.controlled is None
+    )
     places = np.zeros(2, int)
-    assert np.array_equal(again.every(2, places), arrows.every(2, places))
+    assert np.array_equal(again.every(2, places), directions.every(2, places))
 
 
-def test_a_file_that_is_missing_or_broken_is_named(tmp_path):
-    with pytest.raises(StoreError, match="run the stage"):
-        read_linear_directions(tmp_path / "svm.safetensors")
+def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "svm.safetensors").write_bytes(b"half a file")
     with pytest.raises(StoreError, match="holds no directions"):
-        read_linear_directions(tmp_path / "svm.safetensors")
+        load_linear(tmp_path / "svm.safetensors")

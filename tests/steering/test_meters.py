@@ -13,11 +13,14 @@ from ohlora_lib.steering.meters import (
     AnnotatorMeter,
     CnnMeter,
     IdentityMeter,
+    MeterSet,
     ParserMeter,
     StandardizedMeter,
     background_mask,
 )
+from ohlora_lib.store import StoreError
 from ohlora_lib.toyworld.renderer import face
+from tests.steering.conftest import SIZE, Bystander, Rows
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +104,27 @@ def test_identity_changes_with_the_person_more_than_with_the_expression():
     same = np.linalg.norm(identity(mirrored)[1] - who, axis=1)
     assert same.mean() < 0.8
     assert AnnotatorMeter(annotator)(faces).scores.shape == (24, 8)
+
+
+def test_meters_come_back_in_the_same_units(sampler, tmp_path):
+    images = sampler.images(np.random.default_rng(0).standard_normal((64, SIZE)).astype(np.float32))
+    made = MeterSet(
+        type_of(images, 0.0), type_of(images, 0.3), Witnessed(mean_distance=2.0), background=33.0
+    )
+    made.write(tmp_path / "meters.json")
+    again = MeterSet.read(tmp_path / "meters.json", Rows(), Rows(0.3), None)
+    assert np.array_equal(made.cnn(images).scores, again.cnn(images).scores)
+    assert (again.identity.mean_distance, again.background) == (2.0, 33.0)
+    with pytest.raises(StoreError, match="its cnn meter reads"):
+        MeterSet.read(tmp_path / "meters.json", Rows(0, ("eyes",)), Rows(), None)
+
+
+def type_of(images, noise):
+    return StandardizedMeter.fit(Rows(noise), Rows(noise)(images).scores)
+
+
+class Witnessed(Bystander):
+    def __new__(cls, mean_distance):
+        made = super().__new__(cls)
+        made.mean_distance = mean_distance
+        return made

@@ -10,7 +10,7 @@ from ohlora_lib.steering.directions import LinearDirections, PerPropertyDirectio
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.per_latent import per_latent_directions
-from ohlora_lib.steering.ridge import ridge
+from ohlora_lib.steering.ridge import fit_ridge
 from tests.steering.conftest import SIZE
 
 NAMES = (*EXPRESSION, "hair_length", "hairstyle")
@@ -66,7 +66,7 @@ def test_directions_that_know_no_step_for_the_held_scores_are_refused(directions
 
 
 def test_in_the_control_test_latents_follow_more_evenly(sampler, meters, sampled):
-    found = ridge(*sampled).directions
+    found = fit_ridge(*sampled).directions
     methods = [Method("plain", found), Method("measured", found, measured=True)]
     asked = LatentSet.from_seed(3, range(24), SIZE)  # some of them where scores level off
     tested = control_test(methods, sampler, meters, asked)

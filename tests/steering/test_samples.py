@@ -149,14 +149,14 @@ def test_plans_that_cannot_be_are_refused():
 
 
 def test_a_latent_is_the_same_in_any_company():
-    alone = latents(9, [BLOCK + 3])
-    assert np.array_equal(latents(9, [2, BLOCK + 3, 5 * BLOCK])[1:2], alone)
-    assert not np.array_equal(latents(8, [BLOCK + 3]), alone)
-    many = latents(9, range(2000))
+    alone = latents(9, [BLOCK + 3], 512)
+    assert np.array_equal(latents(9, [2, BLOCK + 3, 5 * BLOCK], 512)[1:2], alone)
+    assert not np.array_equal(latents(8, [BLOCK + 3], 512), alone)
+    many = latents(9, range(2000), 512)
     assert abs(many.mean()) < 0.005 and abs(many.std() - 1) < 0.005
 
 
 def test_a_layer_that_this_generator_lacks_is_named():
     plain = Sampler(Generator(GeneratorConfig(16, fmaps_base=128, fmaps_max=16)).eval())
     with pytest.raises(VectorError, match="no mapping_split1"):
-        plain.vectors(latents(0, [0]), "mapping_split1")
+        plain.vectors(latents(0, [0], 512), "mapping_split1")

@@ -16,14 +16,17 @@ def sampler():
 
 @pytest.mark.parametrize("layer", ["z", "mapping_split1", "mapping_split2"])
 def test_every_layer_leads_to_the_same_picture(sampler, layer):
-    z = latents(0, range(3))
+    z = latents(0, range(3), 512)
     from_w = sampler.images(sampler.vectors(z))
     from_layer = sampler.images(sampler.vectors(z, layer), layer)
     assert np.abs(from_w.astype(int) - from_layer).max() <= 1
 
 
 def test_an_edit_enters_only_the_layers_asked_for(sampler):
-    w, other = sampler.vectors(latents(0, range(2))), sampler.vectors(latents(1, range(2)))
+    w, other = (
+        sampler.vectors(latents(0, range(2), 512)),
+        sampler.vectors(latents(1, range(2), 512)),
+    )
     whole, none = (sampler.images(vectors).astype(int) for vectors in (other, w))
     layers = sampler.generator.config.layers
     mixed = [
@@ -35,7 +38,7 @@ def test_an_edit_enters_only_the_layers_asked_for(sampler):
 
 
 def test_a_label_changes_the_vectors_and_zeros_are_the_default(sampler):
-    z = latents(0, range(2))
+    z = latents(0, range(2), 512)
     zeros, ones = np.zeros((2, 7), np.float32), np.ones((2, 7), np.float32)
     assert np.array_equal(sampler.vectors(z), sampler.vectors(z, "w", zeros))
     assert not np.allclose(sampler.vectors(z), sampler.vectors(z, "w", ones))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.steering.ridge import ridge
+from ohlora_lib.steering.ridge import fit_ridge
 from ohlora_lib.steering.scene import border_colors
 
 
@@ -21,7 +21,7 @@ def test_a_step_that_knows_the_scene_leaves_its_colors_alone():
     vectors[:, 3] += vectors[:, 0]  # a color that goes along with open eyes
     scores = pd.DataFrame(vectors[:, :3], columns=["eyes", "mouth", "pose"])
     colors = np.clip(128 + 30 * np.repeat(vectors[:, 3:6], 40, axis=1), 0, 255).astype(np.uint8)
-    free, still = (ridge(vectors, scores, scene=known).directions for known in (None, colors))
+    free, still = (fit_ridge(vectors, scores, scene=known).directions for known in (None, colors))
     moved = [abs(arrows.vectors[0, 0, 3]) for arrows in (free, still)]
     assert moved[0] > 0.5 and moved[1] < 0.02
     assert np.allclose(still.vectors[0, :, :3], np.eye(3), atol=0.02)

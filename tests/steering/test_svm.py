@@ -7,14 +7,14 @@ import pytest
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.svm import SvmConfig, overall_accuracy, svm
+from ohlora_lib.steering.svm import SvmConfig, fit_svm, overall_accuracy
 from tests.steering.conftest import cosines
 
 HELD = (*EXPRESSION, *V7)
 
 
 def test_every_group_has_its_planted_direction_pointing_upwards(planted):
-    arrows, report = svm(planted.vectors, planted.scores, planted.grouping)
+    arrows, report = fit_svm(planted.vectors, planted.scores, planted.grouping)
     assert cosines(arrows.vectors, planted.truth).min() >= 0.9
     assert np.linalg.norm(arrows.vectors, axis=2) == pytest.approx(np.ones((8, 3)), abs=1e-6)
     assert len(report) == 24 and (report["learned_from"] == report["group"]).all()
@@ -22,7 +22,7 @@ def test_every_group_has_its_planted_direction_pointing_upwards(planted):
 
 
 def test_accuracy_is_of_a_fifth_of_both_ends_and_high_where_the_score_follows_the_vector(planted):
-    _, report = svm(planted.vectors, planted.scores, planted.grouping)
+    _, report = fit_svm(planted.vectors, planted.scores, planted.grouping)
     ends = 2 * (0.2 * report["images"]).astype(int)
     assert (report["trained"] + report["validated"] == ends).all()
     assert (report["validated"] / ends).between(0.199, 0.205).all()
@@ -32,7 +32,7 @@ def test_accuracy_is_of_a_fifth_of_both_ends_and_high_where_the_score_follows_th
 
 def test_accuracy_is_a_coin_toss_where_the_score_is_noise(planted):
     noise = np.random.default_rng(1).standard_normal(len(planted.scores))
-    _, report = svm(planted.vectors, planted.scores.assign(eyes=noise))
+    _, report = fit_svm(planted.vectors, planted.scores.assign(eyes=noise))
     assert report.set_index("property")["accuracy"]["eyes"] == pytest.approx(0.5, abs=0.06)
 
 
@@ -41,7 +41,7 @@ def test_the_seed_decides_to_the_last_bit(planted, images):
     vectors, scores = planted.vectors[:images], planted.scores.iloc[:images]
     vectors = np.concatenate([vectors] * (1 if images > 400 else 40), axis=1)
     one, two, other = (
-        svm(vectors, scores, planted.grouping, config).directions.vectors
+        fit_svm(vectors, scores, planted.grouping, config).directions.vectors
         for config in (SvmConfig(), SvmConfig(), SvmConfig(seed=1))
     )
     assert np.array_equal(one, two) and not np.array_equal(one, other)
@@ -55,7 +55,7 @@ def test_held_properties_are_projected_out():
     scores = pd.DataFrame({"eyes": eyes, "mouth": vectors[:, 2], "pose": vectors[:, 3],
                            "hair_color": hair})  # fmt: skip
     plain, held = (
-        svm(vectors, scores, config=SvmConfig(held=names)).directions.vectors[0, 0]
+        fit_svm(vectors, scores, config=SvmConfig(controlled=names)).directions.vectors[0, 0]
         for names in ((), (*EXPRESSION, "hair_color"))
     )
     assert plain[0] > 0.6 and abs(held[0]) < 0.1 and held[1] > 0.95
@@ -63,7 +63,9 @@ def test_held_properties_are_projected_out():
 
 def test_holding_the_expression_frees_its_three_arrows_from_each_other(planted):
     plain, held = (
-        svm(planted.vectors, planted.scores, config=SvmConfig(held=names)).directions.vectors[0]
+        fit_svm(
+            planted.vectors, planted.scores, config=SvmConfig(controlled=names)
+        ).directions.vectors[0]
         for names in ((), EXPRESSION)
     )
     assert np.abs(held @ plain.T - np.diag(np.diag(held @ plain.T))).max() < 1e-5
@@ -73,8 +75,8 @@ def test_a_group_too_small_to_learn_from_borrows_from_all_images(planted):
     few = planted.grouping.indices(planted.scores) != 0
     few[np.flatnonzero(~few)[:30]] = True
     vectors, scores = planted.vectors[few], planted.scores[few]
-    arrows, report = svm(vectors, scores, planted.grouping)
-    everywhere = svm(vectors, scores).directions.vectors[0]
+    arrows, report = fit_svm(vectors, scores, planted.grouping)
+    everywhere = fit_svm(vectors, scores).directions.vectors[0]
     borrowed = report[report["learned_from"] == "all"]
     assert borrowed["group"].tolist() == ["hhh"] * 3 and (borrowed["images"] == 30).all()
     assert (cosines(arrows.vectors[0], everywhere) > 0.99).all()
@@ -83,7 +85,7 @@ def test_a_group_too_small_to_learn_from_borrows_from_all_images(planted):
 def test_an_empty_group_and_one_with_a_constant_score_borrow_too(planted):
     groups = planted.grouping.indices(planted.scores)
     scores = planted.scores.assign(eyes=planted.scores["eyes"].where(groups != 7, 0.5))[groups != 2]
-    _, report = svm(planted.vectors[groups != 2], scores, planted.grouping)
+    _, report = fit_svm(planted.vectors[groups != 2], scores, planted.grouping)
     borrowed = report[report["learned_from"] == "all"]
     assert list(zip(borrowed["group"], borrowed["property"], strict=True)) == [
         ("hlh", "eyes"), ("hlh", "mouth"), ("hlh", "pose"), ("lll", "eyes"),
@@ -95,16 +97,16 @@ def test_what_has_no_direction_is_named(planted):
     broken = vectors.copy()
     broken[17, 3] = np.nan
     with pytest.raises(VectorError, match="vector 17 is not finite"):
-        svm(broken, scores)
-    with pytest.raises(VectorError, match="'mouth' is the same everywhere"):
-        svm(vectors, scores.assign(mouth=0.0))
+        fit_svm(broken, scores)
+    with pytest.raises(VectorError, match="'mouth' is the same in all rows"):
+        fit_svm(vectors, scores.assign(mouth=0.0))
     with pytest.raises(VectorError, match="'pose' in row 0 is nan"):
-        svm(vectors, scores.assign(pose=np.nan))
-    with pytest.raises(VectorError, match="no two ends of 20%"):
-        svm(vectors, scores.assign(eyes=np.sign(np.arange(len(scores)) - 9.5)))
+        fit_svm(vectors, scores.assign(pose=np.nan))
+    with pytest.raises(VectorError, match="no two different tails of 20%"):
+        fit_svm(vectors, scores.assign(eyes=np.sign(np.arange(len(scores)) - 9.5)))
     with pytest.raises(VectorError, match=r"40 images .* sample more"):
-        svm(vectors[:40], scores[:40])
+        fit_svm(vectors[:40], scores[:40])
     with pytest.raises(VectorError, match=r"\(11, 24\): 12000 scores"):
-        svm(vectors[:11], scores)
-    with pytest.raises(VectorError, match="share"):
-        SvmConfig(share=0.6)
+        fit_svm(vectors[:11], scores)
+    with pytest.raises(VectorError, match=r"tail_fraction = 0\.6"):
+        SvmConfig(tail_fraction=0.6)
