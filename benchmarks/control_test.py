@@ -24,11 +24,11 @@ import torch
 
 from benchmarks.plain_stylegan import plain_synthesis
 from benchmarks.roofline import Limits, counted
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.compute.workers import workers
 from ohlora_lib.measure.parse import EmbeddedParser, load_parser
 from ohlora_lib.models import precision
-from ohlora_lib.models.cpu.reading import to_read_with
+from ohlora_lib.models.cpu.fused import fuse_for_inference
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.stylegan import Generator, to_uint8
 from ohlora_lib.steering.control_test import BATCH, LatentSet, control_test
@@ -42,7 +42,7 @@ from ohlora_lib.train.regressor import SMALL
 SHARE = 1 / 8
 PIECES = 4  # for the processes: of as many latents each as are drawn together
 NETWORKS = {
-    128: (partial(weights.load, "original"), SMALL.network),
+    128: (partial(checkpoints.load, "original"), SMALL.network),
     256: (Generator, PropertyCNNConfig()),
 }
 """Resolution -> how the generator is made, the property CNN's sizes."""
@@ -79,8 +79,8 @@ def measured(resolution: int, rounds: int) -> pd.DataFrame:
     """A row for each round: seconds a latent of the plain loop, of the others, and the bounds."""
     build, cnn_config = NETWORKS[resolution]
     generator, cnn = precision.place(build().eval()), PropertyCNN(cnn_config).eval()
-    annotator, parse = weights.load("annotator"), ParserMeter(load_parser())
-    quick = precision.place(to_read_with(annotator))
+    annotator, parse = checkpoints.load("annotator"), ParserMeter(load_parser())
+    quick = precision.place(fuse_for_inference(annotator))
     sampler = Sampler(generator)
     rng = np.random.default_rng(0)
     method = Method("ours", LinearDirections(rng.normal(0, 0.05, (1, 3, 512)).astype(np.float32)))
@@ -88,7 +88,7 @@ def measured(resolution: int, rounds: int) -> pd.DataFrame:
     steered = sampler.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), REQUESTS)
     population = sampler.images(sampler.vectors(latents(1, range(16), sampler.z_size)))
     meters = MeterSet.fit(CnnMeter(cnn), parse, quick, population)
-    exact = ParserMeter(EmbeddedParser(weights.load("parser"), number_format="float32"))
+    exact = ParserMeter(EmbeddedParser(checkpoints.load("parser"), number_format="float32"))
     singly = (generator, cnn, exact, annotator, steered)
     loops = {
         "plain loop, picture by picture": partial(loop, plain_synthesis, *singly),

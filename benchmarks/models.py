@@ -21,9 +21,9 @@ from torch import nn
 
 from benchmarks.plain_stylegan import plain_images, plain_scores
 from benchmarks.roofline import Limits, counted, rate
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.compute.memory import keep_freed
-from ohlora_lib.compute.workers import on_one_thread, workers
+from ohlora_lib.compute.workers import single_threaded, workers
 from ohlora_lib.models import precision
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.facexformer import FaceXFormer
@@ -154,11 +154,11 @@ def same_classes(choice: str, device: torch.device, images: int = 8) -> str:
 def by_processes(choice: str, seconds: float, limits: Limits, images: int = 512) -> str:
     """The embedded generator in one process a core, as the notebooks have it; and how much faster
     its convolutions in the chosen format would have to be if all else stayed."""
-    sampler = Sampler(precision.place(weights.load("original"), choice), choice)
+    sampler = Sampler(precision.place(checkpoints.load("original"), choice), choice)
     shares = [sampler.vectors(latents(0, range(images), sampler.z_size))] * os.cpu_count()
 
     def draw() -> None:
-        list(pool.map(partial(on_one_thread, sampler.images), shares))
+        list(pool.map(partial(single_threaded, sampler.images), shares))
 
     with workers(sampler.device) as pool:
         done = rate(draw, images * len(shares), seconds, sampler.device)

@@ -1,18 +1,16 @@
-"""Every checkpoint the project knows: what it is, where it comes from, and how to load it safely.
+"""Every checkpoint the project knows: what it is, where it comes from, how to load it safely.
 
-`load("ohlora-v8")` looks for, in this order: data/weights/NAME.safetensors (ours),
-ohlora_lib/weights/NAME.safetensors (embedded), then the published files in data/weights/. Nothing
-is fetched unless somebody runs `python -m ohlora_lib.checkpoints.registry fetch NAME`.
+`load("ohlora-v8")` looks for, in this order: data/weights/NAME.safetensors (written by this
+project), ohlora_lib/weights/NAME.safetensors (embedded), then the published files in data/weights/.
+Nothing is downloaded unless somebody runs `python -m ohlora_lib.checkpoints fetch NAME`.
 
-Published files are read as their own code wrote them: a bare state dict (Oh-LoRA, MTCNN), or a dict
-of several (GenForce, FaceXFormer; see `Part.inside`). Also understood, as such files go round: a
-state dict in one of `state_dicts.WRAPPERS`, and keys that all begin with `module.`. A file may lie
-in any folder of its Hugging Face repository; of the v9 repository the file names are assumed.
+Published files are read as their authors' code wrote them: a bare state dict (Oh-LoRA, MTCNN) or a
+dict of several (GenForce, FaceXFormer; see `Part.inside`). Also accepted: a state dict under one of
+`files.WRAPPERS`, and keys that all begin with `module.`. A file may be in any folder of its Hugging
+Face repository; the file names of the v9 repository are assumed.
 """
 
-import argparse
 import difflib
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from pathlib import Path
 from torch import nn
 
 from ohlora_lib.checkpoints import layouts
-from ohlora_lib.checkpoints.files import WeightsError, fill, read_metadata, read_state, save
+from ohlora_lib.checkpoints.files import WeightsError, fill, read_metadata, read_state
 from ohlora_lib.models.discriminator import DiscriminatorConfig
 from ohlora_lib.models.facexformer import FaceXFormerConfig
 from ohlora_lib.models.filter_cnn import FILTERS, FilterCNNConfig
@@ -29,8 +27,6 @@ from ohlora_lib.models.property_cnn import PropertyCNNConfig
 from ohlora_lib.models.stylegan import GeneratorConfig
 from ohlora_lib.store import ROOT
 
-__all__ = ["CHECKPOINTS", "Checkpoint", "WeightsError", "fetch", "load", "save"]
-
 PACKAGE = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "data" / "weights"
 EMBEDDED = PACKAGE / "weights"
@@ -38,8 +34,8 @@ EMBEDDED = PACKAGE / "weights"
 
 @dataclass(frozen=True)
 class Part:
-    """One published file: the names it may have (the publisher's first), where in it the state dict
-    lies, and what its keys lack at the front."""
+    """One published file: its possible names (the publisher's first), where in it the state dict
+    is, and the prefix that its keys lack."""
 
     files: tuple[str, ...]
     inside: str = ""
@@ -48,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One network's published weights; without a `repository` on Hugging Face, put by hand."""
+    """One network's published weights; placed by hand if they have no Hugging Face `repository`."""
 
     name: str
     config: object
@@ -159,25 +155,43 @@ CHECKPOINTS = {checkpoint.name: checkpoint for checkpoint in _TABLE}
 def load(name_or_path: str | Path, folder: Path | None = None, inside: str = "") -> nn.Module:
     """A checkpoint's name or a file -> the network in eval mode, on the CPU, float32.
 
-    A published file that holds several networks gives its first generator, or the one at `inside`.
+    A published file with several networks yields its first generator, or the one at `inside`.
     """
-    if isinstance(name_or_path, Path) or Path(name_or_path).suffix in (
-        ".safetensors",
-        ".pth",
-        ".pt",
-    ):
-        return _load_file(Path(name_or_path), inside)
-    name, folder = name_or_path, folder or FOLDER
+    path = Path(name_or_path)
+    if isinstance(name_or_path, Path) or path.suffix in (".safetensors", ".pth", ".pt"):
+        return _load_file(path, inside)
+    files = resolve(name_or_path, folder)
+    if files[0].suffix == ".safetensors":
+        return _load_file(files[0])
+    return _load_published(CHECKPOINTS[name_or_path], files)
+
+
+def resolve(name: str, folder: Path | None = None) -> list[Path]:
+    """The files that `load(name, folder)` reads; a WeightsError says which are missing."""
+    folder = folder or FOLDER
     for place in (folder, EMBEDDED):
         if (place / f"{name}.safetensors").is_file():
-            return _load_file(place / f"{name}.safetensors")
-    return _load_published(_checkpoint(name), folder)
+            return [place / f"{name}.safetensors"]
+    checkpoint = _checkpoint(name)
+    files = [_find(part, folder) for part in checkpoint.parts]
+    if None in files:
+        raise WeightsError(_how_to_get(checkpoint, folder))
+    return files
+
+
+def missing(name: str, folder: Path | None = None) -> str:
+    """Why a published checkpoint cannot be loaded and what to do about it; "" if it can."""
+    try:
+        resolve(name, folder)
+    except WeightsError as error:
+        return str(error)
+    return ""
 
 
 def _load_file(path: Path, inside: str = "") -> nn.Module:
-    """A file on its own: what it is stands in it (ours) or shows in its keys."""
+    """A single file; its network is named in its metadata (ours) or recognized by its keys."""
     if not path.is_file():
-        raise WeightsError(f"there is no file {path}")
+        raise WeightsError(f"{path} does not exist")
     metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
     state = read_state(path, inside)
     try:
@@ -187,23 +201,20 @@ def _load_file(path: Path, inside: str = "") -> nn.Module:
             config = layouts.recognize(layouts.shapes_of(state))
             network = layouts.build(config) if config else None
     except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise WeightsError(f"{path} is of no network this version can build: {error}") from error
+        raise WeightsError(f"{path} holds no network this version can build: {error}") from error
     if network is None:
         raise WeightsError(
-            f"{path} is of no network we know: its first key is '{next(iter(state), None)}'"
+            f"{path} holds no known network: its first key is '{next(iter(state), None)}'"
         )
     fill(network, state, path)
     return network.eval()
 
 
-def _load_published(checkpoint: Checkpoint, folder: Path) -> nn.Module:
-    """The published files, as they are, from `folder`."""
-    paths = [_find(part, folder) for part in checkpoint.parts]
-    if None in paths:
-        raise WeightsError(_absent(checkpoint, folder))
+def _load_published(checkpoint: Checkpoint, files: list[Path]) -> nn.Module:
+    """A network from its published files, one per part."""
     network = layouts.build(checkpoint.config)
     prefixes = {part.prefix for part in checkpoint.parts}
-    for part, path in zip(checkpoint.parts, paths, strict=True):
+    for part, path in zip(checkpoint.parts, files, strict=True):
         state = read_state(path, part.inside)
         fill(network, state, path, part.prefix, tuple(prefixes - {part.prefix, ""}))
     return network.eval()
@@ -213,95 +224,53 @@ def _find(part: Part, folder: Path) -> Path | None:
     return next((folder / name for name in part.files if (folder / name).is_file()), None)
 
 
-def _absent(checkpoint: Checkpoint, folder: Path) -> str:
+def _how_to_get(checkpoint: Checkpoint, folder: Path) -> str:
     files = " and ".join(p.files[0] for p in checkpoint.parts if _find(p, folder) is None)
     shown = "data/weights/" if folder == FOLDER else f"{folder}/"
-    message = f"weights '{checkpoint.name}' are not here: put {files} into {shown}"
+    message = f"weights '{checkpoint.name}' are missing: put {files} into {shown}"
     if checkpoint.repository:
-        return (
-            f"{message}, or run python -m ohlora_lib.checkpoints.registry fetch {checkpoint.name}"
-        )
+        return f"{message}, or run python -m ohlora_lib.checkpoints fetch {checkpoint.name}"
     return f"{message} (from {checkpoint.origin})"
-
-
-def absent(name: str, folder: Path | None = None) -> str:
-    """Why a published checkpoint cannot be loaded and what to do about it; empty if it can."""
-    checkpoint, folder = _checkpoint(name), folder or FOLDER
-    ours = any((place / f"{name}.safetensors").is_file() for place in (folder, EMBEDDED))
-    whole = all(_find(part, folder) for part in checkpoint.parts)
-    return "" if ours or whole else _absent(checkpoint, folder)
 
 
 def _checkpoint(name: str) -> Checkpoint:
     if name not in CHECKPOINTS:
         near = difflib.get_close_matches(name, CHECKPOINTS, n=3) or list(CHECKPOINTS)
-        raise WeightsError(f"no weights are called '{name}': did you mean {', '.join(near)}?")
+        raise WeightsError(f"unknown weights '{name}': did you mean {', '.join(near)}?")
     return CHECKPOINTS[name]
 
 
 def fetch(name: str, folder: Path | None = None) -> list[Path]:
-    """Download a checkpoint's files from Hugging Face into data/weights/; gives their paths."""
+    """Download a checkpoint's files from Hugging Face into data/weights/; return their paths."""
     checkpoint, folder = _checkpoint(name), folder or FOLDER
     if not checkpoint.repository:
-        raise WeightsError(_absent(checkpoint, folder))
-    import huggingface_hub  # slow to import, and needed here alone
+        raise WeightsError(_how_to_get(checkpoint, folder))
+    import huggingface_hub  # slow to import
 
     try:
         listing = huggingface_hub.list_repo_files(checkpoint.repository)
         return [_fetch_part(part, checkpoint, listing, folder) for part in checkpoint.parts]
     except WeightsError:
         raise
-    except Exception as error:  # the hub's, requests' and the network's own, all to be told
-        reason = f"could not fetch '{name}' from {checkpoint.origin}: {error}"
-        raise WeightsError(f"{reason}; {_absent(checkpoint, folder)}") from error
+    except Exception as error:  # from the hub, requests or the network
+        reason = f"cannot fetch '{name}' from {checkpoint.origin}: {error}"
+        raise WeightsError(f"{reason}; {_how_to_get(checkpoint, folder)}") from error
 
 
 def _fetch_part(part: Part, checkpoint: Checkpoint, listing: list[str], folder: Path) -> Path:
-    """One file, wherever in the repository it lies, under its own name."""
+    """One file, from whichever folder of the repository it is in, under its own name."""
     import huggingface_hub
 
     places = {Path(place).name: place for place in listing}
     file = next((file for file in part.files if file in places), None)
     if file is None:
         raise WeightsError(
-            f"{checkpoint.origin} has no {' or '.join(part.files)}: it holds {sorted(places)[:20]}"
+            f"{checkpoint.origin} has no {' or '.join(part.files)}; it has {sorted(places)[:20]}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    # Renamed into place when it is whole: a broken download leaves no half a file.
+    # Moved into place when complete: an interrupted download leaves no partial file.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch.tmp-") as temporary:
         downloaded = huggingface_hub.hf_hub_download(
             checkpoint.repository, places[file], local_dir=temporary
         )
         return Path(downloaded).replace(folder / file)
-
-
-def _listing() -> str:
-    """One line for each checkpoint: its name, whether it is here, files, origin, license."""
-    lines = []
-    for name, checkpoint in CHECKPOINTS.items():
-        files = ", ".join(part.files[0] for part in checkpoint.parts)
-        origin = f"{checkpoint.origin}; license {checkpoint.license}"
-        lines.append(f"{name:27} {'absent' if absent(name) else 'here':7} {files}  ({origin})")
-    return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ohlora_lib.checkpoints.registry")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every checkpoint, and whether it is here")
-    asked = commands.add_parser("fetch", help="download a checkpoint from Hugging Face")
-    asked.add_argument("name")
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "list":
-            print(_listing())
-        else:
-            print(*fetch(options.name), sep="\n")
-    except WeightsError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

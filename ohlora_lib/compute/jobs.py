@@ -1,140 +1,79 @@
-"""Shards: a list of independent jobs in, one atomic file per job out."""
+"""Independent jobs: each writes one file, in this process or on an executor."""
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import wait
 from pathlib import Path
 
-from ohlora_lib.compute.memory import keep_freed
 from ohlora_lib.compute.progress import progress
 from ohlora_lib.store.atomic import atomic_path
 
-AHEAD = 2
-"""Pieces of work that an executor holds for each core: one that is done, one that waits. Each may
-take a whole network along."""
+QUEUED_PER_CORE = 2
+"""Submitted calls per core: one that runs, one that waits. Each may carry a whole network."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work: what to do it on, its seed included, and the one file that it leaves."""
+    """One task (its seed included) and the one file it writes."""
 
     output: Path
     task: object
 
 
 Work = Callable[[object, Path], None]
-"""Does a task and writes its result to the path given (a temporary one; `run` renames it)."""
+"""Does a task and writes its result to the given temporary path, which is renamed at the end."""
 
 
-def do(work: Work, job: Job) -> Path:
-    """Do one job; its file appears whole or not at all."""
+def run_job(work: Work, job: Job) -> Path:
+    """Run one job. Its file is complete or absent."""
     with atomic_path(job.output) as temporary:
         work(job.task, temporary)
     return job.output
 
 
-def run(work: Work, jobs: Sequence[Job], what: str, executor: Executor | None = None) -> list[Path]:
-    """Do the jobs whose files are not there yet, in this process or on an executor.
+def run_jobs(
+    work: Work, jobs: Sequence[Job], what: str, executor: Executor | None = None
+) -> list[Path]:
+    """Run the jobs whose files do not exist yet; return all files in the jobs' order.
 
-    The files come back in the jobs' order. `executor` needs `submit` with futures, no more.
+    `executor` only needs `submit` with futures; without one, jobs run in this process.
     """
-    gather(do, [(work, job) for job in jobs if not job.output.exists()], executor, what)
+    gather(run_job, [(work, job) for job in jobs if not job.output.exists()], executor, what)
     return [job.output for job in jobs]
 
 
 def gather(
-    work: Callable, given: Sequence[tuple], executor: Executor | None = None, what: str = ""
+    work: Callable, arguments: Sequence[tuple], executor: Executor | None = None, what: str = ""
 ) -> list:
-    """`work(*one)` for each of `given`, in their order, done in this process or on an executor.
+    """`[work(*a) for a in arguments]`, in this process or on an executor.
 
-    `what` names a progress bar; without it there is none. After a failure what waits is not done.
+    `what` labels a progress bar (none if empty). After a failure, calls not yet started are
+    cancelled.
     """
-    coming = _as_done(work, given, executor)
-    results = dict(progress(coming, what, len(given)) if what else coming)
-    return [results[place] for place in range(len(given))]
+    completed = _as_completed(work, arguments, executor)
+    results = dict(progress(completed, what, len(arguments)) if what else completed)
+    return [results[index] for index in range(len(arguments))]
 
 
-def _as_done(
-    work: Callable, given: Sequence[tuple], executor: Executor | None
+def _as_completed(
+    work: Callable, arguments: Sequence[tuple], executor: Executor | None
 ) -> Iterator[tuple[int, object]]:
-    """Places and results, whichever is done first; few are handed over ahead of time."""
+    """Index and result of each call as it completes; only a few calls are submitted ahead."""
     if executor is None:
-        yield from ((place, work(*one)) for place, one in enumerate(given))
+        yield from ((index, work(*each)) for index, each in enumerate(arguments))
         return
-    rest = enumerate(given)
-    waiting: dict[Future, int] = {}
+    remaining = enumerate(arguments)
+    pending: dict[Future, int] = {}
     try:
         while True:
-            for place, one in islice(rest, AHEAD * os.cpu_count() - len(waiting)):
-                waiting[executor.submit(work, *one)] = place
-            if not waiting:
+            for index, each in islice(remaining, QUEUED_PER_CORE * os.cpu_count() - len(pending)):
+                pending[executor.submit(work, *each)] = index
+            if not pending:
                 return
-            done = next(as_completed(waiting))
-            yield waiting.pop(done), done.result()
+            done = next(as_completed(pending))
+            yield pending.pop(done), done.result()
     finally:
-        for future in waiting:
+        for future in pending:
             future.cancel()
-
-
-_prepared: ProcessPoolExecutor | None = None
-
-
-def prepare() -> None:
-    """Fork the processes, one per core, that `processes` will give from then on.
-
-    They have all that this process has imported. Only for a process that holds no threads yet.
-    """
-    global _prepared
-    context = multiprocessing.get_context("fork")
-    _prepared = ProcessPoolExecutor(os.cpu_count(), context, initializer=_serve)
-    _prepared.submit(int).result()
-
-
-def prepared() -> int:
-    """How many processes stand ready: none but in a process that has called `prepare`."""
-    return os.cpu_count() if _prepared else 0
-
-
-def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExecutor]:
-    """An executor of `count` processes (default: one per core) that end when this one does.
-
-    Prepared ones go on after the `with`, with whatever they were given.
-    """
-    count = count or os.cpu_count()
-    if prepared() == count:
-        return nullcontext(_prepared)
-    # Not fork: the caller may hold threads (a notebook's kernel does).
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "pandas"])  # slow to import: once, not in each process
-    return ProcessPoolExecutor(count, context, initializer=_begin)
-
-
-def _serve() -> None:
-    """Begin as a prepared process; what interrupts a whole group is meant for its first."""
-    global _prepared
-    _prepared = None  # it is the parent's
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _begin()
-
-
-def _begin() -> None:
-    keep_freed()
-    _end_with_parent()
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot tell its workers: each watches it, or it would go on writing."""
-    sentinel = multiprocessing.parent_process().sentinel
-
-    def watch() -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Progress bars: live where a person watches, one final line in a headless run."""
+"""Progress bars: live in a terminal or notebook, one final line in a headless run."""
 
 import os
 import sys
@@ -11,13 +11,13 @@ HEADLESS = "OHLORA_HEADLESS"
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """Yield the items and show how far it is."""
+    """Yield the items and show progress under the label `what`."""
     if os.environ.get(HEADLESS):
         done = 0
         for item in items:
             yield item
             done += 1
-        # No time in it: the same run leaves the same output.
+        # No timing: the same run must give the same page.
         print(f"{what}: {done} done", file=sys.stderr)
     else:
         from tqdm.auto import tqdm

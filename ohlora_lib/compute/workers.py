@@ -1,22 +1,83 @@
-"""Work on many pictures, spread over processes: one for each core, on one thread each.
+"""Worker processes: one per core, each computing on one thread.
 
-Two threads draw pictures of this size little faster than one; two processes twice as fast.
+Two threads generate images of this size little faster than one; two processes are twice as fast.
 """
 
+import multiprocessing
+import os
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from multiprocessing import parent_process
+from multiprocessing.connection import wait
 
 import numpy as np
 import torch
 
-from ohlora_lib.compute import jobs as shards
+from ohlora_lib.compute.jobs import gather
+from ohlora_lib.compute.memory import keep_freed
 
-ROWS = 32
-"""Sent to a process together: a number of its own, or results would hang on the number of cores."""
+BLOCK_ROWS = 32
+"""Rows per call of `map_row_blocks`: fixed, or results would depend on the number of cores."""
+
+_prepared: ProcessPoolExecutor | None = None
+
+
+def prepare() -> None:
+    """Fork one process per core; `processes` returns them from then on.
+
+    They inherit everything imported so far. Call it only before this process starts threads.
+    """
+    global _prepared
+    context = multiprocessing.get_context("fork")
+    _prepared = ProcessPoolExecutor(os.cpu_count(), context, initializer=_begin_prepared)
+    _prepared.submit(int).result()
+
+
+def prepared() -> int:
+    """Number of prepared processes: 0 unless this process has called `prepare`."""
+    return os.cpu_count() if _prepared else 0
+
+
+def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExecutor]:
+    """An executor of `count` processes (default: one per core) that exit when this process exits.
+
+    Prepared processes survive the `with` block.
+    """
+    count = count or os.cpu_count()
+    if prepared() == count:
+        return nullcontext(_prepared)
+    # Not fork: the caller may have threads (a notebook kernel does).
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "pandas"])  # slow imports: once, not per process
+    return ProcessPoolExecutor(count, context, initializer=_begin)
+
+
+def _begin_prepared() -> None:
+    """Initialize a prepared process. Ctrl-C reaches the whole group; the parent handles it."""
+    global _prepared
+    _prepared = None  # belongs to the parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _begin()
+
+
+def _begin() -> None:
+    keep_freed()
+    _exit_with_parent()
+
+
+def _exit_with_parent() -> None:
+    """Exit when the parent does: a killed parent cannot stop its workers."""
+    sentinel = multiprocessing.parent_process().sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class ByValue(Executor):
@@ -29,41 +90,44 @@ class ByValue(Executor):
     def __init__(self, inner: Executor):
         self.inner = inner
 
-    def submit(self, work: Callable, /, *given, **named) -> Future:
-        return self.inner.submit(_do, pickle.dumps((work, given, named)))
+    def submit(self, work: Callable, /, *args, **kwargs) -> Future:
+        return self.inner.submit(_call, pickle.dumps((work, args, kwargs)))
 
 
-def _do(packed: bytes):
-    work, given, named = pickle.loads(packed)
-    return work(*given, **named)
+def _call(packed: bytes):
+    work, args, kwargs = pickle.loads(packed)
+    return work(*args, **kwargs)
 
 
 @contextmanager
 def workers(device: torch.device) -> Iterator[Executor | None]:
-    """An executor of processes on a CPU, else None: on a GPU everything happens here."""
+    """Worker processes on a CPU; None on a GPU, where everything runs in this process."""
     if device.type != "cpu":
         yield None
         return
-    with shards.processes() as pool:
+    with processes() as pool:
         yield ByValue(pool)
 
 
-def spread(device: torch.device, work: Callable, *parts: Iterable) -> list:
-    """`map(work, *parts)` as a list, done by the workers of that device; parts of one length."""
+def parallel_map(device: torch.device, work: Callable, *iterables: Iterable) -> list:
+    """`list(map(work, *iterables))` on the device's workers; iterables of equal length."""
     with workers(device) as pool:
-        return shards.gather(partial(on_one_thread, work), list(zip(*parts, strict=True)), pool)
+        return gather(partial(single_threaded, work), list(zip(*iterables, strict=True)), pool)
 
 
-def by_rows(device: torch.device, work: Callable, *arrays: np.ndarray | torch.Tensor) -> np.ndarray:
-    """`work(*arrays)`, which gives a row for each of theirs: by the prepared processes, if any."""
-    if device.type != "cpu" or not shards.prepared() or len(arrays[0]) <= ROWS:
+def map_row_blocks(
+    device: torch.device, work: Callable, *arrays: np.ndarray | torch.Tensor
+) -> np.ndarray:
+    """`work(*arrays)`, which returns one row per input row; on prepared processes, if any."""
+    if device.type != "cpu" or not prepared() or len(arrays[0]) <= BLOCK_ROWS:
         return work(*arrays)
-    parts = [[each[at : at + ROWS] for at in range(0, len(each), ROWS)] for each in arrays]
-    return np.concatenate(spread(device, work, *parts))
+    starts = range(0, len(arrays[0]), BLOCK_ROWS)
+    blocks = [[array[at : at + BLOCK_ROWS] for at in starts] for array in arrays]
+    return np.concatenate(parallel_map(device, work, *blocks))
 
 
-def on_one_thread(work: Callable, *arguments):
-    """Do work, in one of several processes on one thread: with more they would fight over cores."""
-    if parent_process():
+def single_threaded(work: Callable, *args):
+    """`work(*args)`, on one thread if this is a worker process: they share the cores."""
+    if multiprocessing.parent_process():
         torch.set_num_threads(1)
-    return work(*arguments)
+    return work(*args)

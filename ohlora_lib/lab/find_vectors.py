@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.compute.workers import workers
 from ohlora_lib.faces.properties import EXPRESSION, GROUP_PROPERTIES
 from ohlora_lib.measure.parse import PARSERS, EmbeddedParser, load_parser
 from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
-from ohlora_lib.models.cpu.reading import to_read_with
+from ohlora_lib.models.cpu.fused import fuse_for_inference
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
 from ohlora_lib.steering.fit import DIRECTIONS, DirectionSet, fit_directions
@@ -99,13 +99,15 @@ class Tools:
 def open_tools(settings: ToolSettings) -> Tools:
     """All that steering needs, on the GPU if there is one."""
     sampler = load_sampler(settings.generator)
-    annotator = precision.place(to_read_with(weights.load("annotator")), device=sampler.device)
+    annotator = precision.place(
+        fuse_for_inference(checkpoints.load("annotator")), device=sampler.device
+    )
     parser = ParserMeter(load_parser(settings.parser, str(sampler.device)))
     cnn: Meter = AnnotatorMeter(annotator)
     if settings.property_cnn:
         path = settings.property_cnn
         path = inside_root(path) if path.endswith(".safetensors") else path
-        cnn = CnnMeter(weights.load(path).to(sampler.device))
+        cnn = CnnMeter(checkpoints.load(path).to(sampler.device))
     return Tools(sampler, cnn, parser, annotator, not settings.property_cnn)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
-from ohlora_lib.compute.workers import spread
+from ohlora_lib import checkpoints
+from ohlora_lib.compute.workers import parallel_map
 from ohlora_lib.faces.concept import FITS, concept_conditions, concept_fitness
 from ohlora_lib.faces.properties import FILTER_PROPERTIES, LABEL_PROPERTIES
 from ohlora_lib.measure.normalize import z_scores
@@ -116,11 +116,11 @@ class Judge:
     """
 
     def __init__(self, published: bool = False):
-        self.annotator = place(weights.load("annotator"), "float32", fastest_device())
+        self.annotator = place(checkpoints.load("annotator"), "float32", fastest_device())
         self.name = "the published filter CNNs" if published else "the annotator network"
         folds = {name: [f"{name}-{fold}" for fold in range(5)] for name in FILTER_PROPERTIES}
         self.folds = (
-            {k: [weights.load(n) for n in v] for k, v in folds.items()} if published else {}
+            {k: [checkpoints.load(n) for n in v] for k, v in folds.items()} if published else {}
         )
 
     def annotate(self, images: np.ndarray) -> Annotations:
@@ -168,7 +168,7 @@ def open_networks(settings: FinetuneSettings) -> Networks:
     networks = {}
     for name, kind in names.items():
         given = getattr(settings, name)
-        network = weights.load(inside_root(given) if given.endswith(FILES) else given)
+        network = checkpoints.load(inside_root(given) if given.endswith(FILES) else given)
         if not isinstance(network, kind):
             raise SettingsError(f"{name} = {given!r}: it holds a {type(network).__name__}")
         networks[name] = network
@@ -227,13 +227,13 @@ def fresh(generator: Generator, count: int, seed: int, stream: int, labels=None)
         given.append(torch.as_tensor(labels)[rng.integers(len(labels), size=count)])
     parts = [each.split(AT_ONCE) for each in given]
     device = next(generator.parameters()).device
-    return np.concatenate(spread(device, partial(faces, generator), *parts))
+    return np.concatenate(parallel_map(device, partial(faces, generator), *parts))
 
 
 def save(training: FineTuning, log: pd.DataFrame, folder: Path) -> None:
     """Leave generator.safetensors, discriminator.safetensors and log.parquet."""
-    weights.save(training.generator, folder / "generator.safetensors")
-    weights.save(training.discriminator, folder / "discriminator.safetensors")
+    checkpoints.save(training.generator, folder / "generator.safetensors")
+    checkpoints.save(training.discriminator, folder / "discriminator.safetensors")
     write_table(log, folder / "log.parquet")
 
 

@@ -13,9 +13,9 @@ import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.checkpoints import registry as weights
-from ohlora_lib.compute.jobs import Job, prepared, run
-from ohlora_lib.compute.workers import ROWS, on_one_thread, workers
+from ohlora_lib import checkpoints
+from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import BLOCK_ROWS, prepared, single_threaded, workers
 from ohlora_lib.models import precision
 from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
@@ -65,7 +65,7 @@ class Made:
 
 def open_generator(name: str) -> Sampler:
     """The generator of that name or file, on the GPU if there is one."""
-    network = weights.load(inside_root(name) if name.endswith(FILES) else name)
+    network = checkpoints.load(inside_root(name) if name.endswith(FILES) else name)
     if not isinstance(network, Generator):
         raise SettingsError(
             f"generator = {name!r}: it holds a {type(network).__name__}, not a generator"
@@ -80,7 +80,7 @@ def of_the_toy_world(generator: Generator) -> bool:
     The published ones, and what is tuned from them, are larger: people, of unknown truth.
     """
     before_tuning = replace(generator.config, label_size=0, split_size=0)
-    return before_tuning == weights.load("original").config
+    return before_tuning == checkpoints.load("original").config
 
 
 def draw(settings: GenerateSettings, sampler: Sampler) -> tuple[np.ndarray, np.ndarray | None]:
@@ -106,9 +106,9 @@ def make(folder: Path, settings: GenerateSettings, sampler: Sampler) -> Made:
     images = ImageSet(folder / "images")
     blocks = [range(at, min(at + BLOCK, len(z))) for at in range(0, len(z), BLOCK)]
     jobs = [Job(folder / "parts" / f"{block.start:06d}.txt", block) for block in blocks]
-    work = partial(on_one_thread, _make_block, sampler, images, w)
+    work = partial(single_threaded, _make_block, sampler, images, w)
     with workers(sampler.device) as pool:
-        run(work, jobs, "blocks of faces", pool)
+        run_jobs(work, jobs, "blocks of faces", pool)
     images.finish(pd.DataFrame({"index": np.arange(len(z))}))
     return Made(images, z, w, label, images.read(range(min(len(z), LOOKED_AT))))
 
@@ -208,11 +208,11 @@ def speed_told(sampler: Sampler, made: Made) -> str:
 
 
 def _drawn_on(sampler: Sampler, rows: int) -> str:
-    """What draws so many rows, as `models.workers.by_rows` shares them out."""
+    """What draws so many rows, as `compute.workers.map_row_blocks` shares them out."""
     if sampler.device.type == "cuda":
         return "a GPU"
-    if prepared() and rows > ROWS:
-        return f"{min(prepared(), -(-rows // ROWS))} processes of one CPU thread each"
+    if prepared() and rows > BLOCK_ROWS:
+        return f"{min(prepared(), -(-rows // BLOCK_ROWS))} processes of one CPU thread each"
     return f"{torch.get_num_threads()} CPU threads"
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.checkpoints import registry as weights
-from ohlora_lib.compute.workers import spread
+from ohlora_lib import checkpoints
+from ohlora_lib.compute.workers import parallel_map
 from ohlora_lib.faces.concept import ALL, Cutoffs, concept_fitness, fits_concept, passes
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.lab import generate
@@ -159,7 +159,7 @@ def _unlabeled(images: ImageSet, labels: Labels) -> np.ndarray:
 
 
 def _read(faces: np.ndarray) -> dict[str, np.ndarray]:
-    return weights.load("annotator").annotate(faces).probabilities
+    return checkpoints.load("annotator").annotate(faces).probabilities
 
 
 def _expect_images(settings: LabelSettings, labels: Labels, images: ImageSet) -> None:
@@ -189,7 +189,7 @@ def votes(settings: LabelSettings, folder: Path, pictures: np.ndarray) -> pd.Dat
     device = precision.fastest_device()
     work = partial(_votes, folder / "cnns", settings.folds, device.type)
     parts = [pictures[at : at + PART] for at in range(0, len(pictures), PART)]
-    return pd.concat(spread(device, work, parts), ignore_index=True)
+    return pd.concat(parallel_map(device, work, parts), ignore_index=True)
 
 
 def _votes(cnns: Path, folds: int, device: str, pictures: np.ndarray) -> pd.DataFrame:

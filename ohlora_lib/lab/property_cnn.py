@@ -8,10 +8,9 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.checkpoints import registry as weights
-from ohlora_lib.compute import jobs as shards
-from ohlora_lib.compute.jobs import Job
-from ohlora_lib.compute.workers import on_one_thread, workers
+from ohlora_lib import checkpoints
+from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import single_threaded, workers
 from ohlora_lib.measure.normalize import Normalization, read_statistics, write_statistics, z_scores
 from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, property_scores, usual_scores
 from ohlora_lib.measure.rendered import ParsedTruth
@@ -86,9 +85,9 @@ def make_faces(folder: Path, settings: CnnSettings, sampler: Sampler, parser: Pa
             Job(folder / "parts" / f"{at:06d}.npz", range(at, min(at + PER_PART, count)))
             for at in starts
         ]
-        work = partial(on_one_thread, _make_part, sampler, parser, settings.seed)
+        work = partial(single_threaded, _make_part, sampler, parser, settings.seed)
         with workers(sampler.device) as pool:
-            parts = shards.run(work, jobs, "parts: generated, parsed, scored", pool)
+            parts = run_jobs(work, jobs, "parts: generated, parsed, scored", pool)
         write_table(_joined(parts, file), folder / "raw.parquet")
         for part in parts:
             part.unlink()
@@ -153,7 +152,7 @@ def train(folder: Path, settings: CnnSettings, faces: Faces, sampler: Sampler) -
             device=str(sampler.device),
             executor=pool,
         )
-    weights.save(trained.network, folder / "property_cnn.safetensors")
+    checkpoints.save(trained.network, folder / "property_cnn.safetensors")
     return trained
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.compute.workers import spread, workers
+from ohlora_lib.compute.workers import parallel_map, workers
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
 from ohlora_lib.lab.recipe import named_method, read_name
@@ -87,7 +87,7 @@ def set_steps(folder: Path, settings: SteeringSettings, tools: Tools) -> Ready:
     meters = open_instruments(found, tools)
     rule = CalibrationRule(background=settings.background)
     work = partial(_with_steps, settings, rule, found, tools.sampler, meters)
-    made = spread(tools.sampler.device, work, settings.methods)
+    made = parallel_map(tools.sampler.device, work, settings.methods)
     methods = dict(zip(settings.methods, made, strict=True))
     steps = {name: list(factors(method)) for name, method in methods.items()}
     write_json(folder / "methods.json", {"rule": asdict(rule), "steps": steps})

@@ -8,7 +8,7 @@ import seaborn
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.faces.concept import fits_concept
 from ohlora_lib.measure.similarity import Similarity, compare, distances, frechet_distance
 from ohlora_lib.models.annotator import Annotations, Annotator
@@ -162,7 +162,7 @@ def similarity_told(likeness: Likeness, generator: str) -> str:
     """
     distance, floor = likeness.similarity().frechet, likeness.floor()
     features = likeness.fresh.features.shape[1]
-    card = (weights.EMBEDDED / f"{generator}.md").is_file()
+    card = (checkpoints.EMBEDDED / f"{generator}.md").is_file()
     small = SMALL + (CARD if card else "") + "."
     return (
         f"Fréchet distance {distance:.2f}, {distance / floor:.1f} times the floor, between sets of "

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import (
     BACKGROUND,
     CLASS_NAMES,
@@ -31,7 +31,7 @@ from ohlora_lib.faces.classes import (
 from ohlora_lib.measure.scores import SECOND, SECOND_SURE, score
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision
-from ohlora_lib.models.cpu.reading import to_read_with
+from ohlora_lib.models.cpu.fused import fuse_for_inference
 from ohlora_lib.models.facexformer import (
     FaceXFormer,
     crop_face,
@@ -121,10 +121,12 @@ class PublishedParser:
 def load_parser(name: str = "embedded", device: str | torch.device = "cpu") -> Parser:
     """One of PARSERS with its weights; FaceXFormer's and MTCNN's are the published ones."""
     if name == "embedded":
-        return EmbeddedParser(precision.place(to_read_with(weights.load("parser")), device=device))
+        return EmbeddedParser(
+            precision.place(fuse_for_inference(checkpoints.load("parser")), device=device)
+        )
     if name == "facexformer":
-        reader = precision.place(weights.load("facexformer"), device=device)
-        return PublishedParser(weights.load("mtcnn").to(device), reader)
+        reader = precision.place(checkpoints.load("facexformer"), device=device)
+        return PublishedParser(checkpoints.load("mtcnn").to(device), reader)
     raise ValueError(f"no parser is called {name!r}: choose from {', '.join(PARSERS)}")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.compute.jobs import Job, run
-from ohlora_lib.compute.workers import on_one_thread
+from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.measure.parse import Parsed, Parser, parse
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
@@ -69,8 +69,8 @@ def segment(
     made = Segmentation(folder)
     parts = [idx[at : at + AT_ONCE] for at in range(0, len(idx), AT_ONCE)]
     jobs = [Job(folder / "parts" / f"{part[0]:06d}-{part[-1]:06d}.parquet", part) for part in parts]
-    work = partial(on_one_thread, _part, images, made, parser)
-    tables = [read_table(path) for path in run(work, jobs, "parts", executor)]
+    work = partial(single_threaded, _part, images, made, parser)
+    tables = [read_table(path) for path in run_jobs(work, jobs, "parts", executor)]
     boxes = pd.concat(tables, ignore_index=True)
     numbers = boxes[["idx"]].rename(columns={"idx": "index"})
     made.maps.finish(numbers)

@@ -67,11 +67,11 @@ def _be_kernel(nursery: int, arguments: list[str], environment: dict[str, str], 
     os.chdir(folder)
     from ipykernel.kernelapp import launch_new_instance
 
-    from ohlora_lib.compute import jobs as shards
     from ohlora_lib.compute.memory import keep_freed
+    from ohlora_lib.compute.workers import prepare
 
     keep_freed()
-    shards.prepare()
+    prepare()
     # It ends when the nursery has ended.
     sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={nursery}"]
     launch_new_instance()

@@ -5,7 +5,7 @@ The hours are those of the networks alone, from their times on two CPU cores; a 
 
 from dataclasses import dataclass
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.models.filter_cnn import FILTERS
 from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage
 from ohlora_lib.steering import scene
@@ -57,23 +57,23 @@ def told(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
         lines.append(f"  {stage.name:32} {_amounts(one)}")
     lines = [f"needs, without a GPU:             {_amounts(whole)}", *lines]
     lines += [f"  labels by a person: {path} ({state})" for path, state in _labels(stages)]
-    here = {name: weights.absent(name) for name in checkpoints(stages)}
+    here = {name: checkpoints.missing(name) for name in named_checkpoints(stages)}
     lines += [f"  {why or f'weights {name!r} are here'}" for name, why in here.items()]
     return lines
 
 
 def refuse_without_weights(stages: tuple[Stage, ...]) -> None:
     """A clear end before the start, rather than hours after it."""
-    absent = [why for name in checkpoints(stages) if (why := weights.absent(name))]
+    absent = [why for name in named_checkpoints(stages) if (why := checkpoints.missing(name))]
     if absent:
         raise PipelineError("; ".join(absent))
 
 
-def checkpoints(stages: tuple[Stage, ...]) -> list[str]:
+def named_checkpoints(stages: tuple[Stage, ...]) -> list[str]:
     """The published weights that the stages' parameters name or imply, each once."""
     given = [(key, str(value)) for stage in stages for key, value in stage.parameters.items()]
     names = [name for pair in given for name in IMPLIED.get(pair, pair[1:])]
-    return [name for name in dict.fromkeys(names) if name in weights.CHECKPOINTS]
+    return [name for name in dict.fromkeys(names) if name in checkpoints.CHECKPOINTS]
 
 
 def needs(stage: Stage, images: int) -> Needs:

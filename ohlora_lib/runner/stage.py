@@ -70,15 +70,15 @@ def named(stage: Stage) -> list[str]:
 
 
 def _weights(stage: Stage, words: list[str]) -> list[Path]:
-    """The files that `models.weights.load` takes for these words, where they name weights."""
+    """The files that `checkpoints.load` takes for these words, where they name weights."""
     published = {}
     if WEIGHTS.exists():
-        from ohlora_lib.checkpoints.registry import CHECKPOINTS
+        from ohlora_lib.checkpoints import CHECKPOINTS
         from ohlora_lib.runner import (
             needs,  # it knows all networks: too slow to import without need
         )
 
-        published = {name: CHECKPOINTS[name].parts for name in needs.checkpoints((stage,))}
+        published = {name: CHECKPOINTS[name].parts for name in needs.named_checkpoints((stage,))}
     found = []
     for word in dict.fromkeys([*words, *published]):
         ours = _first([folder / f"{word}.safetensors" for folder in (WEIGHTS, EMBEDDED)])

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.compute.jobs import gather
-from ohlora_lib.compute.workers import on_one_thread
+from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.groups import EVERYWHERE
 from ohlora_lib.steering.meters import Meter, MeterSet, expression_scores, mean_of_finite
@@ -63,7 +63,7 @@ def control_test(
     another person recentering made of it.
     """
     work = [(method, piece) for method in methods for piece in tested.pieces()]
-    rows = partial(on_one_thread, _rows, sampler, meters, dict(others or {}))
+    rows = partial(single_threaded, _rows, sampler, meters, dict(others or {}))
     return pd.concat(gather(rows, work, executor, "control test"), ignore_index=True)
 
 

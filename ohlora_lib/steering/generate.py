@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.compute.jobs import Job, run
-from ohlora_lib.compute.workers import on_one_thread, workers
+from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import single_threaded, workers
 from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.store.images import ImageSet
 
@@ -31,9 +31,9 @@ def generate_images(sampler: Sampler, w: np.ndarray, folder: Path) -> ImageSet:
     images = ImageSet(folder / "images")
     shards = [range(start, min(start + BLOCK, len(w))) for start in range(0, len(w), BLOCK)]
     jobs = [Job(folder / "parts" / f"{shard.start:06d}.txt", shard) for shard in shards]
-    work = partial(on_one_thread, _generate_shard, sampler, images, w)
+    work = partial(single_threaded, _generate_shard, sampler, images, w)
     with workers(sampler.device) as pool:
-        run(work, jobs, "shards of images", pool)
+        run_jobs(work, jobs, "shards of images", pool)
     images.finish(pd.DataFrame({"index": np.arange(len(w))}))
     return images
 

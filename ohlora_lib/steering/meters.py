@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import BACKGROUND
 from ohlora_lib.faces.domain import Domain
 from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
@@ -24,7 +24,7 @@ from ohlora_lib.measure.parse import Parsed, Parser, face_scores, load_parser, u
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
-from ohlora_lib.models.cpu.reading import to_read_with
+from ohlora_lib.models.cpu.fused import fuse_for_inference
 from ohlora_lib.models.property_cnn import PropertyCNN, property_input
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.store import StoreError, inside_root
@@ -271,13 +271,13 @@ def load_meters(
     `property_cnn` is a file, or a name of the registry. If it is None, the annotator stands in for
     the property CNN.
     """
-    annotator = precision.place(to_read_with(weights.load("annotator")), device=device)
+    annotator = precision.place(fuse_for_inference(checkpoints.load("annotator")), device=device)
     parser = ParserMeter(load_parser(domain.parser, device))
     if property_cnn is None:
         return AnnotatorMeter(annotator), parser, annotator
     path = property_cnn
     path = inside_root(path) if path.endswith(".safetensors") else path
-    return CnnMeter(weights.load(path).to(device)), parser, annotator
+    return CnnMeter(checkpoints.load(path).to(device)), parser, annotator
 
 
 def extra_meters(cnn: Meter, annotator: Annotator, domain: Domain) -> dict[str, Meter]:

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.models.stylegan import Generator, to_uint8
 from ohlora_lib.steering.groups import VectorError
@@ -27,7 +27,7 @@ from ohlora_lib.store import ROOT, StoreError
 from ohlora_lib.store.atomic import write_bytes
 
 FACES_FILE = "oh_lora.safetensors"
-EMBEDDED_FACES = Path(weights.EMBEDDED) / FACES_FILE
+EMBEDDED_FACES = Path(checkpoints.EMBEDDED) / FACES_FILE
 """Part of the package."""
 RUN_FACES = tuple(
     ROOT / "data" / "ohlora_v3" / scale / "09_select_final_vectors" / FACES_FILE
@@ -170,7 +170,7 @@ def _digest(state: Mapping[str, torch.Tensor]) -> str:
 
 
 def _load_base(base: str) -> Generator:
-    return weights.load(ROOT / base if base.endswith(".safetensors") else base)
+    return checkpoints.load(ROOT / base if base.endswith(".safetensors") else base)
 
 
 def _read(path: Path) -> OhLora:

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from ohlora_lib.compute.jobs import Job, run
-from ohlora_lib.compute.workers import on_one_thread
+from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.meters import Meter
 from ohlora_lib.steering.sampling import BLOCK, LAYERS, Sampler, latents
@@ -77,8 +77,8 @@ def sample(
             for blocks in np.array_split(np.arange(-(-config.count // BLOCK)), config.shards)
             if len(blocks)
         ]
-        work = partial(on_one_thread, _do_shard, sampler, meter, config)
-        shards = run(work, jobs, "sampling", executor)
+        work = partial(single_threaded, _do_shard, sampler, meter, config)
+        shards = run_jobs(work, jobs, "sampling", executor)
         _join(folder, shards, config, meter)
     for shard in folder.glob("shard_*.npz"):
         shard.unlink()

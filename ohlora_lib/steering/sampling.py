@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ohlora_lib.checkpoints import registry
-from ohlora_lib.compute.workers import by_rows
+from ohlora_lib import checkpoints
+from ohlora_lib.compute.workers import map_row_blocks
 from ohlora_lib.models import precision
 from ohlora_lib.models.stylegan import Generator, to_uint8
 from ohlora_lib.steering.groups import VectorError
@@ -99,7 +99,7 @@ class Sampler:
         given = (self.to_w(vectors, layer),)
         if styles is not None:
             given += (self.to_w(unedited, layer),)
-        return by_rows(self.device, partial(self._drawn, styles), *given)
+        return map_row_blocks(self.device, partial(self._drawn, styles), *given)
 
     def _drawn(self, styles: tuple[int, int] | None, *given: np.ndarray) -> np.ndarray:
         if styles is None:
@@ -143,7 +143,7 @@ def load_sampler(name_or_path: str | Path) -> Sampler:
     path = Path(name_or_path)
     if path.suffix in (".safetensors", ".pth", ".pt"):
         name_or_path = path if path.is_absolute() else inside_root(path)
-    network = registry.load(name_or_path)
+    network = checkpoints.load(name_or_path)
     if not isinstance(network, Generator):
         raise VectorError(
             f"{path.name} holds a {type(network).__name__}, not a generator: "

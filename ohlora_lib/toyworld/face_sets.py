@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ohlora_lib.compute.jobs import Job, processes, run
+from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import processes
 from ohlora_lib.store import ROOT
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.toyworld import attributes
@@ -128,7 +129,7 @@ def _render_all(wanted: FaceSet, folder: Path, workers: int) -> None:
         task = (wanted, start, min(start + PER_SHARD, wanted.count))
         jobs.append(Job(folder / "shards" / f"{start:06d}.npz", task))
     with processes(workers) if len(jobs) > 1 else contextlib.nullcontext() as executor:
-        shards = run(_render_shard, jobs, f"faces {_name(wanted)}", executor)
+        shards = run_jobs(_render_shard, jobs, f"faces {_name(wanted)}", executor)
     for part in PARTS:
         _join(shards, part, wanted.count, folder / f"{part}.npy")
     shutil.rmtree(folder / "shards")

@@ -17,9 +17,9 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from ohlora_lib.checkpoints import registry as weights
-from ohlora_lib.compute import jobs as shards
-from ohlora_lib.compute.jobs import Job
+from ohlora_lib import checkpoints
+from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import processes
 from ohlora_lib.measure.labels import auroc
 from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, fresh
 from ohlora_lib.models.unet_parser import resize
@@ -127,8 +127,8 @@ def train_folds(
             task = FoldTask(*given, path.with_suffix(".safetensors"), device)
             jobs.append(Job(path.with_suffix(".json"), task))
     alone = workers == 1 or device != "cpu"
-    with contextlib.nullcontext() if alone else shards.processes(workers) as executor:
-        files = shards.run(train_fold, jobs, "folds", executor)
+    with contextlib.nullcontext() if alone else processes(workers) as executor:
+        files = run_jobs(train_fold, jobs, "folds", executor)
     notes = [json.loads(file.read_text()) for file in files]
     who = [{"property": name, "fold": fold} for name in recipes for fold in range(count)]
     return pd.DataFrame([one | note for one, note in zip(who, notes, strict=True)])
@@ -149,7 +149,7 @@ def _train(task: FoldTask) -> dict[str, object]:
         if kept is None or curve.best < kept[1].best:
             kept = network, curve
     network, curve = kept
-    weights.save(network, task.weights)
+    checkpoints.save(network, task.weights)
     said = probabilities(network, data.faces[data.held_out])
     return {
         "tries": [asdict(each) for each in tries],
@@ -219,7 +219,7 @@ def _try(task: FoldTask, data: _Data, number: int) -> tuple[FilterCNN, Try]:
 
 def _start(task: FoldTask, seed: Sequence[int]) -> FilterCNN:
     start = task.recipe.plan.start
-    return weights.load(start) if start else fresh(task.recipe.network, _one_number((*seed, 1)))
+    return checkpoints.load(start) if start else fresh(task.recipe.network, _one_number((*seed, 1)))
 
 
 def _one_number(seed: Sequence[int]) -> int:
@@ -270,7 +270,7 @@ def vote(
     """
     said = []
     for fold in range(count):
-        network = weights.load(folder / f"{name}_fold{fold}.safetensors").to(device)
+        network = checkpoints.load(folder / f"{name}_fold{fold}.safetensors").to(device)
         if fold == 0:
             faces = fitted(images, network.config.resolution)
         said.append(probabilities(network, faces))

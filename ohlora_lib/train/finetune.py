@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ohlora_lib.compute.workers import by_rows
+from ohlora_lib.compute.workers import map_row_blocks
 from ohlora_lib.faces.properties import LABEL_PROPERTIES
 from ohlora_lib.models.discriminator import Discriminator
 from ohlora_lib.models.pixels import channels_first
@@ -274,7 +274,7 @@ class FineTuning:
 def faces(generator: Generator, z: torch.Tensor, labels: torch.Tensor | None = None) -> np.ndarray:
     """z (N, z_size), labels (N, 7) where the generator takes any -> (N, R, R, 3) uint8 faces."""
     given = (z, labels) if labels is not None else (z,)
-    return by_rows(next(generator.parameters()).device, partial(_faces, generator), *given)
+    return map_row_blocks(next(generator.parameters()).device, partial(_faces, generator), *given)
 
 
 @torch.no_grad()

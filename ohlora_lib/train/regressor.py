@@ -17,8 +17,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ohlora_lib.compute import jobs as shards
-from ohlora_lib.compute.jobs import Job
+from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.models.conv_tower import SLOPE
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.unet_parser import resize
@@ -130,7 +129,7 @@ def train_property_cnn(
             wanted = scores[list(told)].to_numpy(np.float32)
             task = BranchTask(name, plan, images, wanted, front, seed, device)
             jobs.append(Job(folder / f"{name}.pt", task))
-    shards.run(train_branch, jobs, "branches of the property CNN", executor)
+    run_jobs(train_branch, jobs, "branches of the property CNN", executor)
     return _joined(plan.network, {job.task.branch: job.output for job in jobs})
 
 

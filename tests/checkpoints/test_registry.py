@@ -7,8 +7,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
-from ohlora_lib.checkpoints.registry import CHECKPOINTS, Checkpoint, WeightsError, load, save
+from ohlora_lib import checkpoints
+from ohlora_lib.checkpoints import CHECKPOINTS, Checkpoint, WeightsError, load, save
+from ohlora_lib.checkpoints.__main__ import main
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig
 from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig
@@ -40,8 +41,8 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """An empty data/weights/ (and nothing embedded)."""
-    monkeypatch.setattr(weights, "FOLDER", tmp_path / "data")
-    monkeypatch.setattr(weights, "EMBEDDED", tmp_path / "embedded")
+    monkeypatch.setattr(checkpoints.registry, "FOLDER", tmp_path / "data")
+    monkeypatch.setattr(checkpoints.registry, "EMBEDDED", tmp_path / "embedded")
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
 
@@ -207,7 +208,7 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path, content):
 
 def test_a_state_dict_of_no_network_of_ours_is_refused_by_its_first_key(tmp_path):
     torch.save({"layer.weight": torch.ones(2)}, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"no network we know: its first key is 'layer\.weight'"):
+    with pytest.raises(WeightsError, match=r"no known network: its first key is 'layer\.weight'"):
         load(tmp_path / "other.pth")
 
 
@@ -243,8 +244,8 @@ def test_missing_weights_say_what_to_put_where_or_to_run(folder, monkeypatch):
     with pytest.raises(WeightsError) as missing:
         load("ohlora-v9")
     assert str(missing.value) == (
-        "weights 'ohlora-v9' are not here: put stylegan_gen_vector_find_v9.pth into data/weights/, "
-        "or run python -m ohlora_lib.checkpoints.registry fetch ohlora-v9"
+        "weights 'ohlora-v9' are missing: put stylegan_gen_vector_find_v9.pth into data/weights/, "
+        "or run python -m ohlora_lib.checkpoints fetch ohlora-v9"
     )
 
 
@@ -257,12 +258,12 @@ def test_files_placed_by_hand_are_named_with_their_origin(folder):
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(WeightsError, match="no weights are called 'ohlora8': did you mean ohlora-"):
+    with pytest.raises(WeightsError, match="unknown weights 'ohlora8': did you mean ohlora-"):
         load("ohlora8")
 
 
 def test_a_path_that_does_not_exist_says_so(tmp_path):
-    with pytest.raises(WeightsError, match="there is no file"):
+    with pytest.raises(WeightsError, match="does not exist"):
         load(tmp_path / "gone.safetensors")
 
 
@@ -270,14 +271,14 @@ def test_our_file_wins_over_the_embedded_one_and_that_over_the_published(folder,
     known(monkeypatch, "ohlora-v8", PLAIN)
     torch.save(Generator(PLAIN, seed=3).state_dict(), folder / "stylegan_gen_vector_find_v8.pth")
     assert same(load("ohlora-v8"), Generator(PLAIN, seed=3))
-    save(Generator(PLAIN, seed=2), weights.EMBEDDED / "ohlora-v8.safetensors")
+    save(Generator(PLAIN, seed=2), checkpoints.registry.EMBEDDED / "ohlora-v8.safetensors")
     assert same(load("ohlora-v8"), Generator(PLAIN, seed=2))
     save(Generator(PLAIN, seed=1), folder / "ohlora-v8.safetensors")
     assert same(load("ohlora-v8"), Generator(PLAIN, seed=1))
 
 
 def test_an_embedded_network_needs_no_place_in_the_table(folder):
-    save(Generator(PLAIN, seed=2), weights.EMBEDDED / "toy-generator.safetensors")
+    save(Generator(PLAIN, seed=2), checkpoints.registry.EMBEDDED / "toy-generator.safetensors")
     assert same(load("toy-generator"), Generator(PLAIN, seed=2))
 
 
@@ -447,22 +448,22 @@ def hub(monkeypatch) -> dict[str, list[str]]:
 
 def test_fetch_finds_the_file_in_its_repository_and_puts_it_in_place(folder, monkeypatch, hub):
     known(monkeypatch, "facexformer", PARSER)
-    assert weights.fetch("facexformer") == [folder / "model.pt"]
+    assert checkpoints.fetch("facexformer") == [folder / "model.pt"]
     assert hub["asked"] == ["kartiknarayan/facexformer/ckpts/model.pt"]
     assert [p.name for p in folder.iterdir()] == ["model.pt"]
     assert isinstance(load("facexformer"), FaceXFormer)
 
 
 def test_loading_fetches_nothing(folder, hub):
-    with pytest.raises(WeightsError, match="are not here"):
+    with pytest.raises(WeightsError, match="are missing"):
         load("facexformer")
     assert hub["asked"] == []
 
 
 def test_a_repository_without_the_file_says_what_it_holds(folder, hub):
     hub["files"]["kartiknarayan/facexformer"] = ["README.md"]
-    with pytest.raises(WeightsError, match=r"has no model\.pt or .*: it holds \['README\.md'\]"):
-        weights.fetch("facexformer")
+    with pytest.raises(WeightsError, match=r"has no model\.pt or .*; it has \['README\.md'\]"):
+        checkpoints.fetch("facexformer")
 
 
 def test_a_network_that_fails_is_told_with_the_way_round_it(folder, monkeypatch, capsys):
@@ -470,20 +471,20 @@ def test_a_network_that_fails_is_told_with_the_way_round_it(folder, monkeypatch,
         raise ConnectionError("offline")
 
     monkeypatch.setattr(huggingface_hub, "list_repo_files", offline)
-    assert weights.main(["fetch", "ohlora-v8"]) == 1
+    assert main(["fetch", "ohlora-v8"]) == 1
     told = capsys.readouterr().err
-    assert "could not fetch 'ohlora-v8' from https://huggingface.co/daebakgazua" in told
-    assert "offline; weights 'ohlora-v8' are not here: put" in told
+    assert "cannot fetch 'ohlora-v8' from https://huggingface.co/daebakgazua" in told
+    assert "offline; weights 'ohlora-v8' are missing: put" in told
 
 
 def test_what_is_placed_by_hand_cannot_be_fetched(folder):
     with pytest.raises(WeightsError, match=r"put pnet\.pt and .* \(from facenet-pytorch"):
-        weights.fetch("mtcnn")
+        checkpoints.fetch("mtcnn")
 
 
 def test_the_list_shows_what_is_here(folder, capsys):
     (folder / "stylegan_gen_vector_find_v8.pth").touch()
-    assert weights.main(["list"]) == 0
+    assert main(["list"]) == 0
     lines = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
-    assert lines["ohlora-v8"] == "here"
-    assert lines["ohlora-v9"] == "absent"
+    assert lines["ohlora-v8"] == "installed"
+    assert lines["ohlora-v9"] == "missing"

@@ -1,17 +1,12 @@
 """Shards: finished ones are kept, a failed one leaves nothing, executors do as well."""
 
-import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import psutil
 import pytest
 
-from ohlora_lib.compute import jobs as shards
-from ohlora_lib.compute.jobs import Job
+from ohlora_lib.compute import jobs as compute_jobs
+from ohlora_lib.compute.jobs import Job, gather, run_jobs
 
 
 def write_square(task, path):
@@ -29,7 +24,7 @@ def headless(monkeypatch):
 
 def test_only_missing_shards_are_made(tmp_path):
     (tmp_path / "1.txt").write_text("kept")
-    files = shards.run(write_square, jobs(tmp_path), "squares")
+    files = run_jobs(write_square, jobs(tmp_path), "squares")
     assert [file.read_text() for file in files] == ["0", "kept", "4", "9"]
 
 
@@ -43,21 +38,21 @@ def test_failed_shard_leaves_no_file_and_the_next_run_goes_on_from_there(tmp_pat
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
-        shards.run(fail_once_at_two, jobs(tmp_path), "squares")
+        run_jobs(fail_once_at_two, jobs(tmp_path), "squares")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.txt", "1.txt"]
-    shards.run(fail_once_at_two, jobs(tmp_path), "squares")
+    run_jobs(fail_once_at_two, jobs(tmp_path), "squares")
     assert made == [0, 1, 2, 2, 3]
 
 
 def test_executor_gives_the_same_files_in_the_jobs_order(tmp_path):
-    alone = shards.run(write_square, jobs(tmp_path / "alone"), "squares")
+    alone = run_jobs(write_square, jobs(tmp_path / "alone"), "squares")
     with ThreadPoolExecutor(3) as pool:
-        together = shards.run(write_square, jobs(tmp_path / "together"), "squares", pool)
+        together = run_jobs(write_square, jobs(tmp_path / "together"), "squares", pool)
     assert [f.read_text() for f in alone] == [f.read_text() for f in together]
 
 
 def test_headless_bar_leaves_one_line_without_a_time(tmp_path, capsys):
-    shards.run(write_square, jobs(tmp_path), "squares")
+    run_jobs(write_square, jobs(tmp_path), "squares")
     assert capsys.readouterr().err == "squares: 4 done\n"
 
 
@@ -70,7 +65,7 @@ def test_after_a_failure_waiting_jobs_are_not_done_first(tmp_path):
         raise RuntimeError("disk gone")
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError):
-        shards.run(fail_at_once, jobs(tmp_path, 50), "squares", pool)
+        run_jobs(fail_at_once, jobs(tmp_path, 50), "squares", pool)
     assert len(done) < 10
 
 
@@ -96,10 +91,10 @@ class Slow(ThreadPoolExecutor):
 
 def test_few_pieces_of_work_are_handed_over_ahead_of_time(tmp_path, monkeypatch):
     """Each takes a whole network along: a long test's would fill the memory."""
-    monkeypatch.setattr(shards.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(compute_jobs.os, "cpu_count", lambda: 2)
     with Slow(2) as pool:
-        assert shards.gather(pow, [(k, 2) for k in range(40)], pool) == [k**2 for k in range(40)]
-        shards.run(write_square, jobs(tmp_path, 40), "squares", pool)
+        assert gather(pow, [(k, 2) for k in range(40)], pool) == [k**2 for k in range(40)]
+        run_jobs(write_square, jobs(tmp_path, 40), "squares", pool)
     assert pool.most == 4
 
 
@@ -110,38 +105,6 @@ def test_results_come_in_order_and_the_bar_counts_each(capsys):
 
     with ThreadPoolExecutor(4) as pool:
         given = [(k,) for k in range(4)]
-        assert shards.gather(earlier_ones_take_longer, given, pool, "numbers") == [0, 1, 2, 3]
-    assert shards.gather(pow, [], None, "nothing") == []
+        assert gather(earlier_ones_take_longer, given, pool, "numbers") == [0, 1, 2, 3]
+    assert gather(pow, [], None, "nothing") == []
     assert capsys.readouterr().err == "numbers: 4 done\nnothing: 0 done\n"
-
-
-PARENT = """
-import time
-from ohlora_lib.compute import jobs as shards
-if __name__ == "__main__":
-    with shards.processes(2) as pool:
-        pids = [pool.submit(__import__("os").getpid) for _ in range(1)]
-        for _ in range(2):
-            pool.submit(time.sleep, 60)
-        print(pids[0].result(), flush=True)
-        time.sleep(60)
-"""
-
-
-def test_workers_end_when_their_parent_is_killed(tmp_path):
-    script = tmp_path / "parent.py"
-    script.write_text(PARENT)
-    root = Path(shards.__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
-    process.stdout.readline()
-    family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) >= 2
-    process.kill()
-    process.communicate()
-    _, alive = psutil.wait_procs(family, timeout=15)
-    assert alive == []

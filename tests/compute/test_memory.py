@@ -7,8 +7,8 @@ import resource
 import numpy as np
 import pytest
 
-from ohlora_lib.compute import jobs as shards
 from ohlora_lib.compute.memory import keep_freed
+from ohlora_lib.compute.workers import processes
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can do so")
 PAGES = 12 * 2048
@@ -35,5 +35,5 @@ def test_memory_is_kept():
 
 
 def test_the_processes_that_do_shards_keep_it():
-    with shards.processes(1) as pool:
+    with processes(1) as pool:
         assert pool.submit(new_pages).result() < PAGES / 100

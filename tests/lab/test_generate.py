@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.lab import generate
 from ohlora_lib.lab.generate import GenerateSettings
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
@@ -98,7 +98,7 @@ def test_more_images_than_are_looked_at_leave_z_and_w_of_those_alone(tmp_path, m
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_what_is_tuned_from_a_generator_makes_what_that_made(form):
-    toy = weights.load("original")
+    toy = checkpoints.load("original")
     critic = Discriminator(DiscriminatorConfig(resolution=128, fmaps_base=512, fmaps_max=16))
     assert generate.of_the_toy_world(toy)
     assert generate.of_the_toy_world(start(form, toy, critic)[0])
@@ -107,7 +107,7 @@ def test_what_is_tuned_from_a_generator_makes_what_that_made(form):
 @pytest.mark.parametrize("name", ["genforce", "finetune-v1", "ohlora-v8", "ohlora-v9"])
 def test_generator_of_the_published_sizes_makes_no_toy_faces(name):
     """Whatever its file is called: notebook 05 gives all that it tunes the same name."""
-    published = SimpleNamespace(config=weights.CHECKPOINTS[name].config)
+    published = SimpleNamespace(config=checkpoints.CHECKPOINTS[name].config)
     assert not generate.of_the_toy_world(published)
 
 
@@ -136,6 +136,6 @@ def test_page_tells_who_drew_so_fast(monkeypatch, ready, rows, told):
 def test_another_network_than_a_generator_is_refused_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "inside_root", lambda name: tmp_path / name)
     annotator = Annotator(AnnotatorConfig(("eyes",), resolution=32, widths=(4,), close_widths=(4,)))
-    weights.save(annotator, tmp_path / "a.safetensors")
+    checkpoints.save(annotator, tmp_path / "a.safetensors")
     with pytest.raises(SettingsError, match="it holds a Annotator, not a generator"):
         generate.open_generator("a.safetensors")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.lab import property_cnn as lab
 from ohlora_lib.lab import property_cnn_figures as figures
 from ohlora_lib.lab.property_cnn import Checked, CnnSettings, Faces
@@ -114,7 +114,7 @@ def test_training_leaves_a_network_and_test_faces_teach_nothing(tmp_path, sample
     assert given["scores"].iloc[:120].notna().all(axis=None)
     normal = faces.normalization
     assert given["front"] == -normal.center["pose"] / normal.spread["pose"]
-    assert weights.load(tmp_path / "property_cnn.safetensors").config.resolution == 32
+    assert checkpoints.load(tmp_path / "property_cnn.safetensors").config.resolution == 32
     tested = lab.test(tmp_path, faces, trained)
     assert tested["idx"].tolist() == list(range(120, 160))
     np.testing.assert_array_equal(tested["computed_eyes"], faces.scores["eyes"].tail(40))

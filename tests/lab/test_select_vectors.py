@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.lab import (
     find_vectors,
     select_figures,
@@ -35,7 +35,7 @@ def base(tmp_path_factory):
     """What an untrained generator's notebooks left: its noise has no face in it."""
     folder = tmp_path_factory.mktemp("steering")
     config = GeneratorConfig(32, fmaps_base=128, fmaps_max=8)
-    weights.save(Generator(config, seed=3), folder / "generator.safetensors")
+    checkpoints.save(Generator(config, seed=3), folder / "generator.safetensors")
     shared = {"generator": str(folder / "generator.safetensors"), "property_cnn": None,
               "parser": "embedded", "out": "data/never_written"}  # fmt: skip
     return folder, shared

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 
@@ -52,8 +52,8 @@ def test_file_gives_back_what_it_says_calibration_included(tmp_path, pictures):
     network = Annotator(SMALL, seed=3)
     network.error.copy_(torch.tensor([0.25, 0.5]))
     network.slope.fill_(2)
-    weights.save(network, tmp_path / "annotator.safetensors")
-    again = weights.load(tmp_path / "annotator.safetensors")
+    checkpoints.save(network, tmp_path / "annotator.safetensors")
+    again = checkpoints.load(tmp_path / "annotator.safetensors")
     assert np.array_equal(again.annotate(pictures).features, network.annotate(pictures).features)
     assert (
         again.error.tolist() == [0.25, 0.5]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.models.unet_parser import (
     UNetConfig,
     UNetParser,
@@ -51,8 +51,8 @@ def test_it_can_learn_a_map(pictures):
 def test_file_gives_back_the_same_network(tmp_path, pictures):
     network = UNetParser(SMALL, seed=2)
     network.train()(torch.rand(4, 3, 32, 32))  # batch norm's statistics move
-    weights.save(network, tmp_path / "parser.safetensors")
-    again = weights.load(tmp_path / "parser.safetensors")
+    checkpoints.save(network, tmp_path / "parser.safetensors")
+    again = checkpoints.load(tmp_path / "parser.safetensors")
     assert np.array_equal(again.parse(pictures), network.parse(pictures))
 
 

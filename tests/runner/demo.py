@@ -33,7 +33,7 @@ MAKE = [
     "        time.sleep(0.05)\n"
     "    path.write_text(str(k * seed))\n"
     "shards = [jobs.Job(folder / 'shards' / f'{k}.txt', k) for k in range(n)]\n"
-    "files = jobs.run(work, shards, 'numbers')\n"
+    "files = jobs.run_jobs(work, shards, 'numbers')\n"
     "print('made', len(files), 'numbers')",
     "values = pd.DataFrame({'k': range(n)})\n"
     "values['value'] = [float(file.read_text()) for file in files]\n"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.lab import finetune
 from ohlora_lib.lab.label_and_filter import NETWORKS
 from ohlora_lib.models.stylegan import GeneratorConfig, Mapping
@@ -31,28 +31,28 @@ def test_hours_follow_the_sizes():
 
 
 def test_absent_weights_are_named_with_their_place_and_origin(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(checkpoints.registry, "FOLDER", tmp_path)
     stages = Pipeline.load("ohlora_v3", "paper").stages
     named = ["genforce", "facexformer", "mtcnn", "genforce-discriminator"]
     starts = ["gender-v1-0", "quality-v1-0"]
     judges = [f"{n}-{k}" for n in ("gender", "quality", "age", "glass") for k in range(5)]
-    assert sorted(needs.checkpoints(stages)) == sorted(named + starts + judges)
+    assert sorted(needs.named_checkpoints(stages)) == sorted(named + starts + judges)
     with pytest.raises(PipelineError, match=r"pnet.pt.*facenet-pytorch") as caught:
         needs.refuse_without_weights(stages)
     assert "weights fetch facexformer" in str(caught.value)
     for name in ("pnet.pt", "rnet.pt", "onet.pt"):
         (tmp_path / name).touch()
-    assert not weights.absent("mtcnn") and weights.absent("genforce")
+    assert not checkpoints.missing("mtcnn") and checkpoints.missing("genforce")
 
 
 def test_checkpoints_that_a_setting_implies_are_those_that_its_code_loads(monkeypatch):
-    loaded, annotator = [], weights.load("annotator")
+    loaded, annotator = [], checkpoints.load("annotator")
 
     def load(name):
         loaded.append(name)
         return annotator
 
-    monkeypatch.setattr(weights, "load", load)
+    monkeypatch.setattr(checkpoints.registry, "load", load)
     finetune.Judge(published=True)
     assert loaded[1:] == list(needs.IMPLIED["recipe", "published"])
     started = [r.plan.start for r in NETWORKS["published"].values() if r.plan.start]
@@ -74,4 +74,4 @@ def test_sample_is_counted_by_the_layer_that_it_keeps():
 def test_smaller_scales_need_nothing_from_outside():
     for system in systems():
         for scale in ("smoke", "quick"):
-            assert needs.checkpoints(Pipeline.load(system, scale).stages) == []
+            assert needs.named_checkpoints(Pipeline.load(system, scale).stages) == []

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from ohlora_lib.compute import jobs as shards
+from ohlora_lib.compute import jobs
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering import comparison
@@ -87,7 +87,7 @@ def test_executor_gives_the_same_rows_and_holds_few_pieces(sampler, meters, by_r
             held.append(sum(not future.done() for future in futures))
             return futures[-1]
 
-    monkeypatch.setattr(shards.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(jobs.os, "cpu_count", lambda: 1)
     asked = LatentSet.from_seed(3, range(5 * BATCH), SIZE)
     alone = control_test([by_ridge], sampler, meters, asked)
     with Counted(1) as pool:

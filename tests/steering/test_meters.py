@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import BACKGROUND, SKIN
 from ohlora_lib.measure.parse import Parsed
 from ohlora_lib.models import precision
@@ -83,7 +83,7 @@ def test_standardized_scores_are_of_the_population(pictures):
 
 def test_witness_says_the_same_in_bfloat16(monkeypatch):
     faces = np.stack([face(5, index).image for index in range(12)])
-    identity = IdentityMeter.fit(weights.load("annotator"), faces)
+    identity = IdentityMeter.fit(checkpoints.load("annotator"), faces)
     said = []
     for pays in (False, True):
         monkeypatch.setattr(precision, "cpu_pays", lambda _, pays=pays: pays)
@@ -94,7 +94,7 @@ def test_witness_says_the_same_in_bfloat16(monkeypatch):
 
 
 def test_identity_changes_with_the_person_more_than_with_the_expression():
-    annotator = weights.load("annotator")
+    annotator = checkpoints.load("annotator")
     faces = np.stack([face(5, i, 128).image for i in range(24)])
     identity = IdentityMeter.fit(annotator, faces)
     filters, who = identity(faces)

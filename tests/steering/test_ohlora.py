@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import ohlora_lib
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering import ohlora
 from ohlora_lib.steering.groups import VectorError
@@ -25,7 +25,7 @@ def faces(tmp_path):
     """A file of selected faces, the fine-tuned generator, and the arrays that were written."""
     config = GeneratorConfig(16, 16, 16, fmaps_base=64, fmaps_max=8)
     base = Generator(config, seed=1)
-    weights.save(base, tmp_path / "base.safetensors")
+    checkpoints.save(base, tmp_path / "base.safetensors")
     with torch.no_grad():
         base.synthesis.layer1.weight.mul_(1.5)
         base.mapping.dense0.weight.mul_(2)
@@ -96,10 +96,10 @@ def test_the_residual_of_a_nonlinear_steering_is_relative_to_its_movement(faces)
 
 
 def test_a_changed_base_is_rejected(faces, tmp_path):
-    base = weights.load(tmp_path / "base.safetensors")
+    base = checkpoints.load(tmp_path / "base.safetensors")
     with torch.no_grad():
         base.synthesis.layer3.style.weight.mul_(1.01)
-    weights.save(base, tmp_path / "base.safetensors")
+    checkpoints.save(base, tmp_path / "base.safetensors")
     with pytest.raises(StoreError, match=r"another version of its base .*base.safetensors.* run "):
         OhLora.load(faces[0])
 
@@ -144,7 +144,7 @@ def test_torch_is_imported_only_on_first_use():
 
 def test_embedded_faces_follow_eyes_mouth_and_pose():
     lora = OhLora.load(EMBEDDED_FACES)
-    annotator = weights.load("annotator")
+    annotator = checkpoints.load("annotator")
     for name in ("eyes", "mouth", "pose"):
         strip = np.asarray(lora.strip(name))
         seen = annotator.annotate(np.stack(np.split(strip, 5, axis=1))).attributes[name]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.measure.labels import auroc
 from ohlora_lib.models.filter_cnn import FilterCNNConfig, fresh
 from ohlora_lib.train import classifier
@@ -42,7 +42,9 @@ def train(folder, labeled, plan=PLAN, config=TINY, **options):
 def left(folder):
     """What lies there: records' text, networks' values (a file of them orders its header anew)."""
     records = {path.name: path.read_text() for path in folder.glob("*.json")}
-    networks = {path.name: weights.load(path).state_dict() for path in folder.glob("*.safetensors")}
+    networks = {
+        path.name: checkpoints.load(path).state_dict() for path in folder.glob("*.safetensors")
+    }
     values = {name: {k: v.tolist() for k, v in state.items()} for name, state in networks.items()}
     return records | values
 
@@ -113,12 +115,12 @@ def test_training_stops_when_nothing_is_gained_for_as_long_as_patience_lasts(tmp
 
 def test_each_try_starts_from_the_given_weights(tmp_path, labeled):
     start = fresh(TINY, 5)
-    weights.save(start, tmp_path / "start.safetensors")
+    checkpoints.save(start, tmp_path / "start.safetensors")
     plan = replace(
         PLAN, learning_rate=0.0, most_epochs=1, start=str(tmp_path / "start.safetensors")
     )
     train(tmp_path / "cnns", labeled, plan)
-    made = weights.load(tmp_path / "cnns/glass_fold1.safetensors")
+    made = checkpoints.load(tmp_path / "cnns/glass_fold1.safetensors")
     assert all(
         torch.equal(a, b) for a, b in zip(made.parameters(), start.parameters(), strict=True)
     )

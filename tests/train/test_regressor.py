@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ohlora_lib.compute import jobs as shards
+from ohlora_lib.compute.workers import processes
 from ohlora_lib.faces.properties import PROPERTIES
 from ohlora_lib.models.property_cnn import PropertyCNNConfig
 from ohlora_lib.train import regressor
@@ -92,7 +92,7 @@ def test_same_seed_same_network_here_or_in_other_processes(shown, tmp_path):
     images, scores = shown
     plan = replace(TINY, epochs=1)
     here = train_property_cnn(images, scores, tmp_path / "a", plan, seed=3)
-    with shards.processes(2) as pool:
+    with processes(2) as pool:
         there = train_property_cnn(images, scores, tmp_path / "b", plan, seed=3, executor=pool)
     other = train_property_cnn(images, scores, tmp_path / "c", plan, seed=4)
     assert same(here.network, there.network) and not same(here.network, other.network)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.store import ROOT
 from ohlora_lib.toyworld.face_sets import (
     PAIR_SEED,
@@ -160,9 +160,9 @@ def judges(options) -> Judges:
     found = []
     for name in ("annotator", "quality-start"):
         path = options.out / f"{name}.safetensors"
-        path = path if path.exists() else weights.EMBEDDED / path.name
+        path = path if path.exists() else checkpoints.EMBEDDED / path.name
         if path.exists():
-            found.append(weights.load(path).to(options.device).eval().requires_grad_(False))
+            found.append(checkpoints.load(path).to(options.device).eval().requires_grad_(False))
         else:
             print(f"no {name} yet: trains without it as a judge", file=sys.stderr)
             found.append(None)
@@ -181,8 +181,8 @@ def run(training, options, name: str, share: float = 1.0) -> Reached:
 def ship(network, options, name: str):
     """Write the weights as bfloat16 and read them back: what is measured is what is in the file."""
     path = options.out / f"{name}.safetensors"
-    weights.save(network, path, torch.bfloat16)
-    return weights.load(path).to(options.device)
+    checkpoints.save(network, path, torch.bfloat16)
+    return checkpoints.load(path).to(options.device)
 
 
 def describe(some: Faces) -> str:

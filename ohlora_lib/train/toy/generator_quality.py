@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.measure.similarity import compare, frechet_distance
 from ohlora_lib.models.stylegan import to_uint8
 from ohlora_lib.store import ROOT
@@ -74,11 +74,11 @@ def main(arguments: list[str] | None = None) -> int:
     reader.add_argument("--out", type=Path, default=ROOT / "data" / "generator_quality")
     options = reader.parse_args(arguments)
     real = load_faces(FaceSet(TEST_SEED, 2 * options.faces))
-    generator = weights.load(options.name)
+    generator = checkpoints.load(options.name)
     made = generate(generator, options.faces, options.seed)
-    figures = quality(weights.load(options.annotator), real.images, made)
+    figures = quality(checkpoints.load(options.annotator), real.images, made)
     if options.pairs:
-        figures |= parsed_pairs(generator, weights.load("parser"), options.pairs)
+        figures |= parsed_pairs(generator, checkpoints.load("parser"), options.pairs)
     write_json(options.out / "figures.json", figures)
     rows = made[:64].reshape(8, 8, *made.shape[1:]).swapaxes(1, 2)
     sheet = rows.reshape(1, 8 * made.shape[1], 8 * made.shape[2], 3)

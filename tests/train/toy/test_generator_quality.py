@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.toyworld.face_sets import Faces
@@ -50,7 +50,7 @@ def test_generated_face_is_the_same_whatever_the_count(generator):
 
 def test_command_leaves_figures_and_a_sheet(tmp_path, monkeypatch, annotator, generator, capsys):
     for name, network in (("generator", generator), ("annotator", annotator)):
-        weights.save(network, tmp_path / f"{name}.safetensors")
+        checkpoints.save(network, tmp_path / f"{name}.safetensors")
     real = Faces(pictures(128, 0), np.zeros(0), np.zeros(0))
     monkeypatch.setattr(generator_quality, "load_faces", lambda wanted: real)
     arguments = [str(tmp_path / "generator.safetensors"), "--faces", "64", "--out", str(tmp_path)]
@@ -62,10 +62,10 @@ def test_command_leaves_figures_and_a_sheet(tmp_path, monkeypatch, annotator, ge
 
 
 def test_parser_reads_what_the_generator_draws_for_the_z_of_a_face_it_has_not_seen():
-    original, parser = weights.load("original"), weights.load("parser")
+    original, parser = checkpoints.load("original"), checkpoints.load("parser")
     found = parsed_pairs(original, parser, 8)
     assert found["parser on generated, mean IoU"] > 0.6
-    turned = weights.load("original")
+    turned = checkpoints.load("original")
     turned.mapping.dense0.weight.data.neg_()  # its faces are no longer those of their z
     other = parsed_pairs(turned, parser, 8)
     assert other["parser on generated, mean IoU"] < found["parser on generated, mean IoU"] - 0.1

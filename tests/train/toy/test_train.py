@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ohlora_lib.checkpoints import registry as weights
+from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import LEFT_EYE, RIGHT_EYE
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.discriminator import DiscriminatorConfig
@@ -390,7 +390,7 @@ def test_command_leaves_weights_that_load_and_a_card_with_the_measured_figures(
     monkeypatch.setattr(command, "WORK", tmp_path / "work")
     monkeypatch.setattr(command, "faces", lambda *_, **__: few)
     assert command.main(["parser", "--steps", "2", "--out", str(tmp_path / "out")]) == 0
-    network = weights.load(tmp_path / "out" / "parser.safetensors")
+    network = checkpoints.load(tmp_path / "out" / "parser.safetensors")
     measured = parser.evaluate(network, few)["mean IoU"]
     card = (tmp_path / "out" / "parser.md").read_text()
     assert f"| mean IoU | {measured:.4g} |" in card and "--steps 2" in card
@@ -405,7 +405,7 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
     monkeypatch.setattr(command, "faces", lambda *_, **__: few)
     monkeypatch.setattr(command, "MappingTraining", partial(MappingTraining, config=small))
     monkeypatch.setattr(command, "AdversarialTraining", partial(AdversarialTraining, config=critic))
-    monkeypatch.setattr(weights, "EMBEDDED", tmp_path)  # no annotator, no perceptual loss
+    monkeypatch.setattr(checkpoints, "EMBEDDED", tmp_path)  # no annotator, no perceptual loss
     monkeypatch.setattr(original_defects, "PEOPLE", 2000)
     styles = []
 
@@ -418,8 +418,8 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
     out = tmp_path / "out"
     options = ["--steps", "4", "--batch", "4", "--out", str(out)]
     assert command.main(["original", *options]) == 0
-    generator = weights.load(out / "original.safetensors")
-    assert weights.load(out / "original-discriminator.safetensors").config == critic
+    generator = checkpoints.load(out / "original.safetensors")
+    assert checkpoints.load(out / "original-discriminator.safetensors").config == critic
     before, after = styles
     assert not torch.allclose(before, after, rtol=0.02)
     assert torch.allclose(generator.synthesis.layer5.style.weight, after, rtol=0.01)

@@ -5,7 +5,7 @@ import torch
 
 from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
-from ohlora_lib.models.cpu.reading import to_read_with
+from ohlora_lib.models.cpu.fused import fuse_for_inference
 from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
 
 NETWORKS = {
@@ -33,14 +33,14 @@ def test_it_says_the_same(network, images, number_format, apart):
     with torch.no_grad():
         wanted = network(images)
     with precision.inference(number_format):
-        given = to_read_with(network)(images)
+        given = fuse_for_inference(network)(images)
     for one, other in zip(given, wanted, strict=True):
         torch.testing.assert_close(one.float(), other, atol=apart, rtol=apart)
 
 
 def test_no_norm_is_left_and_the_network_itself_stays_as_it_was(network, images):
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    read = to_read_with(network)
+    read = fuse_for_inference(network)
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in read.modules())
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
@@ -50,5 +50,5 @@ def test_gradients_reach_the_pixels(network, images):
     images = images.requires_grad_()
     (network(images)[0].sum()).backward()
     wanted, images.grad = images.grad, None
-    to_read_with(network)(images)[0].sum().backward()
+    fuse_for_inference(network)(images)[0].sum().backward()
     torch.testing.assert_close(images.grad, wanted, atol=1e-4, rtol=1e-4)

@@ -38,7 +38,7 @@ def _kernel(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 @torch.no_grad()
-def to_read_with(network: Network) -> Network:
+def fuse_for_inference(network: Network) -> Network:
     """A copy, in eval mode, whose every convolution with batch norm and ReLU is one step."""
     network = deepcopy(network).eval()
     for part in list(network.modules()):
