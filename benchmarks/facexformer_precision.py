@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from ohlora_lib.compute.progress import progress
 from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.models import precision
-from ohlora_lib.models.facexformer import FaceXFormer, face_input
-from ohlora_lib.models.swin import stage_maps
+from ohlora_lib.models.facexformer import FaceXFormer, face_input, stage_maps
 from ohlora_lib.toyworld.face_sets import TEST_SEED, FaceSet, load_faces
 
 BATCH = 8

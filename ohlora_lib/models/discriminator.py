@@ -1,8 +1,8 @@
-"""StyleGAN1's discriminator as GenForce lays it out, and Oh-LoRA's conditional form.
+"""StyleGAN1's discriminator as GenForce publishes it, and Oh-LoRA's conditional form.
 
 Every stage is a module, so a forward hook sees any intermediate: `layer0` … `layer12` features,
 `layer13` (the 512 values that a label is appended to), `minibatch_stddev` (its last channel).
-Large maps are read for a few images at a time: a hook there is called again for the next few.
+Large maps are computed for a few images at a time: a hook there is called once per part.
 """
 
 import math
@@ -12,15 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ohlora_lib.models.cpu.folded import Folded
+from ohlora_lib.models.cpu.weight_cache import WeightCache
 from ohlora_lib.models.precision import compute_dtype
-from ohlora_lib.models.stylegan_layers import (
+from ohlora_lib.models.stylegan import (
     SLOPE,
     Blur,
     Dense,
     channels_at,
+    check_sizes,
+    chunk_size,
     four_shifts,
-    images_together,
     initialize,
 )
 
@@ -37,12 +38,7 @@ class DiscriminatorConfig:
     image_channels: int = 3
 
     def __post_init__(self):
-        if self.resolution not in (8 << k for k in range(8)):
-            raise ValueError(f"resolution {self.resolution}: must be 8, 16, 32 … or 1024")
-        if self.fmaps_base < self.resolution:
-            raise ValueError(
-                f"fmaps_base {self.fmaps_base} leaves no feature map at {self.resolution} px"
-            )
+        check_sizes(self.resolution, self.fmaps_base)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -60,23 +56,23 @@ class ConvLayer(nn.Module):
         self.scale = math.sqrt(2 / (inputs * size * size))
         self.weight = nn.Parameter(torch.empty(outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.folded = Folded()
+        self.cache = WeightCache()
 
     @torch.no_grad()
-    def start(self, rng: torch.Generator) -> None:
+    def initialize(self, rng: torch.Generator) -> None:
         self.weight.normal_(generator=rng)
 
     def kernel(self, weight, dtype):
         return (weight * self.scale).to(dtype, memory_format=torch.channels_last)
 
     def forward(self, x):
-        kernel = self.folded(self.kernel, self.weight, x.dtype)
+        kernel = self.cache(self.kernel, self.weight, x.dtype)
         x = F.conv2d(x, kernel, self.bias.to(x.dtype), padding=kernel.shape[-1] // 2)
         return F.leaky_relu_(x, SLOPE)
 
 
 class DownConvLayer(ConvLayer):
-    """Blur, 3x3 convolution, bias, average of 2x2, leaky ReLU: half the height and width."""
+    """Blur, 3x3 convolution, bias, 2x2 average, leaky ReLU: half the height and width."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs)
@@ -88,13 +84,13 @@ class DownConvLayer(ConvLayer):
         return kernel.to(dtype, memory_format=torch.channels_last)
 
     def forward(self, x):
-        kernel = self.folded(self.kernel, self.weight, x.dtype)
+        kernel = self.cache(self.kernel, self.weight, x.dtype)
         x = F.conv2d(self.blur(x), kernel, self.bias.to(x.dtype), stride=2, padding=1)
         return F.leaky_relu_(x, SLOPE)
 
 
 class MinibatchStddev(nn.Module):
-    """Appends one channel: how much the images of a group differ. (N, C, H, W) -> (N, C+1, H, W).
+    """(N, C, H, W) -> (N, C+1, H, W): appends the mean standard deviation of a group of images.
 
     Groups are strided: of 8 images in groups of 4, images 0, 2, 4 and 6 form one.
     """
@@ -140,11 +136,11 @@ class Discriminator(nn.Module):
         initialize(self, seed)
 
     def forward(self, images, label=None, lod: float | None = None):
-        """`lod` k reads the image averaged down to resolution / 2^k; see `Synthesis.forward`."""
+        """`lod` k takes the image averaged down to resolution / 2^k; see `Synthesis.forward`."""
         self._check(label)
         lod = float(self.lod) if lod is None else float(lod)
         if not 0 <= lod <= self.levels - 1:
-            raise ValueError(f"lod {lod}: must lie within 0 … {self.levels - 1}")
+            raise ValueError(f"lod {lod}: must be within 0 … {self.levels - 1}")
         first, fade = math.floor(lod), lod - math.floor(lod)
         images = images.to(compute_dtype(images), memory_format=torch.channels_last)
         images = F.avg_pool2d(images, 1 << first) if first else images
@@ -152,13 +148,13 @@ class Discriminator(nn.Module):
             return self._score(self._features(self.levels - 1, first, fade, images), label)
 
     def front(self, images, level: int):
-        """Images (N, 3, R, R) -> what the layers of `level` read: (N, C, R / 2^level, …)."""
+        """Images (N, 3, R, R) -> the input of the layers of `level`: (N, C, R / 2^level, …)."""
         images = images.to(compute_dtype(images), memory_format=torch.channels_last)
         with torch.autocast(images.device.type, enabled=False):
             return self._features(level, 0, 0.0, images)
 
     def head(self, x, level: int, label=None):
-        """The rest of the way: `head(front(images, k), k, label)` is `forward(images, label)`."""
+        """The remaining layers: `head(front(images, k), k, label)` is `forward(images, label)`."""
         self._check(label)
         with torch.autocast(x.device.type, enabled=False):
             for i in range(2 * level, 2 * (self.levels - 1)):
@@ -171,13 +167,13 @@ class Discriminator(nn.Module):
             raise ValueError(f"label: this discriminator {wanted}")
 
     def _features(self, level, first, fade, images):
-        """Images at the size of level `first` -> what the layers of `level` read."""
+        """Images at the size of level `first` -> the input of the layers of `level`."""
         if level == first:
             return getattr(self, f"input{level}")(images)
         above = [getattr(self, f"layer{i}") for i in (2 * level - 2, 2 * level - 1)]
-        numbers = above[0].weight.shape[0] * (self.config.resolution >> (level - 1)) ** 2
+        values = above[0].weight.shape[0] * (self.config.resolution >> (level - 1)) ** 2
         parts = []
-        for part in images.split(images_together(images, numbers)):
+        for part in images.split(chunk_size(images, values)):
             x = above[1](above[0](self._features(level - 1, first, fade, part)))
             if fade and level == first + 1:
                 coarse = getattr(self, f"input{level}")(F.avg_pool2d(part, 2))
@@ -186,7 +182,7 @@ class Discriminator(nn.Module):
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _score(self, x, label):
-        """(N, C, 4, 4) -> (N, 1), in float32: the last layers are small and decide."""
+        """(N, C, 4, 4) -> (N, 1), in float32: the last layers are small and sensitive."""
         last = 2 * (self.levels - 1)
         x = getattr(self, f"layer{last}")(self.minibatch_stddev(x))
         x = getattr(self, f"layer{last + 1}")(x.flatten(1).to(self.lod.dtype))

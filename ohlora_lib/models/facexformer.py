@@ -1,4 +1,8 @@
-"""FaceXFormer: reads a face's parse map, landmarks, head pose, attributes, age, gender and race."""
+"""FaceXFormer: a face's parse map, landmarks, head pose, attributes, age, gender and race.
+
+A Swin-B backbone (keys as torchvision's `swin_b`), the fusion of its four stages, and a decoder
+whose tokens and image features attend to each other (the two-way transformer of SAM).
+"""
 
 import math
 from dataclasses import dataclass
@@ -11,11 +15,11 @@ from PIL import Image
 from torch import nn
 
 from ohlora_lib.faces.classes import CLASS_NAMES
+from ohlora_lib.models.cpu.onednn import Linear
 from ohlora_lib.models.pixels import channels_first
-from ohlora_lib.models.swin import stage_maps, swin_backbone
-from ohlora_lib.models.two_way import MLP, TwoWayTransformer
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+NORM_EPS = 1e-5  # of the backbone's layer norms
 MARGIN = 0.25  # of the box, added on each side ("margin 50")
 
 
@@ -35,7 +39,7 @@ class FaceXFormerConfig:
 
 
 class FaceReading(NamedTuple):
-    """What FaceXFormer says of N faces; all but the landmarks and the head pose are logits."""
+    """Outputs for N faces; all but the landmarks and the head pose are logits."""
 
     parse: torch.Tensor  # (N, 11, 224, 224)
     landmarks: torch.Tensor  # (N, 136)
@@ -50,6 +54,285 @@ class FaceReading(NamedTuple):
     def parse_map(self) -> torch.Tensor:
         """(N, 224, 224) uint8 class numbers."""
         return self.parse.max(dim=1).indices.byte()  # argmax takes ten times as long on a CPU
+
+
+# Backbone: Swin Transformer (v1)
+
+
+def relative_positions(window: int) -> torch.Tensor:
+    """(window^4,) for every pair of cells of a window, their offset's row in the bias table."""
+    cells = torch.cartesian_prod(torch.arange(window), torch.arange(window))
+    offset = cells[:, None] - cells[None, :] + window - 1  # (cells, cells, 2), from 0
+    return (offset[..., 0] * (2 * window - 1) + offset[..., 1]).flatten()
+
+
+def window_order(side: int, window: int) -> torch.Tensor:
+    """(side^2,) the row-major cells of a square map, window after window."""
+    cells = torch.arange(side * side).view(side // window, window, side // window, window)
+    return cells.transpose(1, 2).flatten()
+
+
+def shifted_windows(side: int, window: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Windows shifted by half their size, for maps in window order: `gather`, `scatter`, `mask`.
+
+    `gather` is the order of the cells in shifted windows, `scatter` its inverse; `mask` (windows,
+    cells, cells) separates cells that are neighbors only because the shift wraps around.
+    """
+    shift, order = window // 2, window_order(side, window)
+    moved = torch.arange(side * side).view(side, side).roll((-shift, -shift), (0, 1)).flatten()
+    gather = torch.argsort(order)[moved[order]]
+    line = torch.arange(side)
+    band = (line >= side - window).long() + (line >= side - shift).long()
+    region = (band[:, None] * 3 + band[None, :]).flatten()[order].view(-1, window * window)
+    mask = torch.where(region[:, :, None] == region[:, None, :], 0.0, -100.0)
+    return gather, torch.argsort(gather), mask
+
+
+class WindowAttention(nn.Module):
+    """(N, cells, C) in window order -> the same shape: attention inside each window."""
+
+    def __init__(self, channels: int, heads: int, window: int):
+        super().__init__()
+        self.heads, self.window = heads, window
+        table = torch.empty((2 * window - 1) ** 2, heads)
+        self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
+        self.register_buffer("relative_position_index", relative_positions(window))
+        self.qkv = Linear(channels, 3 * channels)
+        self.proj = Linear(channels, channels)
+
+    def bias(self, mask: torch.Tensor | None) -> torch.Tensor:
+        """(1 or windows, heads, cells, cells) the bias of the attention's logits."""
+        cells = self.window * self.window
+        bias = self.relative_position_bias_table[self.relative_position_index]
+        bias = bias.view(1, cells, cells, self.heads).permute(0, 3, 1, 2)
+        return bias if mask is None else bias + mask[:, None]
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        shape, cells = x.shape, self.window * self.window
+        qkv = self.qkv(x).view(-1, cells, 3, self.heads, shape[-1] // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (N windows, heads, cells, C / heads) each
+        bias = self.bias(mask).to(query.dtype)
+        if mask is not None:
+            bias = bias.repeat(shape[0], 1, 1, 1)
+        x = F.scaled_dot_product_attention(query, key, value, bias)
+        return self.proj(x.transpose(1, 2).reshape(shape))
+
+
+class Block(nn.Module):
+    """(N, cells, C) in window order -> the same shape; `shift`: from `shifted_windows`, or None."""
+
+    def __init__(self, channels: int, heads: int, window: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels, NORM_EPS)
+        self.attn = WindowAttention(channels, heads, window)
+        self.norm2 = nn.LayerNorm(channels, NORM_EPS)
+        # Positions 1, 2 and 4 of the published Sequential are the GELU and dropouts.
+        self.mlp = nn.Sequential(
+            Linear(channels, 4 * channels, gelu=True),
+            nn.Identity(),
+            nn.Identity(),
+            Linear(4 * channels, channels),
+        )
+
+    def forward(self, x: torch.Tensor, shift: tuple[torch.Tensor, ...] | None) -> torch.Tensor:
+        if shift is None:
+            x = x + self.attn(self.norm1(x), None)
+        else:
+            gather, scatter, mask = shift
+            x = x + self.attn(self.norm1(x)[:, gather], mask)[:, scatter]
+        return x + self.mlp(self.norm2(x))
+
+
+class Stage(nn.Sequential):
+    """(N, side, side, C) -> the same shape: blocks, every second one with shifted windows."""
+
+    def __init__(self, channels: int, depth: int, heads: int, window: int, side: int):
+        super().__init__(*(Block(channels, heads, window) for _ in range(depth)))
+        self.shifts = side > window  # not if the map is a single window
+        order = window_order(side, window)
+        tables = (order, torch.argsort(order), *shifted_windows(side, window))
+        names = ("gather", "scatter", "shift_gather", "shift_scatter", "shift_mask")
+        for name, table in zip(names, tables, strict=True):
+            self.register_buffer(name, table, persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shape = x.shape
+        shift = (self.shift_gather, self.shift_scatter, self.shift_mask)
+        # The residual stream stays float32, whatever the blocks compute in.
+        x = x.flatten(1, 2)[:, self.gather].to(self[0].norm1.weight.dtype)
+        for number, block in enumerate(self):
+            x = block(x, shift if self.shifts and number % 2 else None)
+        return x[:, self.scatter].view(shape)
+
+
+class PatchMerging(nn.Module):
+    """(N, side, side, C) -> (N, side / 2, side / 2, 2 C)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.reduction = Linear(4 * channels, 2 * channels, bias=False)
+        self.norm = nn.LayerNorm(4 * channels, NORM_EPS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.reduction(self.norm(torch.cat(corners, dim=-1)))
+
+
+class PatchEmbed(nn.Sequential):
+    """(N, 3, H, W) -> (N, H / 4, W / 4, C)."""
+
+    def __init__(self, channels: int):
+        super().__init__(
+            nn.Conv2d(3, channels, kernel_size=4, stride=4),
+            nn.Identity(),  # the published Sequential permutes here
+            nn.LayerNorm(channels, NORM_EPS),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self[2](self[0](images).permute(0, 2, 3, 1))
+
+
+def swin_backbone(
+    side: int, channels: int, depths: tuple, heads: tuple, window: int
+) -> nn.Sequential:
+    """Backbone for `side` px images: [0] patch embedding, stage, merging, stage, …; [1] last norm.
+
+    The last norm is in the checkpoint, but no output of FaceXFormer uses it.
+    """
+    layers: list[nn.Module] = [PatchEmbed(channels)]
+    side //= 4
+    for stage, (depth, head) in enumerate(zip(depths, heads, strict=True)):
+        if stage:
+            layers.append(PatchMerging(channels))
+            channels, side = 2 * channels, side // 2
+        if side % window:
+            raise ValueError(
+                f"stage {stage}: a {side} x {side} map cannot be divided into {window} px windows"
+            )
+        layers.append(Stage(channels, depth, head, window, side))
+    return nn.Sequential(nn.Sequential(*layers), nn.LayerNorm(channels, NORM_EPS))
+
+
+def stage_maps(backbone: nn.Sequential, images: torch.Tensor) -> list[torch.Tensor]:
+    """(N, 3, H, W) images -> each stage's (N, side, side, C), finest first."""
+    maps, x = [], images
+    for layer in backbone[0]:
+        x = layer(x)
+        if isinstance(layer, Stage):
+            maps.append(x)
+    return maps
+
+
+# Decoder: tokens and image features attend to each other
+
+
+class MLP(nn.Module):
+    """(..., width) -> (..., outputs): three linear layers, ReLU between."""
+
+    def __init__(self, width: int, outputs: int):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [Linear(width, width), Linear(width, width), Linear(width, outputs)]
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second, last = self.layers
+        return last(F.relu(second(F.relu(first(x)))))
+
+
+class Attention(nn.Module):
+    """Queries (N, Q, C), keys and values (N, K, C) -> (N, Q, C), computed at C / `downsample`."""
+
+    def __init__(self, width: int, heads: int, downsample: int = 1):
+        super().__init__()
+        self.heads, inner = heads, width // downsample
+        self.q_proj = Linear(width, inner)
+        self.k_proj = Linear(width, inner)
+        self.v_proj = Linear(width, inner)
+        self.out_proj = Linear(inner, width)
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        projected = (self.q_proj(q), self.k_proj(k), self.v_proj(v))
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in projected)
+        x = F.scaled_dot_product_attention(q, k, v)
+        return self.out_proj(x.transpose(1, 2).flatten(2))
+
+
+class TokenMLP(nn.Module):
+    """(N, tokens, width) -> the same shape."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.lin1 = Linear(width, hidden)
+        self.lin2 = Linear(hidden, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.lin2(F.relu(self.lin1(x)))
+
+
+class TwoWayBlock(nn.Module):
+    """Tokens among themselves, tokens to image, tokens' MLP, image to tokens; a norm after each.
+
+    In the first block the tokens are their own positions: its self-attention adds none and has no
+    residual (as in SAM).
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, first: bool):
+        super().__init__()
+        self.first = first
+        self.self_attn = Attention(width, heads)
+        self.norm1 = nn.LayerNorm(width)
+        self.cross_attn_token_to_image = Attention(width, heads, downsample=2)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = TokenMLP(width, hidden)
+        self.norm3 = nn.LayerNorm(width)
+        self.norm4 = nn.LayerNorm(width)
+        self.cross_attn_image_to_token = Attention(width, heads, downsample=2)
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        image: torch.Tensor,
+        token_positions: torch.Tensor,
+        image_positions: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.first:
+            tokens = self.norm1(self.self_attn(tokens, tokens, tokens))
+        else:
+            query = tokens + token_positions
+            tokens = self.norm1(tokens + self.self_attn(query, query, tokens))
+        key = image + image_positions
+        query = tokens + token_positions
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(query, key, image))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        query = tokens + token_positions
+        image = self.norm4(image + self.cross_attn_image_to_token(key, query, tokens))
+        return tokens, image
+
+
+class TwoWayTransformer(nn.Module):
+    """Tokens (N, T, C), image (N, cells, C), its positions (1, cells, C) -> tokens, image.
+
+    The input tokens serve as their own positions in every layer.
+    """
+
+    def __init__(self, depth: int, width: int, heads: int, hidden: int):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayBlock(width, heads, hidden, first=layer == 0) for layer in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(width, heads, downsample=2)
+        self.norm_final_attn = nn.LayerNorm(width)
+
+    def forward(
+        self, tokens: torch.Tensor, image: torch.Tensor, positions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        token_positions = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, token_positions, positions)
+        query, key = tokens + token_positions, image + positions
+        final = self.final_attn_token_to_image(query, key, image)
+        return self.norm_final_attn(tokens + final), image
 
 
 class PositionalEncoding(nn.Module):
@@ -68,8 +351,8 @@ class PositionalEncoding(nn.Module):
         return torch.cat([phase.sin(), phase.cos()], dim=-1).permute(2, 0, 1)
 
 
-class Quarters(nn.ConvTranspose2d):
-    """(..., inputs), a cell -> (..., 2, 2, outputs), the four that it is cut into.
+class PatchExpand(nn.ConvTranspose2d):
+    """(..., inputs) a cell -> (..., 2, 2, outputs) the four cells that replace it.
 
     A transposed convolution whose kernel is no larger than its stride is a linear layer.
     """
@@ -83,26 +366,26 @@ class Quarters(nn.ConvTranspose2d):
 
 
 class Upscaling(nn.Sequential):
-    """(N, h, w, width) -> (N, h, w, 2, 2, 2, 2, width / 8): cells cut into four, and again."""
+    """(N, h, w, width) -> (N, h, w, 2, 2, 2, 2, width / 8): twice 2x upsampling."""
 
     def __init__(self, width: int):
         super().__init__(
-            Quarters(width, width // 4),
+            PatchExpand(width, width // 4),
             nn.LayerNorm(width // 4, eps=1e-6),
             nn.GELU(),
-            Quarters(width // 4, width // 8),
+            PatchExpand(width // 4, width // 8),
             nn.GELU(),
         )
 
 
-def as_maps(cut: torch.Tensor) -> torch.Tensor:
-    """(N, C, h, w, 2, 2, 2, 2), cells that were cut twice -> (N, C, 4 h, 4 w)."""
-    maps = cut.permute(0, 1, 2, 4, 6, 3, 5, 7)  # each cut is rows, columns
+def as_maps(expanded: torch.Tensor) -> torch.Tensor:
+    """(N, C, h, w, 2, 2, 2, 2), cells expanded twice -> (N, C, 4 h, 4 w)."""
+    maps = expanded.permute(0, 1, 2, 4, 6, 3, 5, 7)  # each expansion is rows, columns
     return maps.flatten(5, 7).flatten(2, 4)
 
 
 class FaceDecoder(nn.Module):
-    """(N, width, side, side) image features -> FaceReading: 18 tokens ask, an image answers."""
+    """(N, width, side, side) image features -> FaceReading: 18 learned tokens query the image."""
 
     def __init__(self, config: FaceXFormerConfig):
         super().__init__()
@@ -146,8 +429,8 @@ class FaceDecoder(nn.Module):
         batch, _, height, width = features.shape
         tokens = self._tokens().expand(batch, -1, -1)
         image = features.flatten(2).transpose(1, 2)
-        places = positions.flatten(1).T.contiguous()[None]
-        tokens, image = self.transformer(tokens, image, places)
+        image_positions = positions.flatten(1).T.contiguous()[None]
+        tokens, image = self.transformer(tokens, image, image_positions)
         upscaled = self.output_upscaling(image.unflatten(1, (height, width)))
         kernels = self.output_hypernetwork_mlps(tokens[:, 7:])  # one MLP for all 11 classes
         logits = kernels @ upscaled.flatten(1, -2).transpose(1, 2)
@@ -185,8 +468,8 @@ class FaceXFormer(nn.Module):
     def fuse(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """The stages' (N, side, side, C), finest first -> (N, width, finest side, finest side).
 
-        Published: project, enlarge, concatenate deepest first, then mix by a 1x1 convolution. All
-        of it is linear: each map is projected and mixed at once, while it is small.
+        Published: project, upsample, concatenate deepest first, then mix by a 1x1 convolution. All
+        of it is linear: each map is projected and mixed in one step, before upsampling.
         """
         mixes = self.linear_fuse.weight.flatten(1).chunk(len(maps), dim=1)[::-1]
         side, fused = maps[0].shape[1], None
@@ -201,14 +484,14 @@ class FaceXFormer(nn.Module):
 
     def forward(self, faces: torch.Tensor) -> FaceReading:
         maps = stage_maps(self.backbone, faces)
-        # A tenth of the work, and most of the error when autocast rounds it to bfloat16.
+        # A tenth of the work, but most of the error if autocast rounds it to bfloat16.
         with torch.autocast(faces.device.type, enabled=False):
             features = self.fuse(maps)
             return self.face_decoder(features, self.pe_layer(features.shape[-1]))
 
 
 def widened_box(box: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(4,) x1, y1, x2, y2 of a face -> the (4,) float64 box with its margin, inside the image."""
+    """(4,) x1, y1, x2, y2 of a face -> (4,) float64 box with its margin, clipped to the image."""
     x1, y1, x2, y2 = np.asarray(box, np.float64)
     x, y = MARGIN * (x2 - x1), MARGIN * (y2 - y1)
     return np.clip([x1 - x, y1 - y, x2 + x, y2 + y], 0, [width, height, width, height])
@@ -217,11 +500,11 @@ def widened_box(box: np.ndarray, height: int, width: int) -> np.ndarray:
 def crop_face(image: np.ndarray, box: np.ndarray, side: int = 224) -> np.ndarray:
     """(H, W, 3) uint8 RGB and a face's box -> (side, side, 3) uint8: margin, crop, bicubic resize.
 
-    The crop is not square and is not made so. Pillow's bicubic antialiases; torch's does not.
+    The crop is not made square. Pillow's bicubic filter antialiases when it shrinks.
     """
     left, top, right, bottom = widened_box(box, *image.shape[:2]).astype(int)
     if right <= left or bottom <= top:
-        raise ValueError(f"the box {box} has nothing of a {image.shape[:2]} image in it")
+        raise ValueError(f"the box {box} does not overlap the {image.shape[:2]} image")
     crop = Image.fromarray(image[top:bottom, left:right])
     return np.array(crop.resize((side, side), Image.Resampling.BICUBIC))
 
@@ -234,9 +517,9 @@ def face_input(crops: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def face_images(faces: torch.Tensor) -> torch.Tensor:
-    """What `face_input` made -> (N, 224, 224, 3) uint8, the face images that the scores read.
+    """Inverse of `face_input` -> (N, 224, 224, 3) uint8, the face images that the scores use.
 
-    The original truncates where it should round: about 1 value in 15 is one below the crop's.
+    The original truncates instead of rounding: about 1 value in 15 is one below the crop's.
     """
     mean, std = torch.tensor([MEAN, STD], device=faces.device)[..., None, None]
     pixels = (faces * std + mean).clamp(0, 1) * 255

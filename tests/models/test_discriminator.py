@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.plain_stylegan import plain_scores
-from ohlora_lib.models import precision, stylegan_layers
+from ohlora_lib.models import precision, stylegan
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig, MinibatchStddev
 
 SMALL = {"resolution": 32, "fmaps_base": 256, "fmaps_max": 16}
@@ -30,7 +30,7 @@ def pictures(n: int, resolution: int = 32, dtype=torch.float32) -> torch.Tensor:
 @pytest.fixture
 def few_at_once(monkeypatch):
     """So small a limit that even these maps are read a few images at a time."""
-    monkeypatch.setattr(stylegan_layers, "QUICK_BLOCK", 40_000)
+    monkeypatch.setattr(stylegan, "CHUNK_BYTES", 40_000)
 
 
 @pytest.mark.parametrize("resolution", [8, 64])

@@ -6,18 +6,15 @@ import torch.nn.functional as F
 from ohlora_lib.models.facexformer import (
     FaceXFormer,
     FaceXFormerConfig,
+    Stage,
     as_maps,
     crop_face,
     face_images,
     face_input,
-    widened_box,
-)
-from ohlora_lib.models.pixels import resize_linear
-from ohlora_lib.models.swin import (
-    Stage,
     shifted_windows,
     stage_maps,
     swin_backbone,
+    widened_box,
     window_order,
 )
 
@@ -132,7 +129,7 @@ def test_a_shifted_window_sees_its_neighbors_but_not_across_the_edge():
 
 
 def test_a_map_without_whole_windows_is_refused():
-    with pytest.raises(ValueError, match="stage 1: a 8 x 8 map has no whole 16 px windows"):
+    with pytest.raises(ValueError, match="stage 1: a 8 x 8 map cannot be divided into 16"):
         swin_backbone(64, 8, (1, 1), (1, 1), window=16)
 
 
@@ -142,7 +139,7 @@ def test_the_margin_is_a_quarter_on_each_side_and_stays_in_the_image():
 
 
 def test_a_box_outside_the_image_is_refused():
-    with pytest.raises(ValueError, match="has nothing of a"):
+    with pytest.raises(ValueError, match="does not overlap"):
         crop_face(crops(1)[0], np.array([200, 10, 220, 30]))
 
 
@@ -156,11 +153,3 @@ def test_the_face_image_is_the_crop_or_one_level_below():
     below = original.astype(int) - face_images(face_input(original)).numpy()
     assert set(np.unique(below)) == {0, 1}
     assert 0.01 < (below == 1).mean() < 0.5
-
-
-def test_linear_resize_keeps_a_flat_image_and_the_order_of_a_ramp():
-    flat = np.full((1, 256, 256, 3), 77, np.uint8)
-    assert (resize_linear(flat, 224) == 77).all()
-    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, None, :, None], (1, 256, 256, 3))
-    line = resize_linear(ramp, 128)[0, 0, :, 0].astype(int)
-    assert (np.abs(line - (2 * np.arange(128) + 0.5)) <= 0.5).all()

@@ -1,4 +1,4 @@
-"""Which number format is chosen where, and how many images are taken at once."""
+"""Which number format is chosen on which device."""
 
 import pytest
 import torch
@@ -49,27 +49,3 @@ def test_only_a_bfloat16_network_is_laid_out_channels_last():
     assert weight.is_contiguous()
     weight = precision.place(Generator(TINY), "bfloat16").synthesis.layer1.weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_the_batch_follows_the_memory_and_its_upper_limit(monkeypatch):
-    network, z = Generator(TINY), torch.zeros(1, 8)
-    largest = 8 * 8 * 8 * 4  # bytes of the last layer's map
-    for room, images in ((largest * 8 * 5, 5), (largest * 8 * 100, 64), (0, 1)):
-        monkeypatch.setattr(precision, "free_memory", lambda device, room=room: room)
-        assert precision.images_that_fit(network, z) == images
-
-
-def test_a_containers_limit_counts(tmp_path, monkeypatch):
-    (tmp_path / "memory.max").write_text("5000\n")
-    (tmp_path / "memory.current").write_text("2000\n")
-    assert precision._within_limit(tmp_path) == 3000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert precision._within_limit(tmp_path) == float("inf")
-    assert precision._within_limit(tmp_path / "absent") == float("inf")
-
-
-def test_available_memory_is_read_in_bytes(tmp_path):
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:  900 kB\nMemFree:  100 kB\nMemAvailable:  700 kB\n")
-    assert precision._available(meminfo) == 700 * 1024
-    assert precision._available(tmp_path / "absent") == precision.UNKNOWN_MEMORY

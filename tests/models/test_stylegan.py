@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmarks.plain_stylegan import plain_images
-from ohlora_lib.models import precision, stylegan_layers
+from ohlora_lib.models import precision, stylegan
+from ohlora_lib.models.cpu.styled_activation import styled_activation
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, mix_styles, to_uint8
-from ohlora_lib.models.stylegan_activation import styled_activation
 
 SMALL = {"resolution": 32, "z_size": 24, "w_size": 24, "mapping_width": 24}
 SMALL |= {"fmaps_base": 256, "fmaps_max": 16}
@@ -37,7 +37,7 @@ def latents(n: int, network: Generator, seed: int = 5) -> torch.Tensor:
 @pytest.fixture
 def few_at_once(monkeypatch):
     """So small a limit that even these maps are drawn a few images at a time."""
-    monkeypatch.setattr(stylegan_layers, "QUICK_BLOCK", 40_000)
+    monkeypatch.setattr(stylegan, "CHUNK_BYTES", 40_000)
 
 
 @pytest.mark.parametrize("resolution", [32, 128])  # from 128 on, kernels are stored flipped
@@ -230,7 +230,7 @@ def test_the_activations_own_backward_is_the_derivative():
 
     def run(x, *rest):
         overwritten = (x * 1).contiguous(memory_format=torch.channels_last)
-        return styled_activation(overwritten, noise, *rest)
+        return styled_activation(overwritten, noise, *rest, 0.2)
 
     assert torch.autograd.gradcheck(run, (x, *rest), atol=1e-6, check_undefined_grad=False)
 

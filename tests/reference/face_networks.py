@@ -2,6 +2,7 @@
 
 import re
 
+import cv2
 import torch
 import torch.nn.functional as F
 
@@ -15,7 +16,7 @@ from ohlora_lib.models.facexformer import (
 )
 from ohlora_lib.models.filter_cnn import FilterCNN, filter_input
 from ohlora_lib.models.mtcnn import MTCNN, pyramid
-from ohlora_lib.models.pixels import channels_first, resize_linear
+from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.property_cnn import PropertyCNN, property_input
 from tests.reference.seeded import (
     BOX,
@@ -145,7 +146,7 @@ def _compare_preparation(golden: Golden, image) -> torch.Tensor:
     faces = face_input(crop[None])
     golden.compare("model_input", faces[0], 1e-6)
     golden.compare("face_png_rgb", face_images(faces)[0], EXACT)
-    golden.compare("v1_resize_linear_224_rgb", resize_linear(image[None], 224)[0], EXACT)
+    golden.compare("v1_resize_linear_224_rgb", cv2.resize(image, (224, 224)), EXACT)
     return faces
 
 

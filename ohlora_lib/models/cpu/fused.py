@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ohlora_lib.models.cpu import onednn
-from ohlora_lib.models.cpu.folded import Folded
+from ohlora_lib.models.cpu.weight_cache import WeightCache
 from ohlora_lib.models.precision import compute_dtype
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -21,7 +21,7 @@ class ReadingConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d):
         super().__init__()
         self.conv = fuse_conv_bn_eval(conv, norm)
-        self.kernel = Folded()
+        self.kernel = WeightCache()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         conv, dtype = self.conv, compute_dtype(x)

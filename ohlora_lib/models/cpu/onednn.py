@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ohlora_lib.models.cpu.folded import Folded
+from ohlora_lib.models.cpu.weight_cache import WeightCache
 from ohlora_lib.models.precision import compute_dtype
 
 
@@ -36,7 +36,7 @@ class Linear(nn.Linear):
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True, gelu: bool = False):
         super().__init__(inputs, outputs, bias)
-        self.gelu, self.packed = gelu, Folded()
+        self.gelu, self.packed = gelu, WeightCache()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         dtype = compute_dtype(x)

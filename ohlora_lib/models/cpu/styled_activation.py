@@ -1,52 +1,60 @@
-"""What follows every convolution of StyleGAN's generator, in as few passes over memory as possible:
-noise and bias, leaky ReLU, instance norm, style.
+"""What follows every convolution of StyleGAN's generator: noise, bias, leaky ReLU, instance norm,
+style; in as few passes over memory as possible.
 
-Once the convolutions are fast, these passes are most of the time. Plain autograd would also keep
-a copy after each of them, and its backward of a norm is ten times slower than its forward; so the
+Next to fast convolutions these passes are most of the time. Plain autograd would also keep a copy
+after each of them, and on a CPU its backward of a norm is ten times slower than its forward; so the
 whole chain is one differentiable step with its own backward, for training and for inference.
 """
 
 import torch
 import torch.nn.functional as F
 
-from ohlora_lib.models.stylegan_layers import SLOPE
+from ohlora_lib.models import cpu
 
 EPSILON = 1e-8  # inside the root of the instance norm
 BLOCK = 4096  # pixels
 
 
-def styled_activation(x, noise, noise_weight, bias, scale, shift):
+def styled_activation(x, noise, noise_weight, bias, scale, shift, slope):
     """norm(leaky_relu(x + noise_weight * noise + bias)) * scale + shift. Overwrites x.
 
-    x (N, C, H, W) channels last, in the format to compute in; noise (N or 1, 1, H, W);
+    x (N, C, H, W) channels last, in the dtype to compute in; noise (N or 1, 1, H, W);
     noise_weight and bias (C); scale and shift (N, C). Returns (N, C, H, W).
     """
-    chain = (x, noise, noise_weight, bias, scale, shift)
+    if not cpu.enabled():
+        return plain_styled_activation(x, noise, noise_weight, bias, scale, shift, slope)
+    inputs = (x, noise, noise_weight, bias, scale, shift, slope)
     if torch.is_grad_enabled():
-        return _StyledActivation.apply(*chain)[1]
-    return _forward(*chain, keep=False)[0]
+        return _StyledActivation.apply(*inputs)[1]
+    return _forward(*inputs, keep=False)[0]
 
 
-def normalized(x, scale, shift):
-    """norm(x) * scale + shift, of what is activated already. Overwrites x; without gradients."""
-    return _normalize(x, scale, shift, keep=False)[0]
+def plain_styled_activation(x, noise, noise_weight, bias, scale, shift, slope):
+    """The same, step by step with torch's own layers."""
+    noise = noise.to(x.dtype) * noise_weight.to(x.dtype)[:, None, None]
+    x = F.leaky_relu(x + noise + bias.to(x.dtype)[:, None, None], slope)
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))
+    var, mean = torch.var_mean(exact, (2, 3), correction=0, keepdim=True)
+    exact = (exact - mean) * torch.rsqrt(var + EPSILON)
+    return (exact * scale[:, :, None, None] + shift[:, :, None, None]).to(x.dtype)
 
 
-def _forward(x, noise, noise_weight, bias, scale, shift, keep: bool):
-    """`keep`: x stays what the activation made of it, as backward needs that."""
+def _forward(x, noise, noise_weight, bias, scale, shift, slope, keep: bool):
+    """`keep`: x holds the activation afterwards, as backward needs it."""
     noise_and_one = _with_ones(noise, x)
     weights = torch.stack([noise_weight, bias]).to(x.dtype)
     _rows(x).addmm_(noise_and_one, weights)
-    F.leaky_relu_(x, SLOPE)
+    F.leaky_relu_(x, slope)
     out, mean, inverse_std = _normalize(x, scale, shift, keep)
     return out, noise_and_one, mean, inverse_std
 
 
 class _StyledActivation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, noise, noise_weight, bias, scale, shift):
-        out, *kept = _forward(x, noise, noise_weight, bias, scale, shift, keep=True)
+    def forward(ctx, x, noise, noise_weight, bias, scale, shift, slope):
+        out, *kept = _forward(x, noise, noise_weight, bias, scale, shift, slope, keep=True)
         ctx.save_for_backward(x, *kept, scale)
+        ctx.slope = slope
         ctx.mark_dirty(x)
         ctx.set_materialize_grads(False)
         return x, out
@@ -65,9 +73,9 @@ class _StyledActivation(torch.autograd.Function):
         c = -a * grad_shift / pixels - b * mean
         a, b, c = (v.to(x.dtype)[:, :, None, None] for v in (a, b, c))
         grad = torch.addcmul(c, x, b).addcmul_(grad, a)
-        grad = torch.ops.aten.leaky_relu_backward(grad, x, SLOPE, True)
+        grad = torch.ops.aten.leaky_relu_backward(grad, x, ctx.slope, True)
         grad_weight, grad_bias = (noise_and_one.T @ _rows(grad)).to(scale.dtype)
-        return grad, None, grad_weight, grad_bias, grad_scale, grad_shift
+        return grad, None, grad_weight, grad_bias, grad_scale, grad_shift, None
 
 
 def _rows(x):
@@ -76,7 +84,7 @@ def _rows(x):
 
 
 def _sum_pixels(x, dtype):
-    """(N, C, H, W) channels last -> (N, C): sums of blocks, whose sum is taken in `dtype`."""
+    """(N, C, H, W) channels last -> (N, C): sums of blocks, which are added in `dtype`."""
     n, channels, height, width = x.shape
     block = min(height * width, 256)
     sums = x.permute(0, 2, 3, 1).view(-1, block, channels).sum(dim=1)
@@ -84,7 +92,7 @@ def _sum_pixels(x, dtype):
 
 
 def _with_ones(noise, x):
-    """(N or 1, 1, H, W) -> (N H W, 2): beside each noise value a one, which meets the bias."""
+    """(N or 1, 1, H, W) -> (N H W, 2): each noise value, and a one for the bias."""
     noise = noise.to(x.dtype).expand(x.shape[0], -1, -1, -1)
     return torch.stack([noise, torch.ones_like(noise)], dim=-1).view(-1, 2)
 
@@ -92,8 +100,8 @@ def _with_ones(noise, x):
 def _normalize(x, scale, shift, keep: bool):
     """Instance norm with one scale and shift per image and channel: out, mean, 1 / std (N, C).
 
-    The statistics are float32 whatever x is. torch's var_mean takes thirty times as long as batch
-    norm does over the pixels of a channels-last map on a CPU, so batch norm serves here.
+    The statistics are float32 whatever x is. On a CPU torch's var_mean takes thirty times as long
+    as batch norm over the pixels of a channels-last map, so batch norm computes them here.
     """
     if x.device.type == "cpu" and x.dtype == torch.bfloat16:
         return _normalize_each(x, scale, shift, keep)
@@ -109,7 +117,7 @@ def _normalize(x, scale, shift, keep: bool):
 def _normalize_each(x, scale, shift, keep: bool):
     """One batch norm per image: statistics and style in one call, computed in float32 inside.
 
-    It may write over its input: it has the statistics before it writes.
+    It may overwrite its input: it has the statistics before it writes.
     """
     out = torch.empty_like(x) if keep else x
     mean, inverse_std = torch.empty_like(scale), torch.empty_like(scale)
@@ -124,8 +132,8 @@ def _normalize_each(x, scale, shift, keep: bool):
 
 
 def _statistics(x):
-    """Mean and variance (N, C). A long running sum would lose digits, so on a CPU each image is cut
-    into blocks, whose statistics are combined."""
+    """Mean and variance (N, C). A long running sum would lose digits, so on a CPU the statistics of
+    blocks of each image are combined."""
     n, channels, height, width = x.shape
     if x.device.type != "cpu":
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
