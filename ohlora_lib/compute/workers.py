@@ -126,6 +126,15 @@ def map_row_blocks(
     return np.concatenate(parallel_map(device, work, *blocks))
 
 
+def parallelism(device: torch.device, rows: int) -> str:
+    """In words, on what `map_row_blocks` computes this number of rows."""
+    if device.type != "cpu":
+        return "a GPU"
+    if prepared() and rows > BLOCK_ROWS:
+        return f"{min(prepared(), -(-rows // BLOCK_ROWS))} processes of one CPU thread each"
+    return f"{torch.get_num_threads()} CPU threads"
+
+
 def single_threaded(work: Callable, *args):
     """`work(*args)`, on one thread if this is a worker process: they share the cores."""
     if multiprocessing.parent_process():

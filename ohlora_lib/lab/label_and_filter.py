@@ -12,11 +12,12 @@ from ohlora_lib import checkpoints
 from ohlora_lib.compute.workers import parallel_map
 from ohlora_lib.faces.concept import ALL, Cutoffs, concept_fitness, fits_concept, passes
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
-from ohlora_lib.lab import generate
 from ohlora_lib.measure.labels import INDEX, Labels, SimulatedAnnotator, auroc, read_labels
 from ohlora_lib.models import precision
 from ohlora_lib.models.filter_cnn import FilterCNNConfig
 from ohlora_lib.runner.settings import Between, OneOf, Settings, SettingsError
+from ohlora_lib.steering.generate import generate_images
+from ohlora_lib.steering.sampling import latents, load_sampler
 from ohlora_lib.store import inside_root
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.store.images import ImageSet
@@ -119,10 +120,9 @@ def open_images(settings: LabelSettings, folder: Path) -> ImageSet:
     """Notebook 01's images, or a few of the embedded generator's where none are named."""
     if settings.images:
         return ImageSet(inside_root(settings.images))
-    few = generate.GenerateSettings(
-        settings.out, settings.seed, "original", 2 * settings.labeled, "random", 8, 8
-    )
-    return generate.make(folder / "generated", few, generate.open_generator("original")).images
+    sampler = load_sampler("original")
+    w = sampler.vectors(latents(settings.seed, np.arange(2 * settings.labeled)))
+    return generate_images(sampler, w, folder / "generated")
 
 
 def label(settings: LabelSettings, folder: Path, images: ImageSet) -> Labeled:

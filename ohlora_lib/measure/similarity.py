@@ -1,18 +1,20 @@
-"""How alike two sets of faces are, in the annotator's feature space.
+"""How similar two sets of faces are, in the annotator's feature space.
 
-Fréchet distance says how far the distributions are apart; precision and density how many of the
-second set lie among the first, recall and coverage how much of the first the second reaches. A
-distance means something beside its floor: that between two real sets of the same size.
+The Fréchet distance compares the distributions; precision and density tell how many faces of the
+second set lie among the first, recall and coverage how much of the first the second reaches. As a
+Fréchet distance depends on the number of faces, it is given beside the distance between two real
+sets of the same size.
 """
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """A set compared with real faces; all but `frechet` lie in 0..1, `density` may pass 1."""
+    """A set compared with real faces. All but `frechet` lie in 0..1; `density` may exceed 1."""
 
     frechet: float
     precision: float
@@ -25,8 +27,23 @@ class Similarity:
 
 
 def compare(real: np.ndarray, other: np.ndarray, neighbors: int = 5) -> Similarity:
-    """Features (N, F) of real faces and (M, F) of others -> how alike the sets are."""
+    """Features (N, F) of real faces and (M, F) of others -> how similar the sets are."""
     return Similarity(frechet_distance(real, other), **neighborhoods(real, other, neighbors))
+
+
+def compare_with_reference(real: np.ndarray, other: np.ndarray) -> pd.DataFrame:
+    """Features (2 N, F) of real faces and (N, F) of others -> a row of similarities each for the
+    others against the first N real faces, and for the second N real faces against the first N."""
+    size = len(other)
+    rows = {"generated": compare(real[:size], other)}
+    rows["second rendered set"] = compare(real[:size], real[size : 2 * size])
+    return pd.DataFrame({name: row.to_dict() for name, row in rows.items()}).T.rename_axis("faces")
+
+
+def relative_path_length(points: np.ndarray) -> np.ndarray:
+    """Paths (..., S, F) of S points -> (...): length over the distance between the two ends."""
+    walked = np.linalg.norm(np.diff(points, axis=-2), axis=-1).sum(-1)
+    return walked / np.linalg.norm(points[..., -1, :] - points[..., 0, :], axis=-1)
 
 
 def features(annotator, images: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from ohlora_lib.store import StoreError
 
 MARK = ".tmp-"
@@ -64,6 +66,12 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: object) -> None:
     """Write `value` atomically as readable JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_array(array: np.ndarray, path: str | Path) -> None:
+    """Write an array atomically as .npy."""
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)
 
 
 def sweep(folder: Path) -> int:

@@ -9,9 +9,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
+import pytest
 import torch
 
 from ohlora_lib.compute import jobs, workers
+from ohlora_lib.compute.workers import BLOCK_ROWS, parallelism
 
 # In a process of its own: only one that holds no threads yet may fork its workers.
 PREPARED = """
@@ -97,3 +99,18 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     process.communicate()
     _, alive = psutil.wait_procs(family, timeout=15)
     assert alive == []
+
+
+@pytest.mark.parametrize(
+    ("device", "ready", "rows", "expected"),
+    [
+        ("cpu", 8, BLOCK_ROWS + 1, "2 processes of one CPU thread each"),
+        ("cpu", 2, 5 * BLOCK_ROWS, "2 processes of one CPU thread each"),
+        ("cpu", 0, 64, f"{torch.get_num_threads()} CPU threads"),
+        ("cpu", 8, BLOCK_ROWS, f"{torch.get_num_threads()} CPU threads"),
+        ("meta", 8, 64, "a GPU"),
+    ],
+)
+def test_the_page_names_what_computed(monkeypatch, device, ready, rows, expected):
+    monkeypatch.setattr(workers, "prepared", lambda: ready)
+    assert parallelism(torch.device(device), rows) == expected

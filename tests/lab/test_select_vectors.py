@@ -48,7 +48,7 @@ def left(base):
     with pytest.MonkeyPatch.context() as patch:
         for module in (find_vectors, steering, select_vectors):
             patch.setattr(module, "inside_root", lambda path: ROOT / path, raising=False)
-        patch.setattr("ohlora_lib.lab.generate.inside_root", lambda path: ROOT / path)
+        patch.setattr("ohlora_lib.steering.sampling.inside_root", lambda path: ROOT / path)
         finding = find_vectors.FindSettings(
             **shared, seed=7, layer="w", images=256, population=16, letters=3, share=0.2,
             directions=["svm", "ridge"],

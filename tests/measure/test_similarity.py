@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from ohlora_lib.measure.similarity import compare, distances, frechet_distance, neighborhoods
+from ohlora_lib.measure.similarity import (
+    compare,
+    compare_with_reference,
+    distances,
+    frechet_distance,
+    neighborhoods,
+    relative_path_length,
+)
 
 
 @pytest.fixture
@@ -22,8 +29,8 @@ def test_frechet_distance_of_gaussians_is_the_closed_form(rng):
 def test_frechet_distance_sees_a_correlation_that_no_single_feature_shows(rng):
     x = rng.standard_normal((4000, 2))
     bound = x @ np.linalg.cholesky([[1, 0.9], [0.9, 1]]).T
-    floor = frechet_distance(x[:2000], x[2000:])
-    assert frechet_distance(x[:2000], bound[2000:]) > 20 * floor
+    reference = frechet_distance(x[:2000], x[2000:])
+    assert frechet_distance(x[:2000], bound[2000:]) > 20 * reference
 
 
 def test_frechet_distance_survives_features_that_never_vary(rng):
@@ -58,3 +65,46 @@ def test_too_few_faces_are_refused_with_the_count_needed(rng):
         neighborhoods(rng.standard_normal((5, 3)), rng.standard_normal((50, 3)))
     with pytest.raises(ValueError, match="same space"):
         frechet_distance(rng.standard_normal((5, 3)), rng.standard_normal((5, 4)))
+
+
+def test_recall_uses_the_balls_of_the_others_and_coverage_those_of_the_real_faces():
+    """On a line, with the nearest neighbor: real balls have radius 1, those of the others 2."""
+    real = np.array([[0.0], [1], [10], [11]])
+    other = np.array([[2.5], [4.5], [100], [102]])
+    given = neighborhoods(real, other, neighbors=1)
+    # real 1 lies within 2 of 2.5; real 0 does not, nor do 10 and 11
+    assert given["recall"] == 1 / 4
+    assert given == {"precision": 0.0, "recall": 0.25, "density": 0.0, "coverage": 0.0}
+    assert neighborhoods(other, real, neighbors=1) == {
+        "precision": 1 / 4,
+        "recall": 0.0,
+        "density": 1 / 4,
+        "coverage": 1 / 4,
+    }
+
+
+def test_precision_and_density_count_faces_recall_and_coverage_real_ones():
+    real = np.array([[0.0], [1], [50], [52]])
+    other = np.array([[0.2], [0.8], [0.9], [30]])
+    given = neighborhoods(real, other, neighbors=1)
+    # 0.2, 0.8 and 0.9 lie in the balls of 0 and 1: six pairs, three of four faces, two of four real
+    assert given["precision"] == 3 / 4 and given["density"] == 6 / 4
+    assert given["coverage"] == 2 / 4
+    # Radii of the others: 0.6, 0.1, 0.1, 29.1. Within: 0 of 0.2; 1 of 0.9; 50 and 52 of 30.
+    assert given["recall"] == 1.0
+
+
+def test_the_reference_distance_is_that_of_two_disjoint_sets_of_the_same_size(rng):
+    real, other = rng.standard_normal((45, 3)), rng.standard_normal((20, 3))
+    table = compare_with_reference(real, other)
+    assert table.index.tolist() == ["generated", "second rendered set"]
+    wanted = frechet_distance(real[:20], other), frechet_distance(real[:20], real[20:40])
+    assert table["frechet"].tolist() == pytest.approx(wanted)
+    assert compare_with_reference(real, real[:20]).at["generated", "frechet"] < 1e-6
+    assert table.at["generated", "coverage"] == neighborhoods(real[:20], other)["coverage"]
+
+
+def test_a_path_is_as_long_as_its_steps_together_relative_to_its_ends():
+    straight = np.array([[0.0, 0], [1, 0], [3, 0]])
+    detour = np.array([[0.0, 0], [0, 4], [3, 4]])
+    assert relative_path_length(np.stack([straight, detour])).tolist() == [1, 7 / 5]

@@ -40,10 +40,8 @@ def test_notebook_begins_with_a_question_and_ends_with_the_sentinel(cells):
     assert code(cells)[-1].source.strip().endswith("end()")
 
 
-def test_cells_are_short_define_nothing_and_name_no_absolute_path(cells):
+def test_cells_name_no_absolute_path(cells):
     for cell in code(cells):
-        assert len(cell.source.splitlines()) <= 15, cell.source
-        assert not re.search(r"^\s*(def|class) ", cell.source, re.M), cell.source
         assert not re.search(r"""["'](/|~|[A-Z]:\\)""", cell.source), cell.source
 
 

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from ohlora_lib import checkpoints
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.sampling import Sampler, latents
+from ohlora_lib.steering.sampling import Sampler, latents, load_sampler
+from ohlora_lib.store import StoreError
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +49,15 @@ def test_a_label_changes_the_vectors_and_zeros_are_the_default(sampler):
 def test_nothing_to_draw_is_told(sampler):
     with pytest.raises(VectorError, match="nothing to draw"):
         sampler.vectors(np.zeros((0, 512), np.float32))
+
+
+def test_a_sampler_is_loaded_by_name_or_file_and_nothing_but_a_generator(tmp_path, sampler):
+    checkpoints.save(sampler.generator, tmp_path / "g.safetensors")
+    again = load_sampler(tmp_path / "g.safetensors")
+    w = sampler.vectors(latents(0, range(2), 512))
+    assert np.array_equal(again.vectors(latents(0, range(2), 512)), w)
+    assert load_sampler("original").generator.config.resolution == 128
+    with pytest.raises(VectorError, match="holds a Annotator, not a generator"):
+        load_sampler("annotator")
+    with pytest.raises(StoreError, match="outside the repository"):
+        load_sampler("../g.safetensors")

@@ -1,0 +1,74 @@
+"""Figures of notebook 01: framing, attributes and entanglement of a generator's images."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from ohlora_lib.plots.style import SERIES
+
+ATTRIBUTES = {
+    "eyes": "eyes: opening of the lids",
+    "mouth": "mouth: opening",
+    "pose": "pose: turn of the head",
+    "gender": "gender (higher is female)",
+    "age": "age (higher is older)",
+    "quality": "quality (higher is better)",
+    "hair_color": "hair: lightness",
+    "hair_length": "hair: length",
+    "background_mean": "background: lightness",
+}
+"""Attribute -> label of its axis."""
+
+
+def average_face(mean: np.ndarray, std: np.ndarray) -> Figure:
+    """Mean image (H, W, 3) and a map (H, W) of the standard deviation, both in gray levels."""
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(6.4, 3.2))
+    left.imshow(mean.round().astype(np.uint8))
+    left.set_title("mean of the faces")
+    shown = right.imshow(std, cmap="magma")
+    right.set_title("standard deviation")
+    figure.colorbar(shown, ax=right, label="gray levels (of 255)", shrink=0.85)
+    for axes in (left, right):
+        axes.set_axis_off()
+    return figure
+
+
+def attribute_histograms(
+    generated: Mapping[str, np.ndarray], rendered: Mapping[str, np.ndarray]
+) -> Figure:
+    """Histograms of ATTRIBUTES, name -> (N,) values each, in generated and in rendered faces."""
+    figure, grid = pyplot.subplots(3, 3, figsize=(8.6, 6))
+    sets = {"rendered": (rendered, SERIES[5]), "generated": (generated, SERIES[0])}
+    for axes, (name, label) in zip(grid.flat, ATTRIBUTES.items(), strict=True):
+        both = np.concatenate([rendered[name], generated[name]])
+        bins = np.linspace(*np.quantile(both, (0.002, 0.998)), 26)
+        for which, (values, color) in sets.items():
+            style = {"element": "step", "fill": which == "rendered", "stat": "percent", "lw": 1.4}
+            seaborn.histplot(x=values[name], bins=bins, ax=axes, color=color, label=which, **style)
+        axes.set(xlabel=label, ylabel="faces (%)")
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return figure
+
+
+def side_effect_heatmap(effects: pd.DataFrame) -> Figure:
+    """Edited property (rows) by attribute (columns), in standard deviations."""
+    figure, axes = pyplot.subplots(figsize=(8.6, 2.3))
+    seaborn.heatmap(
+        effects,
+        cmap="RdBu_r",
+        vmin=-1,
+        vmax=1,
+        annot=True,
+        fmt="+.2f",
+        annot_kws={"size": 8},
+        cbar_kws={"label": "standard deviations", "pad": 0.02},
+        ax=axes,
+    )
+    axes.set(xlabel="", ylabel="edited")
+    axes.tick_params(axis="x", rotation=25)
+    axes.tick_params(axis="y", rotation=0)
+    return figure
