@@ -142,7 +142,7 @@ def use_told(chosen: Chosen, settings: SelectSettings) -> str:
         return "A method that steers some layers alone leaves no such file: it needs more than a w."
     zero = (
         "about as open and as turned as all faces are on average"
-        if chosen.method.recentering
+        if chosen.method.spec.recentered
         else "as she was drawn"
     )
     told = (

@@ -1,6 +1,5 @@
 """What notebook 09 does: which latents become Oh-LoRA's faces."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ import pandas as pd
 
 from ohlora_lib.compute.workers import workers
 from ohlora_lib.lab.find_vectors import Tools, ToolSettings
-from ohlora_lib.lab.recipe import named_method, read_name
+from ohlora_lib.lab.recipe import read_name
 from ohlora_lib.lab.steering import (
     SteeringSettings,
     best_of,
@@ -20,12 +19,11 @@ from ohlora_lib.lab.steering import (
 )
 from ohlora_lib.runner.settings import Between
 from ohlora_lib.steering.control_test import LatentSet, control_test
-from ohlora_lib.steering.directions import ScaledDirections
 from ohlora_lib.steering.fit import DirectionSet
 from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.steering.meters import MeterSet
 from ohlora_lib.steering.meters import score_table as scores_table
-from ohlora_lib.steering.method import Method, Start
+from ohlora_lib.steering.method import Method, Start, read_methods
 from ohlora_lib.steering.ohlora import FACES_FILE, linear_fit, steered_w, write_faces
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.selection import (
@@ -104,7 +102,7 @@ class Chosen:
 
     def pictures(self, rows: np.ndarray, requests: np.ndarray) -> np.ndarray:
         """(N, R, H, W, 3): each of these rows as each request (R, 3) asks."""
-        return self.method.every(self.tools.sampler, self.start(rows), requests)
+        return self.method.image_grid(self.tools.sampler, self.start(rows), requests)
 
     @property
     def rows(self) -> np.ndarray:
@@ -119,7 +117,7 @@ def choose(folder: Path, settings: SelectSettings, tools: Tools) -> Chosen:
     method = _method(folder, settings, tools, found)
     asked = _latents(settings, tools, method)
     with workers(tools.sampler.device) as pool:
-        tested = control_test([method], tools.sampler, meters, asked, executor=pool)
+        tested = control_test([method], tools.sampler, meters, asked, executor=pool).table
     table = apply_rules(tested, settings.rule)
     if settings.picks:
         table = apply_picks(table, read_picks(inside_root(settings.picks)))
@@ -144,17 +142,15 @@ def _method(folder: Path, settings: SelectSettings, tools: Tools, found: Path) -
             property_cnn=settings.property_cnn, found=str(found.relative_to(ROOT)),
             methods=[name], latents=2, calibration=4, confirmed=[], confirmation=0, background=0.15,
         )  # fmt: skip
-        return set_steps(folder, small, tools).methods[name]
+        return set_steps(folder, small, tools).methods[read_name(name).name]
     tested = inside_root(settings.tested)
-    name = settings.method
-    if name == BEST:
-        rows = read_table(tested / "passes.parquet", ["method", "part"])
-        name = best_of(rows)
-    steps = json.loads((tested / "methods.json").read_text())["steps"]
-    if name not in steps:
-        raise VectorError(f"method = {name!r}: notebook 08 tested {', '.join(steps)}")
-    method = named_method(name, found / "directions")
-    return replace(method, directions=ScaledDirections(method.directions, tuple(steps[name])))
+    methods = read_methods(tested / "methods.json", DirectionSet.load(found / "directions"))
+    if settings.method == BEST:
+        return methods[best_of(read_table(tested / "passes.parquet", ["method", "part"]))]
+    name = read_name(settings.method).name
+    if name not in methods:
+        raise VectorError(f"method = {name!r}: notebook 08 tested {', '.join(methods)}")
+    return methods[name]
 
 
 def _latents(settings: SelectSettings, tools: Tools, method: Method) -> LatentSet:
@@ -191,7 +187,7 @@ def _publish(folder: Path, chosen: Chosen) -> None:
 
 def _leave_faces(folder: Path, settings: SelectSettings, chosen: Chosen) -> float:
     """The faces as `OhLora` loads them, and how far these are off in w."""
-    middle = np.float32(MIDDLE if chosen.method.recentering else (0, 0, 0))
+    middle = np.float32(MIDDLE if chosen.method.spec.recentered else (0, 0, 0))
     start = chosen.start(chosen.rows)
     drawn = steered_w(chosen.tools.sampler, chosen.method, start)
     w, arrows, bend = linear_fit(drawn, REQUESTS - middle)

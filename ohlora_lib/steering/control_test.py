@@ -1,13 +1,14 @@
-"""The image generation test: 50 pictures of each latent, as asked for and as measured.
+"""The image generation test: 50 images per latent, requested against measured values.
 
-Every method is tested on the same latents. Two meters read each picture, the property CNN and the
-independent one, and what should not move is measured beside it.
+All methods are tested on the same latents. The property CNN and the parser measure each image, and
+changes that were not requested are measured beside them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,34 +18,41 @@ from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.groups import EVERYWHERE
 from ohlora_lib.steering.meters import Meter, MeterSet, expression_scores, mean_of_finite
-from ohlora_lib.steering.method import Method
+from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS, responses
 from ohlora_lib.steering.sampling import Sampler, latents
 
 BATCH = 8
-"""Latents tested at once: 400 pictures, which fit into memory at any resolution."""
+"""Latents tested together: 400 images, which fit into memory at any resolution."""
 
 
 @dataclass(frozen=True)
 class LatentSet:
-    """What is tested: z, and what is known of each. Of a saved selection the groups come along."""
+    """The latents of a test. Those of a saved selection have known groups."""
 
     z: np.ndarray  # (N, Z)
-    idx: np.ndarray  # (N,) their numbers
-    label: np.ndarray | None = None  # (N, 7); None is zeros
-    groups: np.ndarray | None = None  # (N,); None reads them off the unedited pictures
+    idx: np.ndarray  # (N,) number of each latent
+    label: np.ndarray | None = None  # (N, 7); None: zeros
+    groups: np.ndarray | None = None  # (N,); None: measured on the unedited images
 
     @classmethod
-    def from_seed(cls, seed: int, indices: Sequence[int], size: int = 512) -> "LatentSet":
-        """The latents of these numbers of a seed."""
+    def from_seed(cls, seed: int, indices: Sequence[int], size: int) -> "LatentSet":
+        """The latents with these numbers of a seed; `size` is the generator's `z_size`."""
         return cls(latents(seed, indices, size), np.asarray(indices))
 
-    def pieces(self) -> Iterator["LatentSet"]:
-        """As many as are tested at once."""
+    def batches(self) -> Iterator["LatentSet"]:
+        """BATCH latents at a time."""
         for start in range(0, len(self.z), BATCH):
             rows = slice(start, start + BATCH)
-            given = (getattr(self, name) for name in ("z", "idx", "label", "groups"))
-            yield LatentSet(*(None if array is None else array[rows] for array in given))
+            arrays = (self.z, self.idx, self.label, self.groups)
+            yield LatentSet(*(None if array is None else array[rows] for array in arrays))
+
+
+class ControlTest(NamedTuple):
+    """The result: a row per method and latent, and where each method's steering started."""
+
+    table: pd.DataFrame
+    starts: dict[str, Start]  # by method name; rows in the order of the latents
 
 
 def control_test(
@@ -52,92 +60,96 @@ def control_test(
     sampler: Sampler,
     meters: MeterSet,
     tested: LatentSet,
-    others: Mapping[str, Meter] | None = None,
+    extra_meters: Mapping[str, Meter] | None = None,
     executor: Executor | None = None,
-) -> pd.DataFrame:
-    """Methods, latents -> a row per method and latent, tested here or on an executor's processes.
+) -> ControlTest:
+    """Test methods on latents, here or in an executor's processes.
 
-    Columns: method, idx, group_name; `cnn_` and `parser_` with what `responses` says (and a prefix
-    for each of the `others` that shall read the same pictures); `side_effects`'; what the
-    unedited latent shows, `unedited_eyes` and the like; and in `recentering_change` how much
-    another person recentering made of it.
+    Columns of the table: method, idx, group_name; for each meter the columns of `responses` with
+    its prefix, `cnn_`, `parser_` or the name of an extra meter; those of `side_effects`; the
+    expression of the unedited latents, `unedited_eyes` etc.; and `recentering_change`, the identity
+    change by recentering.
     """
-    work = [(method, piece) for method in methods for piece in tested.pieces()]
-    rows = partial(single_threaded, _rows, sampler, meters, dict(others or {}))
-    return pd.concat(gather(rows, work, executor, "control test"), ignore_index=True)
+    work = [(method, batch) for method in methods for batch in tested.batches()]
+    test = partial(single_threaded, _test_batch, sampler, meters, dict(extra_meters or {}))
+    tables, starts = zip(*gather(test, work, executor, "control test"), strict=True)
+    names = [method.name for method, _ in work]
+    parts = {
+        method.name: [s for name, s in zip(names, starts, strict=True) if name == method.name]
+        for method in methods
+    }
+    table = pd.concat(tables, ignore_index=True)
+    return ControlTest(table, {name: Start.concatenate(part) for name, part in parts.items()})
 
 
-def _rows(
-    sampler: Sampler, meters: MeterSet, others: dict, method: Method, tested: LatentSet
-) -> pd.DataFrame:
-    """A few latents -> a row for each."""
-    z = tested.z
-    vectors = sampler.vectors(z, method.layer, tested.label)
+def _test_batch(
+    sampler: Sampler, meters: MeterSet, extra: dict, method: Method, tested: LatentSet
+) -> tuple[pd.DataFrame, Start]:
+    count = len(tested.z)
+    vectors = sampler.vectors(tested.z, method.layer, tested.label)
     start = method.start(sampler, meters, vectors, tested.groups)
-    images = method.every(sampler, start, REQUESTS)
+    images = method.image_grid(sampler, start, REQUESTS)
     flat = images.reshape(-1, *images.shape[2:])
     columns = {"method": method.name, "idx": tested.idx,
-               "group_name": _group_names(method, start.groups, len(z))}  # fmt: skip
-    readers = {"cnn": meters.cnn, "parser": meters.parser} | others
-    for name, meter in readers.items():
+               "group_name": _group_names(method, start.groups, count)}  # fmt: skip
+    for name, meter in ({"cnn": meters.cnn, "parser": meters.parser} | extra).items():
         reading = meter(flat)
-        followed = responses(reading.scores.reshape(len(z), len(REQUESTS), -1), meter.properties)
-        columns |= {f"{name}_{column}": values for column, values in followed.items()}
+        found = responses(reading.scores.reshape(count, len(REQUESTS), -1), meter.properties)
+        columns |= {f"{name}_{column}": values for column, values in found.items()}
         if name == "parser":
-            where = reading.background.reshape(images.shape[:4])
-    columns |= _drawn(meters, sampler, method, start)
-    middle = method.every(sampler, start, np.float32([MIDDLE]))[:, 0]
-    return pd.DataFrame(columns | side_effects(meters, images, where, middle))
+            background = reading.background.reshape(images.shape[:4])
+    columns |= _before_steering(meters, sampler, method, start)
+    middle = method.image_grid(sampler, start, np.float32([MIDDLE]))[:, 0]
+    columns |= side_effects(meters, images, background, middle)
+    return pd.DataFrame(columns), start
 
 
 def side_effects(
-    meters: MeterSet,
-    images: np.ndarray,
-    where: np.ndarray,
-    middle: np.ndarray,
+    meters: MeterSet, images: np.ndarray, background: np.ndarray, middle: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """50 pictures of each latent (Z, 50, R, R, 3), their background (Z, 50, R, R), and the picture
-    of the levels' middle (Z, R, R, 3) -> column -> (Z,).
+    """What changes besides the expression, per latent.
 
-    Against the middle: `background` (pixels outside face and hair, 1 is another face's), `outline`
-    (share of face and hair that is not in both), `identity` (1 is another person), `gender_change`
-    and the like. Over the 50: `gender_mean`, `gender_worst`, ….
+    Inputs: the 50 images of Z latents (Z, 50, R, R, 3), their background masks (Z, 50, R, R), and
+    the images at the middle request (Z, R, R, 3). Returns column -> (Z,). Mean change against the
+    middle image: `background` (gray levels outside face and hair; 1: another face's background),
+    `outline` (fraction of face and hair that is not in both), `identity` (1: another person),
+    `gender_change` etc. Over the 50 images: `gender_mean`, `gender_worst` etc.; worst is the
+    maximum for age and glass, the minimum for gender and quality.
     """
-    middle_where = meters.parser(middle).background[:, None]
-    both, either = where & middle_where, where | middle_where
-    background = meters.background_change(images, middle[:, None], both)
+    middle_background = meters.parser(middle).background[:, None]
+    both, either = background & middle_background, background | middle_background
+    change = meters.background_change(images, middle[:, None], both)
     outline = 1 - (~either).sum((2, 3)) / np.maximum((~both).sum((2, 3)), 1)
-    filters, who = meters.identity(images.reshape(-1, *images.shape[2:]))
-    filters, who = (array.reshape(*images.shape[:2], -1) for array in (filters, who))
-    middle_filters, middle_who = meters.identity(middle)
+    filters, identity = meters.identity(images.reshape(-1, *images.shape[2:]))
+    filters, identity = (a.reshape(*images.shape[:2], -1) for a in (filters, identity))
+    middle_filters, middle_identity = meters.identity(middle)
     columns = {
-        "background": mean_of_finite(background, axis=1),
+        "background": mean_of_finite(change, axis=1),
         "outline": outline.mean(axis=1),
-        "identity": np.linalg.norm(who - middle_who[:, None], axis=2).mean(axis=1),
+        "identity": np.linalg.norm(identity - middle_identity[:, None], axis=2).mean(axis=1),
     }
     for place, name in enumerate(meters.identity.filters):
-        seen = filters[..., place]
-        columns[f"{name}_change"] = np.abs(seen - middle_filters[:, None, place]).mean(axis=1)
-        columns[f"{name}_mean"] = seen.mean(axis=1)
-        columns[f"{name}_worst"] = (seen.max if name in ("age", "glass") else seen.min)(axis=1)
+        values = filters[..., place]
+        columns[f"{name}_change"] = np.abs(values - middle_filters[:, None, place]).mean(axis=1)
+        columns[f"{name}_mean"] = values.mean(axis=1)
+        columns[f"{name}_worst"] = (values.max if name in ("age", "glass") else values.min)(axis=1)
     return columns
 
 
-def _drawn(meters: MeterSet, sampler: Sampler, method: Method, start) -> dict:
-    """What the unedited latents show, `unedited_eyes` …, and how much another person the recenterd
-    ones do (0 where nothing was recenterd)."""
+def _before_steering(meters: MeterSet, sampler: Sampler, method: Method, start: Start) -> dict:
+    """Expression of the unedited latents, and identity change by recentering (0 without it)."""
     unedited = sampler.images(start.unedited, method.layer)
     seen = expression_scores(meters.cnn, meters.cnn(unedited))
     columns = {f"unedited_{name}": seen[:, place] for place, name in enumerate(EXPRESSION)}
     moved = np.zeros(len(unedited))
-    if method.recentering:
+    if method.spec.recentered:
         after = meters.identity(sampler.images(start.vectors, method.layer))[1]
         moved = np.linalg.norm(after - meters.identity(unedited)[1], axis=1)
     return columns | {"recentering_change": moved}
 
 
 def meter_columns(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
-    """One meter's columns under the published names (eyes_corr, …), and the others as they are."""
+    """One meter's columns under the published names (eyes_corr etc.); the others unchanged."""
     mine = [name for name in tested if name.startswith(f"{meter}_")]
     return tested.rename(columns={name: name.removeprefix(f"{meter}_") for name in mine})
 

@@ -123,7 +123,7 @@ def steered_w(
     count = len(start.vectors)
     return np.stack(
         [
-            sampler.to_w(method.moved(start, np.tile(request, (count, 1))), method.layer)
+            sampler.to_w(method.edit(start, np.tile(request, (count, 1))), method.layer)
             for request in requests
         ],
         axis=1,

@@ -8,6 +8,7 @@ from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering.fit import DIRECTIONS, DirectionSet, fit_directions
 from ohlora_lib.steering.gradient import GradientConfig
 from ohlora_lib.steering.groups import VectorError, median_grouping
+from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.method_spec import MethodSpec
 from ohlora_lib.steering.ridge import fit_ridge
 from ohlora_lib.steering.svm import SvmConfig, fit_svm
@@ -101,7 +102,7 @@ def test_what_was_not_fitted_is_named(sampled, tmp_path):
     grouping = median_grouping(scores, V7)
     ridge = fit_directions(["ridge"], vectors, scores, grouping)["ridge"].directions
     with pytest.raises(StoreError, match="'svm' were fitted, only ridge"):
-        MethodSpec("svm").method(DirectionSet("w", grouping, {"ridge": ridge}))
+        Method.build(MethodSpec("svm"), DirectionSet("w", grouping, {"ridge": ridge}))
     with pytest.raises(StoreError, match="run notebook 07 first"):
         DirectionSet.load(tmp_path)
     with pytest.raises(VectorError, match="'smv'"):

@@ -3,14 +3,11 @@
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 
-from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.pages.parameters import ParameterError, checked
-from ohlora_lib.steering.directions import LinearDirections
-from ohlora_lib.steering.fit import DIRECTIONS, DirectionSet
-from ohlora_lib.steering.groups import Grouping, VectorError
+from ohlora_lib.steering.fit import DIRECTIONS
+from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method_spec import MethodSpec
 
 FULL = MethodSpec("ridge scene", True, True, True, (0, 5))
@@ -67,20 +64,6 @@ def test_fields_are_checked_without_a_notebook_too():
                   {"directions": "svm", "layers": (-1, 3)}):  # fmt: skip
         with pytest.raises(VectorError):
             MethodSpec(**wrong)
-
-
-def test_the_method_has_the_directions_and_what_the_fields_say():
-    grouping = Grouping(V7, (0.0, 0.0, 0.0))
-    vectors = np.ones((8, 3, 4), np.float32)
-    found = DirectionSet("mapping_split1", grouping, {
-        "svm": LinearDirections(vectors, grouping), "ridge scene": LinearDirections(vectors[:1]),
-    })  # fmt: skip
-    plain, full = MethodSpec("svm").method(found), FULL.method(found)
-    assert plain.directions is found["svm"] and full.directions is found["ridge scene"]
-    assert (plain.name, plain.layer, plain.grouping) == ("svm", "mapping_split1", grouping)
-    assert (plain.recentering, plain.styles, plain.measured) == (0, None, False)
-    assert (full.recentering, full.styles, full.measured) == (2, (0, 6), True)
-    assert full.name == FULL.name and full.grouping is None
 
 
 def test_every_kind_of_directions_can_be_specified():
