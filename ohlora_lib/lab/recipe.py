@@ -22,6 +22,4 @@ def read_name(name: str) -> MethodSpec:
 
 def named_method(name: str, folder: Path) -> Method:
     """The method of that name, from the directions in `folder`."""
-    from dataclasses import replace
-
-    return replace(read_name(name).method(DirectionSet.load(folder)), name=name)
+    return Method.build(read_name(name), DirectionSet.load(folder))

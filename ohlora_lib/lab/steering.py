@@ -1,7 +1,7 @@
 """What notebook 08 does and draws: the image generation test of every method."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,21 +10,17 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.compute.workers import parallel_map, workers
-from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.lab.find_vectors import FindSettings, Tools, ToolSettings, search
 from ohlora_lib.lab.recipe import named_method, read_name
 from ohlora_lib.runner.settings import Between, SettingsError
 from ohlora_lib.steering import comparison
 from ohlora_lib.steering.calibrate import CalibrationRule, calibrate
 from ohlora_lib.steering.control_test import LatentSet, control_test
-from ohlora_lib.steering.directions import ScaledDirections
 from ohlora_lib.steering.meters import MeterSet
-from ohlora_lib.steering.method import Method
+from ohlora_lib.steering.method import Method, write_methods
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
-from ohlora_lib.steering.select import CUTOFFS_V8
 from ohlora_lib.store import inside_root
-from ohlora_lib.store.atomic import write_json
 from ohlora_lib.store.tables import write_table
 
 
@@ -88,9 +84,8 @@ def set_steps(folder: Path, settings: SteeringSettings, tools: Tools) -> Ready:
     rule = CalibrationRule(background=settings.background)
     work = partial(_with_steps, settings, rule, found, tools.sampler, meters)
     made = parallel_map(tools.sampler.device, work, settings.methods)
-    methods = dict(zip(settings.methods, made, strict=True))
-    steps = {name: list(factors(method)) for name, method in methods.items()}
-    write_json(folder / "methods.json", {"rule": asdict(rule), "steps": steps})
+    methods = {method.name: method for method in made}
+    write_methods(folder / "methods.json", made)
     return Ready(tools, meters, methods)
 
 
@@ -112,11 +107,7 @@ def _with_steps(
 
 def factors(method: Method) -> tuple[float, float, float]:
     """What a method's requests are multiplied by."""
-    return (
-        method.directions.factors
-        if isinstance(method.directions, ScaledDirections)
-        else (1.0, 1.0, 1.0)
-    )
+    return method.factors
 
 
 def measure_all(folder: Path, settings: SteeringSettings, ready: Ready) -> pd.DataFrame:
@@ -137,9 +128,11 @@ def measure_all(folder: Path, settings: SteeringSettings, ready: Ready) -> pd.Da
 def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numbers: range):
     sampler = ready.tools.sampler
     asked = LatentSet.from_seed(settings.seed, numbers, sampler.z_size)
-    methods = [ready.methods[name] for name in names]
+    methods = [ready.methods[read_name(name).name] for name in names]
     with workers(sampler.device) as pool:
-        return control_test(methods, sampler, ready.meters, asked, ready.tools.others(), pool)
+        return control_test(
+            methods, sampler, ready.meters, asked, ready.tools.others(), pool
+        ).table
 
 
 def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:
@@ -156,22 +149,7 @@ def pictures(ready: Ready, name: str, idx: int, seed: int, requests: np.ndarray)
     method, sampler = ready.methods[name], ready.tools.sampler
     z = latents(seed, [idx], sampler.z_size)
     start = method.start(sampler, ready.meters, sampler.vectors(z, method.layer))
-    return method.every(sampler, start, requests)[0]
+    return method.image_grid(sampler, start, requests)[0]
 
 
-def best_of(tested: pd.DataFrame) -> str:
-    """The method that passes most latents on the independent meter; on a draw, on the CNN; then
-    the one that changes other scores and the background least. Only one that was tested on further
-    latents too, if any was: the best of many may have been lucky."""
-    confirmed = tested.loc[tested["part"] == "confirmation", "method"].unique()
-    tested = tested[tested["part"] == "test"]
-    if len(confirmed):
-        tested = tested[tested["method"].isin(confirmed)]
-    rates = pd.DataFrame(
-        {
-            meter: comparison.pass_rates(tested, meter, CUTOFFS_V8).rate
-            for meter in ("parser", "cnn")
-        }
-    )
-    rates["still"] = -comparison.side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1)
-    return rates.sort_values(["parser", "cnn", "still"], ascending=False).index[0]
+best_of = comparison.best_method

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from ohlora_lib.compute.workers import spread
+from ohlora_lib.compute.workers import parallel_map
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.meters import MeterSet, expression_scores, mean_of_finite
 from ohlora_lib.steering.method import Method
@@ -48,7 +48,7 @@ def calibrate_methods(
     rule: CalibrationRule | None = None,
 ) -> list[Method]:
     """The methods, those with `spec.calibrated` calibrated on z (N, Z), in parallel on a CPU."""
-    return spread(sampler.device, partial(_calibrated, sampler, meters, z, rule), methods)
+    return parallel_map(sampler.device, partial(_calibrated, sampler, meters, z, rule), methods)
 
 
 def _calibrated(

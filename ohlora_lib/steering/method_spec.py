@@ -8,13 +8,8 @@ Given in YAML as a mapping, saved as JSON, named for display:
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from ohlora_lib.steering.directions import Directions, LinearDirections, PerPropertyDirections
-from ohlora_lib.steering.fit import DIRECTIONS, DirectionSet
-from ohlora_lib.steering.groups import Grouping, VectorError
-from ohlora_lib.steering.method import Method
-
-CORRECTIONS = 2
-"""Measured corrections of a recentered method."""
+from ohlora_lib.steering.fit import DIRECTIONS
+from ohlora_lib.steering.groups import VectorError
 
 
 @dataclass(frozen=True)
@@ -68,22 +63,3 @@ class MethodSpec:
         """A specification from what `to_json` gave."""
         layers = fields.get("layers")
         return cls(**fields | {"layers": None if layers is None else tuple(layers)})
-
-    def method(self, found: DirectionSet) -> Method:
-        """The method with its fitted directions, step sizes not yet calibrated."""
-        directions = found[self.directions]
-        return Method(
-            self.name,
-            directions,
-            found.layer,
-            _grouping(directions),
-            recentering=CORRECTIONS * self.recentered,
-            styles=self.layers and (self.layers[0], self.layers[1] + 1),
-            measured=self.per_latent,
-        )
-
-
-def _grouping(directions: Directions) -> Grouping | None:
-    if isinstance(directions, PerPropertyDirections):
-        return _grouping(directions.mouth)
-    return directions.grouping if isinstance(directions, LinearDirections) else None

@@ -1,9 +1,10 @@
-"""LinearDirections of each latent's own: what its pictures say that the steps do there.
+"""Per-latent directions: fitted directions, corrected by the measured response of one latent.
 
-A regression knows what a step does on average. At one latent it moves its property by more or by
-less than that, and others along. So every step is tried there, up and down, those included that
-move the scores to be held; and the mixture of steps is taken that moves one property alone, if what
-was seen and what the regression said count the same.
+A regression predicts the mean effect of a step. At a single latent, a step moves its own property
+by more or less than predicted, and moves other scores too. So every known step is tried there in
+both directions, including the steps that move the controlled scores. From the measured response
+matrix we solve for the combination of steps that moves one property alone. The measured response
+and the predicted one (the identity) are averaged with equal weight.
 """
 
 from collections.abc import Callable
@@ -15,37 +16,37 @@ from ohlora_lib.steering.directions import Directions, LinearDirections, ScaledD
 from ohlora_lib.steering.groups import VectorError
 
 LEAST = 0.1
-"""Of the strongest response: what moves the scores by less is not mixed in to correct anything."""
-
-
-def _known_arrows(directions: Directions) -> tuple[LinearDirections, np.ndarray]:
-    """Directions whose steps can be tried one by one, and what requests are multiplied by, (3,)."""
-    factors = np.ones(len(EXPRESSION), np.float32)
-    if isinstance(directions, ScaledDirections):
-        factors, directions = np.float32(directions.factors), directions.directions
-    if not isinstance(directions, LinearDirections) or directions.controlled is None:
-        raise VectorError("only a ridge's steps can be measured: it knows one for every score")
-    return directions, factors
+"""Cutoff of the pseudo-inverse, relative to the strongest response: weaker steps are not used."""
 
 
 def per_latent_directions(
     directions: Directions,
-    see: Callable[[np.ndarray, tuple[str, ...]], np.ndarray],
+    measure: Callable[[np.ndarray, tuple[str, ...]], np.ndarray],
     vectors: np.ndarray,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """What one unit of eyes, mouth and pose adds at each of these vectors (N, D): (N, 3, D).
+    """What one unit of eyes, mouth and pose adds at each of the vectors (N, D): (N, 3, D).
 
-    `see` is given vectors (N, P, D), P for each latent, and names, and tells these scores
-    (N, P, names).
+    `measure(trials, names)` returns the scores `names` (N, P, len(names)) of trial vectors
+    (N, P, D), P per latent.
     """
-    arrows, factors = _known_arrows(directions)
-    steps = arrows.every(len(vectors), groups)  # (N, P, D)
-    reach = np.concatenate([factors, np.ones(len(arrows.names) - len(factors), np.float32)])
-    tried = reach[:, None] * steps
-    up, down = (see(vectors[:, None] + way * tried, arrows.names) for way in (1, -1))
-    response = (up - down) / (2 * reach[:, None])  # (N, P steps, P scores)
-    believed = (response + np.eye(len(reach))) / 2
-    mixture = np.linalg.pinv(believed, rcond=LEAST)[:, : len(factors)]
+    linear, factors = _with_factors(directions)
+    steps = linear.every(len(vectors), groups)  # (N, P, D)
+    sizes = np.concatenate([factors, np.ones(len(linear.names) - len(factors), np.float32)])
+    trials = sizes[:, None] * steps
+    up, down = (measure(vectors[:, None] + sign * trials, linear.names) for sign in (1, -1))
+    response = (up - down) / (2 * sizes[:, None])  # (N, P steps, P scores)
+    expected = (response + np.eye(len(sizes))) / 2
+    mixture = np.linalg.pinv(expected, rcond=LEAST)[:, : len(factors)]
     own = np.einsum("nkp,npd->nkd", mixture, steps) * factors[:, None]
     return own.astype(np.float32)
+
+
+def _with_factors(directions: Directions) -> tuple[LinearDirections, np.ndarray]:
+    """Directions with one step per score, and the factors of eyes, mouth and pose, (3,)."""
+    factors = np.ones(len(EXPRESSION), np.float32)
+    if isinstance(directions, ScaledDirections):
+        factors, directions = np.float32(directions.factors), directions.directions
+    if not isinstance(directions, LinearDirections) or directions.controlled is None:
+        raise VectorError("per-latent directions need a ridge, which knows a step for every score")
+    return directions, factors
