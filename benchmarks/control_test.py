@@ -35,6 +35,7 @@ from ohlora_lib.steering.control_test import BATCH, LatentSet, control_test
 from ohlora_lib.steering.directions import LinearDirections
 from ohlora_lib.steering.meters import CnnMeter, MeterSet, ParserMeter
 from ohlora_lib.steering.method import Method
+from ohlora_lib.steering.method_spec import MethodSpec
 from ohlora_lib.steering.responses import REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.train.regressor import SMALL
@@ -83,7 +84,9 @@ def measured(resolution: int, rounds: int) -> pd.DataFrame:
     quick = precision.place(fuse_for_inference(annotator))
     sampler = Sampler(generator)
     rng = np.random.default_rng(0)
-    method = Method("ours", LinearDirections(rng.normal(0, 0.05, (1, 3, 512)).astype(np.float32)))
+    method = Method(
+        MethodSpec("svm all"), LinearDirections(rng.normal(0, 0.05, (1, 3, 512)).astype(np.float32))
+    )
     z = latents(0, range(PIECES * BATCH), sampler.z_size)
     steered = sampler.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), REQUESTS)
     population = sampler.images(sampler.vectors(latents(1, range(16), sampler.z_size)))

@@ -130,9 +130,7 @@ def _tested(settings: SteeringSettings, ready: Ready, names: Sequence[str], numb
     asked = LatentSet.from_seed(settings.seed, numbers, sampler.z_size)
     methods = [ready.methods[read_name(name).name] for name in names]
     with workers(sampler.device) as pool:
-        return control_test(
-            methods, sampler, ready.meters, asked, ready.tools.others(), pool
-        ).table
+        return control_test(methods, sampler, ready.meters, asked, ready.tools.others(), pool).table
 
 
 def strips(ready: Ready, name: str, idx: int, seed: int) -> np.ndarray:

@@ -215,7 +215,7 @@ def _difference_told(mine: pd.DataFrame) -> str:
 
 def tightened_told(tested: pd.DataFrame, baseline: str, best: str) -> str:
     """Where the baseline passes too often to compare: the ratio at tighter cutoffs."""
-    cutoffs, added = comparison.tightened(tested, baseline, "cnn")
+    cutoffs, added = comparison.raised_cutoffs(tested, baseline, "cnn")
     seen = {m: comparison.pass_rates(tested, m, cutoffs) for m in comparison.METERS}
     asked = "/".join(f"{value:.3f}".lstrip("0") for value in asdict(cutoffs).values())
     raised = f"raised by {added:g}, to {asked}," if added else f"as published, {asked},"

@@ -98,7 +98,7 @@ def side_effects(tested: pd.DataFrame, meter: str = "parser") -> pd.DataFrame:
 def raised_cutoffs(
     tested: pd.DataFrame, method: str, meter: str, max_rate: float = 0.1
 ) -> tuple[CorrelationCutoffs, float]:
-    """The published cutoffs, all raised by the same amount until `method` passes at most `max_rate`.
+    """The published cutoffs, all raised by one amount until `method` passes at most `max_rate`.
 
     For a generator on which already the baseline passes often. Returns the cutoffs and the amount.
     """
@@ -124,10 +124,8 @@ def best_method(tested: pd.DataFrame) -> str:
     rates = pd.DataFrame(
         {meter: pass_rates(tested, meter, CUTOFFS_V8).rate for meter in ("parser", "cnn")}
     )
-    effects = side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1)
-    return (
-        rates.assign(least=-effects).sort_values(list(rates) + ["least"], ascending=False).index[0]
-    )
+    rates["effects"] = -side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1)
+    return rates.sort_values(list(rates), ascending=False).index[0]
 
 
 def extreme_latents(tested: pd.DataFrame, method: str) -> tuple[int, int]:
@@ -207,7 +205,7 @@ def leakage_table(tested: pd.DataFrame) -> pd.DataFrame:
 
 
 def headline(tested: pd.DataFrame, methods: list[str]) -> dict[str, str]:
-    """Strict pass rates with their intervals: "svm, property CNN", "svm, parser", ..., "latents"."""
+    """Strict pass rates with intervals: "svm, property CNN", "svm, parser", ..., and "latents"."""
     rates = {meter: pass_rates(tested, meter, CUTOFFS_V7) for meter in METERS}
     numbers = {
         f"{name}, {label}": rate(rates[meter].loc[name])

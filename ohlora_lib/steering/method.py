@@ -170,7 +170,7 @@ def _grouping(directions: Directions) -> Grouping | None:
 
 
 def write_methods(path: str | Path, methods: Sequence[Method]) -> None:
-    """Save the specifications and calibration factors as JSON; directions are saved on their own."""
+    """Save specifications and calibration factors as JSON; directions have their own files."""
     write_json(path, [{"spec": m.spec.to_json(), "factors": list(m.factors)} for m in methods])
 
 

@@ -20,6 +20,7 @@ from ohlora_lib.runner.settings import SettingsError
 from ohlora_lib.steering.directions import LinearDirections, ScaledDirections
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method, Start
+from ohlora_lib.steering.method_spec import MethodSpec
 from ohlora_lib.steering.ohlora import FACES_FILE, OhLora, linear_fit, steered_w
 from ohlora_lib.steering.responses import REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
@@ -167,7 +168,7 @@ def test_faces_steered_before_w_go_the_straight_way_that_fits_all_levels_best(la
     vectors = sampler.vectors(latents(1, range(4), sampler.z_size), layer)
     size = vectors.shape[1]
     arrows = np.random.default_rng(0).standard_normal((1, 3, size)).astype(np.float32)
-    method = Method("m", LinearDirections(arrows * vectors.std()), layer)
+    method = Method(MethodSpec("svm"), LinearDirections(arrows * vectors.std()), layer)
     drawn = steered_w(sampler, method, Start(vectors, vectors, None))
     w, found, bend = linear_fit(drawn, REQUESTS)
     if layer == "mapping_split2":
@@ -208,7 +209,7 @@ def test_chosen_faces_are_what_people_load(left):
     faces = OhLora.load(folder / "09" / FACES_FILE)
     assert len(faces) == 2
     middle = chosen.pictures(
-        chosen.rows[:1], np.float32([[0.0, 0.0, -0.6 * bool(chosen.method.recentering)]])
+        chosen.rows[:1], np.float32([[0.0, 0.0, -0.6 * bool(chosen.method.spec.recentered)]])
     )
     drawn = np.asarray(faces.image(), int)
     assert np.abs(drawn - middle[0, 0]).mean() < 1

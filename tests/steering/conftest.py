@@ -46,7 +46,7 @@ def cosines(arrows: np.ndarray, truth: np.ndarray) -> np.ndarray:
 PROPERTIES = (*EXPRESSION, *V7, "background_std", "hairstyle")
 
 
-class PlantedStudio(Sampler):
+class PlantedSampler(Sampler):
     """Draws pictures that show their scores: a row of pixels each, and below them a background.
 
     Scores are read-outs of w that level off, so a latent at an end has no room left; `entangled`
@@ -90,17 +90,18 @@ class Rows(NamedTuple):
 
 
 class Bystander(NamedTuple):
-    """A identity whose identity is the background, and who always sees the same woman."""
+    """An identity meter: the identity is the background; filters are read off the first rows."""
 
     filters: tuple[str, ...] = ("gender", "quality", "age", "glass")
 
     def __call__(self, images):
-        return np.tile([0.99, 0.98, 0.01, 0.02], (len(images), 1)), images[:, 8:, 0, 0] / 40.0
+        filters = images[:, :4, 0, 0] / 255.0
+        return filters, images[:, 8:, 0, 0] / 40.0
 
 
 @pytest.fixture(scope="session")
-def sampler() -> PlantedStudio:
-    return PlantedStudio()
+def sampler() -> PlantedSampler:
+    return PlantedSampler()
 
 
 @pytest.fixture(scope="session")

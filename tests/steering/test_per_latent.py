@@ -9,6 +9,7 @@ from ohlora_lib.steering.control_test import LatentSet, control_test
 from ohlora_lib.steering.directions import LinearDirections, PerPropertyDirections, ScaledDirections
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method
+from ohlora_lib.steering.method_spec import MethodSpec
 from ohlora_lib.steering.per_latent import per_latent_directions
 from ohlora_lib.steering.ridge import fit_ridge
 from tests.steering.conftest import SIZE
@@ -61,14 +62,15 @@ def test_a_latent_that_answers_to_nothing_is_not_sent_far():
                    PerPropertyDirections(KNOWN, KNOWN, KNOWN)]
 )  # fmt: skip
 def test_directions_that_know_no_step_for_the_held_scores_are_refused(directions):
-    with pytest.raises(VectorError, match="only a ridge"):
+    with pytest.raises(VectorError, match="need a ridge"):
         per_latent_directions(directions, answering(np.eye(len(NAMES))[None]), LATENTS)
 
 
 def test_in_the_control_test_latents_follow_more_evenly(sampler, meters, sampled):
     found = fit_ridge(*sampled).directions
-    methods = [Method("plain", found), Method("measured", found, measured=True)]
+    specs = MethodSpec("ridge"), MethodSpec("ridge", per_latent=True)
+    methods = [Method(spec, found) for spec in specs]
     asked = LatentSet.from_seed(3, range(24), SIZE)  # some of them where scores level off
-    tested = control_test(methods, sampler, meters, asked)
+    tested = control_test(methods, sampler, meters, asked).table
     uneven = comparison.slope_variation(tested, "cnn")
-    assert (uneven.loc["measured"] < 0.9 * uneven.loc["plain"]).all()
+    assert (uneven.loc["ridge, per latent"] < 0.9 * uneven.loc["ridge"]).all()

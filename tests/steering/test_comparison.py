@@ -1,0 +1,153 @@
+"""Comparison tables have exact values: a dropped abs, a swapped column or meter shows."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.steering import comparison
+from ohlora_lib.steering.select import CUTOFFS_V7, CUTOFFS_V8
+
+
+def rows(method: str, part: str, eyes_on_parser: list[float], **columns) -> pd.DataFrame:
+    """Latents that follow on the CNN, and on the parser except for the given eyes."""
+    count = len(eyes_on_parser)
+    table = pd.DataFrame({"method": method, "part": part, "idx": range(count)})
+    for place, name in enumerate(EXPRESSION):
+        for meter, slope in (("cnn", 1.0), ("parser", 0.5)):
+            table[f"{meter}_{name}_corr"] = 0.97
+            table[f"{meter}_{name}_slope"] = slope
+            table[f"{meter}_{name}_leakage"] = 0.1 * (place + 1)
+        table[f"unedited_{name}"] = 0.5
+    for place, name in enumerate(comparison.UNWANTED):
+        table[name] = 0.01 * (place + 1)
+    table["recentering_change"] = 0.0
+    return table.assign(parser_eyes_corr=eyes_on_parser, **columns)
+
+
+def test_pass_rates_come_with_n_and_their_wilson_interval():
+    table = pd.concat([rows("b", "test", [0.5] * 8 + [0.95] * 2), rows("a", "test", [0.95] * 10)])
+    rates = comparison.pass_rates(table.reset_index(), "parser", CUTOFFS_V8)
+    assert list(rates.index) == ["b", "a"]
+    assert rates.loc["b", ["tested", "passed", "rate"]].tolist() == [10, 2, 0.2]
+    assert rates.loc["b", ["low", "high"]].tolist() == pytest.approx([0.0567, 0.5098], abs=1e-4)
+    assert rates.loc["a", "low"] == pytest.approx(0.7225, abs=1e-4)
+    assert comparison.pass_rates(table.reset_index(), "cnn", CUTOFFS_V8).rate.tolist() == [1, 1]
+
+
+def test_what_moves_in_the_other_direction_does_not_pass():
+    table = rows("a", "test", [-0.97, 0.97])
+    assert comparison.pass_rates(table, "parser", CUTOFFS_V8).rate["a"] == 0.5
+
+
+def test_gains_divide_the_parsers_slopes_by_the_cnns():
+    table = rows("a", "test", [0.97] * 2, cnn_mouth_slope=[1.0, 3.0], cnn_pose_slope=0.0)
+    gains = comparison.gains(table).loc["a"]
+    assert gains.eyes == 0.5 and gains.mouth == 0.25 and np.isnan(gains.pose)
+
+
+def test_slope_variation_is_deviation_over_mean():
+    table = rows("a", "test", [0.97] * 2, parser_eyes_slope=[0.5, 1.5], cnn_eyes_slope=[1.0, 5.0])
+    assert comparison.slope_variation(table).loc["a"].tolist() == pytest.approx([0.5, 0, 0])
+    assert comparison.slope_variation(table, "cnn").loc["a", "eyes"] == pytest.approx(2 / 3)
+
+
+def test_side_effects_are_per_size_of_the_movement_whatever_its_sign():
+    """Slopes 0.5, -0.5, 0.5: leakage is divided by 0.5 and what should not move too."""
+    table = rows("a", "test", [0.97] * 3, parser_mouth_slope=-0.5)
+    effects = comparison.side_effects(table).loc["a"]
+    assert effects[list(EXPRESSION)].tolist() == pytest.approx([0.2, 0.4, 0.6])
+    unwanted = effects[list(comparison.UNWANTED)]
+    assert unwanted.tolist() == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14])
+    still = rows("a", "test", [0.97] * 3, parser_eyes_slope=0.0)
+    assert np.isnan(comparison.side_effects(still).loc["a", "eyes"])
+
+
+def test_cutoffs_are_raised_until_few_of_the_baseline_pass():
+    table = pd.DataFrame({"method": ["a"] * 40})
+    for name in EXPRESSION:
+        table[f"cnn_{name}_corr"] = np.linspace(0.85, 0.999, 40)
+    cutoffs, added = comparison.raised_cutoffs(table, "a", "cnn")
+    assert added == pytest.approx(0.065)
+    assert list(asdict(cutoffs).values()) == pytest.approx([0.985, 0.945, 0.945])
+    assert comparison.raised_cutoffs(table, "a", "cnn", max_rate=1.0)[1] == 0
+
+
+def test_the_best_method_passes_most_on_the_parser_then_on_the_cnn_then_leaks_least():
+    low, high = [0.5] * 2 + [0.97] * 2, [0.97] * 4
+    few = rows("few", "test", low)
+    fooled = rows("fooled", "test", high, cnn_eyes_corr=0.5)
+    leaky, clean = (
+        rows(name, "test", high, parser_pose_leakage=leakage)
+        for name, leakage in (("leaky", 0.4), ("clean", 0.2))
+    )
+    assert comparison.best_method(pd.concat([few, fooled], ignore_index=True)) == "fooled"
+    table = pd.concat([few, fooled, leaky, clean], ignore_index=True)
+    assert comparison.best_method(table) == "clean"
+    confirmed = pd.concat([table, rows("leaky", "confirmation", high)], ignore_index=True)
+    assert comparison.best_method(confirmed) == "leaky", "only confirmed methods are candidates"
+
+
+def test_extreme_latents_have_the_highest_and_lowest_sum_on_both_meters():
+    table = rows("a", "test", [0.97, 0.2, 0.99, np.nan])
+    assert comparison.extreme_latents(table, "a") == (2, 3)
+    table.loc[0, "cnn_pose_corr"] = -0.9
+    assert comparison.extreme_latents(table.iloc[:3], "a") == (2, 0)
+
+
+def test_failures_are_counted_by_meter_and_property_with_their_means():
+    table = rows("a", "test", [0.5, 0.91, 0.95, np.nan], parser_eyes_slope=[0.2, 0.3, 0.4, 0.1],
+                 unedited_eyes=[-1.0, 2.0, -0.25, 0.0])  # fmt: skip
+    failed = comparison.failures(table, "a").set_index(["meter", "property"])
+    assert failed.failed.tolist() == [0, 0, 0, 3, 0, 0]
+    eyes = failed.loc[("parser", "eyes")]
+    assert eyes.tested == 4
+    assert eyes["|unedited score|, failed"] == 1 and eyes["|unedited score|, passed"] == 0.25
+    assert eyes["slope, failed"] == pytest.approx(0.2) and eyes["slope, passed"] == 0.4
+
+
+def test_results_and_leakage_are_shown_with_both_meters():
+    table = rows("a", "test", [0.91] * 5 + [0.95] * 5, cnn_pose_corr=0.9)
+    shown = comparison.results_table(table).loc["a"]
+    assert shown["latents"] == 10
+    assert shown["property CNN: mean corr. eyes / mouth / pose"] == "0.97 / 0.97 / 0.90"
+    assert shown["parser: mean corr. eyes / mouth / pose"] == "0.93 / 0.97 / 0.97"
+    assert shown["property CNN: pass"] == "100% (72%–100%)"
+    assert shown["property CNN: strict pass"] == "0% (0%–28%)"
+    assert shown["parser: strict pass"] == "50% (24%–76%)"
+    leakage = comparison.leakage_table(table).loc["a"]
+    assert leakage["leakage, eyes / mouth / pose"] == "0.20 / 0.40 / 0.60"
+    assert leakage["gender, quality, age, glass"] == "0.08 / 0.10 / 0.12 / 0.14"
+    assert leakage["gain parser / CNN"] == "0.50 / 0.50 / 0.50"
+    assert pd.isna(leakage["identity change by recentering"])
+
+
+def test_the_annotator_has_a_column_where_it_read_the_images():
+    table = rows("a", "test", [0.97] * 4)
+    for name in EXPRESSION:
+        table[f"annotator_{name}_corr"] = [0.97, 0.97, 0.97, 0.9]
+    shown = comparison.results_table(table)
+    assert shown.loc["a", "annotator: strict pass"] == "75% (30%–95%)"
+
+
+def test_published_counts_stand_beside_ours_at_the_same_cutoffs():
+    shown = comparison.published_table()
+    assert shown.loc["*published: v8, 20 %*", "property CNN: strict pass"] == "16 (0.80%)"
+    assert shown.loc["*published: v7, 15 %*", "property CNN: pass"] == "164 (6.83%)"
+    assert pd.isna(shown.loc["*published: v9 mixed*", "property CNN: strict pass"])
+    assert comparison.CUTOFFS == {"pass": CUTOFFS_V8, "strict pass": CUTOFFS_V7}
+
+
+def test_the_headline_names_method_and_meter():
+    table = pd.concat([rows("svm", "test", [0.5] * 5 + [0.97] * 5),
+                       rows("best", "test", [0.97] * 10, cnn_pose_corr=0.9)])  # fmt: skip
+    numbers = comparison.headline(table.reset_index(), ["svm", "best"])
+    assert numbers == {
+        "svm, property CNN": "100% (72%–100%)",
+        "svm, parser": "50% (24%–76%)",
+        "best, property CNN": "0% (0%–28%)",
+        "best, parser": "100% (72%–100%)",
+        "latents": "10",
+    }
