@@ -17,7 +17,7 @@ from ohlora_lib.lab import (
 )
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.runner.settings import SettingsError
-from ohlora_lib.steering.directions import LinearDirections, ScaledDirections
+from ohlora_lib.steering.directions import LinearDirections
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.method_spec import MethodSpec
@@ -29,6 +29,7 @@ from ohlora_lib.steering.selection import Selection, read_selection, write_selec
 from ohlora_lib.store import ROOT
 
 METHODS = ["svm", "ridge, steps, recenterd"]
+NAMES = ["svm", "ridge, calibrated, recentered"]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def left(base):
 def test_every_method_meets_the_same_latents_and_confirmation_other_ones(left):
     tested = left[3]
     by_method = tested[tested["part"] == "test"].groupby("method")["idx"].agg(list)
-    assert by_method["svm"] == by_method[METHODS[1]] == [2, 3]
+    assert by_method["svm"] == by_method[NAMES[1]] == [2, 3]
     assert tested.loc[tested["part"] == "confirmation", "idx"].tolist() == [4]
 
 
@@ -85,7 +86,7 @@ def test_pages_are_made_of_whatever_was_measured(left):
     report = searched.reports["svm"]
     assert find_vectors.accuracy_table(report).shape == (3, 2)
     shown = steering_figures.table(tested)
-    assert shown.index[:2].tolist() == METHODS and len(shown) == 6
+    assert shown.index[:2].tolist() == NAMES and len(shown) == 6
     assert steering_figures.side_effects_table(tested).shape[0] == 2
     assert "miss a cutoff" in steering_figures.failing_told(tested, "svm")
     assert len(select_figures.grade_table(chosen)) == 2
@@ -217,9 +218,7 @@ def test_chosen_faces_are_what_people_load(left):
 
 def test_steps_of_the_last_page_are_used_as_they_are(left):
     _, _, ready, _, _, chosen, _ = left
-    theirs = ready.methods[chosen.method.name].directions
-    wanted = theirs.factors if isinstance(theirs, ScaledDirections) else (1.0, 1.0, 1.0)
-    assert chosen.method.directions.factors == wanted
+    assert chosen.method.factors == ready.methods[chosen.method.name].factors
 
 
 def test_mistakes_in_the_parameters_are_named_before_anything_runs(base, left):
