@@ -1,1 +1,1 @@
-"""Networks and nothing else; needs torch alone."""
+"""Networks only; they depend on torch and NumPy."""

@@ -1,8 +1,7 @@
 """The annotator: a face's attributes and filter properties from its pixels.
 
-It stands in for the person who labels, so it says how sure it is: probabilities are calibrated, and
-every attribute comes with the error it had on faces that it was not trained on. Its features span
-the space in which generated and rendered faces are compared.
+It replaces a human annotator, so its probabilities are calibrated and every attribute has a known
+error on held-out faces. Generated and rendered faces are compared in its feature space.
 """
 
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.unet_parser import batch_norm, resize
 
 CLOSE_UP = (slice(3 / 8, 13 / 16), slice(1 / 4, 3 / 4))
-"""Rows and columns with eyes, nose and mouth (SPEC 2.2's crops joined): seen at full resolution."""
+"""Rows and columns with eyes, nose and mouth, which are processed at full resolution."""
 
 
 @dataclass(frozen=True)
 class AnnotatorConfig:
-    """`attributes` names the regressed values; each width's layer works at half the size before
-    (the close-up's first one at full size)."""
+    """`attributes` names the regressed values. Each width is a layer with stride 2 (the first layer
+    of the close-up has stride 1)."""
 
     attributes: tuple[str, ...]
     filters: tuple[str, ...] = FILTER_PROPERTIES
@@ -34,8 +33,8 @@ class AnnotatorConfig:
     resolution: int = 128
 
 
-class Raw(NamedTuple):
-    """What it computes: standardized attributes (N, A), log odds (N, 4), features (N, F)."""
+class AnnotatorOutput(NamedTuple):
+    """Network outputs: standardized attributes (N, A), log odds (N, 4), features (N, F)."""
 
     attributes: torch.Tensor
     log_odds: torch.Tensor
@@ -43,7 +42,7 @@ class Raw(NamedTuple):
 
 
 class Annotations(NamedTuple):
-    """What it says of N faces: name -> (N,) values, and the features (N, F)."""
+    """Annotations of N faces: name -> (N,) values, and the features (N, F)."""
 
     attributes: dict[str, np.ndarray]
     probabilities: dict[str, np.ndarray]
@@ -59,7 +58,7 @@ def _conv(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 def close_up(images: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) -> the part of it around eyes, nose and mouth."""
+    """(N, C, H, W) -> the crop around eyes, nose and mouth."""
     rows, columns = (
         slice(round(part.start * size), round(part.stop * size))
         for part, size in zip(CLOSE_UP, images.shape[-2:], strict=True)
@@ -68,7 +67,7 @@ def close_up(images: torch.Tensor) -> torch.Tensor:
 
 
 class Annotator(nn.Module):
-    """Images (N, 3, R, R) in -1..1 -> Raw. Where things are matters, so nothing is pooled away."""
+    """Images (N, 3, R, R) in -1..1 -> AnnotatorOutput. No global pooling: positions matter."""
 
     def __init__(self, config: AnnotatorConfig, seed: int = 0):
         super().__init__()
@@ -82,24 +81,24 @@ class Annotator(nn.Module):
             self.close_steps = nn.ModuleList(
                 _conv(a, b, 2 if i else 1) for i, (a, b) in enumerate(pairwise((3, *close)))
             )
-            self.embed = nn.Linear(self._seen(), config.features)
+            self.embed = nn.Linear(self._feature_count(), config.features)
             self.regress = nn.Linear(config.features, count)
             self.decide = nn.Linear(config.features, len(config.filters))
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("std", torch.ones(count))
-        self.register_buffer("error", torch.ones(count))  # RMS, in the attribute's own unit
-        # Probability = sigmoid(slope * log odds + offset): fitted on faces that trained nothing.
+        self.register_buffer("error", torch.ones(count))  # RMS on held-out faces
+        # Probability = sigmoid(slope * log odds + offset): fitted on held-out faces.
         self.register_buffer("slope", torch.ones(len(config.filters)))
         self.register_buffer("offset", torch.zeros(len(config.filters)))
 
-    def forward(self, images) -> Raw:
+    def forward(self, images) -> AnnotatorOutput:
         maps = self.maps(images)
-        ends = maps[len(self.steps) - 1], maps[-1]
-        features = torch.tanh(self.embed(torch.cat([x.flatten(1) for x in ends], 1)))
-        return Raw(self.regress(features), self.decide(features), features)
+        last = maps[len(self.steps) - 1], maps[-1]
+        features = torch.tanh(self.embed(torch.cat([x.flatten(1) for x in last], 1)))
+        return AnnotatorOutput(self.regress(features), self.decide(features), features)
 
     def maps(self, images) -> list[torch.Tensor]:
-        """Feature maps after every step of the whole and of the close-up, for a perceptual loss."""
+        """Feature maps after each step of the whole image and of the close-up (perceptual loss)."""
         maps = []
         for x, steps in ((images, self.steps), (close_up(images), self.close_steps)):
             for step in steps:
@@ -108,8 +107,8 @@ class Annotator(nn.Module):
         return maps
 
     @torch.no_grad()
-    def _seen(self) -> int:
-        """How many values both ends hold."""
+    def _feature_count(self) -> int:
+        """Number of values in the last maps of both branches."""
         size = self.config.resolution
         blank = torch.zeros(1, 3, size, size)
         training = self.training
@@ -119,10 +118,10 @@ class Annotator(nn.Module):
 
     @torch.no_grad()
     def annotate(self, images: np.ndarray, batch: int = 64) -> Annotations:
-        """(N, H, W, 3) uint8 RGB faces of any size -> what it says of each."""
+        """(N, H, W, 3) uint8 RGB faces of any size -> their annotations."""
         training = self.training
         self.eval()
-        parts = [self._raw(images[i : i + batch]) for i in range(0, len(images), batch)]
+        parts = [self._outputs(images[i : i + batch]) for i in range(0, len(images), batch)]
         self.train(training)
         values, log_odds, features = (
             torch.cat(part).float().cpu() for part in zip(*parts, strict=True)
@@ -135,7 +134,7 @@ class Annotator(nn.Module):
             features.numpy(),
         )
 
-    def _raw(self, images: np.ndarray) -> Raw:
+    def _outputs(self, images: np.ndarray) -> AnnotatorOutput:
         weight = self.regress.weight
         x = resize(channels_first(images).to(weight.device) / 127.5 - 1, self.config.resolution)
         return self(x.to(weight.dtype, memory_format=torch.channels_last))

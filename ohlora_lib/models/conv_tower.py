@@ -1,21 +1,21 @@
-"""What every score CNN is built of: a crop of the face, 3x3 convolutions, pools, a dense layer."""
+"""Building block of all score CNNs: a crop of the face, 3x3 convolutions, pools, a dense layer."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from ohlora_lib.models.cpu.pools import Halve, averaged
+from ohlora_lib.models.cpu.pools import MaxPool, avg_pool
 
 SLOPE = 0.01  # nn.LeakyReLU's default, which the published CNNs use (StyleGAN uses 0.2)
-MAP_BYTES = 16 << 20  # larger maps leave a CPU's cache, and its allocator returns them each time
+CHUNK_BYTES = 16 << 20  # larger maps leave a CPU's cache and are page-faulted in again each time
 
 
 @dataclass(frozen=True)
 class Tower:
-    """One branch: the part of the image it sees (fractions) and its convolutions.
+    """One branch: its crop of the image (fractions) and its convolutions.
 
-    `pooled` names the convolutions (from 1) that a 2x2 max pool follows.
+    `pooled` lists the convolutions (from 1) that are followed by a 2x2 max pool.
     """
 
     rows: tuple[float, float]
@@ -23,8 +23,8 @@ class Tower:
     channels: tuple[int, ...]
     pooled: tuple[int, ...]
 
-    def cut(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) images -> the view of them that this branch sees."""
+    def crop(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) images -> this branch's crop, a view."""
         height, width = images.shape[-2:]
         top, bottom = (int(edge * height) for edge in self.rows)
         left, right = (int(edge * width) for edge in self.columns)
@@ -35,9 +35,9 @@ class Tower:
 class TowerSizes:
     """What differs between the published 256 px networks and smaller ones.
 
-    `width` scales all channel counts; `padding` 1 keeps a map's size through a convolution, which
-    crops of images under 256 px need. A crop of more than `crop_pixels` is averaged down by 2, 4, …
-    until it has no more: the large ones cost most and tell least per pixel.
+    `width` scales all channel counts; `padding` 1 keeps the map size through a convolution, which
+    crops of images under 256 px need. A crop with more than `crop_pixels` is downsampled by 2, 4, …
+    until it has no more: large crops cost most and carry the least information per pixel.
     """
 
     resolution: int = 256
@@ -52,8 +52,8 @@ class TowerSizes:
         return max(1, round(channels * self.width))
 
 
-def dropped(x: torch.Tensor, rate: float, on: bool, generator: torch.Generator | None):
-    """Dropout of channels (N, C, H, W) or features (N, C), drawn from `generator` if given."""
+def drop(x: torch.Tensor, rate: float, on: bool, generator: torch.Generator | None):
+    """Dropout of channels (N, C, H, W) or features (N, C); `generator` draws the mask if given."""
     if rate == 0 or not (on or generator is not None):
         return x
     shape = x.shape[:2] + (1,) * (x.dim() - 2)
@@ -67,40 +67,39 @@ class ConvTower(nn.Module):
     def __init__(self, tower: Tower, sizes: TowerSizes):
         super().__init__()
         self.tower, self.sizes = tower, sizes
-        self.coarse = self._coarseness()
+        self.downsample = self._downsampling()
         self.steps: list[str] = []
         last = 3
         for number, channels in enumerate(map(sizes.scaled, tower.channels), start=1):
             conv = nn.Conv2d(last, channels, kernel_size=3, padding=sizes.padding)
-            self._step(f"conv{number}", nn.Sequential(conv, nn.LeakyReLU(SLOPE)))
+            self._add_step(f"conv{number}", nn.Sequential(conv, nn.LeakyReLU(SLOPE)))
             if number in tower.pooled:
-                # At the published sizes no side is odd: nothing is left over at an end.
-                self._step(f"pool{tower.pooled.index(number) + 1}", Halve())
+                self._add_step(f"pool{tower.pooled.index(number) + 1}", MaxPool())
             last = channels
         height, width, self.largest = self._map_sizes()
         self.features = last * height * width
 
-    def _coarseness(self) -> int:
-        """By how much, 1, 2, 4, …, the crop is averaged down."""
+    def _downsampling(self) -> int:
+        """The factor, 1, 2, 4, …, by which the crop is downsampled."""
         side = self.sizes.resolution
-        pixels = self.tower.cut(torch.empty(1, side, side, device="meta")).numel()
-        coarse = 1
-        while self.sizes.crop_pixels and pixels > self.sizes.crop_pixels * coarse**2:
-            coarse *= 2
-        return coarse
+        pixels = self.tower.crop(torch.empty(1, side, side, device="meta")).numel()
+        factor = 1
+        while self.sizes.crop_pixels and pixels > self.sizes.crop_pixels * factor**2:
+            factor *= 2
+        return factor
 
-    def _step(self, name: str, module: nn.Module) -> None:
+    def _add_step(self, name: str, module: nn.Module) -> None:
         self.add_module(name, module)
         self.steps.append(name)
 
     def _map_sizes(self) -> tuple[int, int, int]:
-        """The last map's height and width, the largest map's number of values.
+        """Height and width of the last map, number of values of the largest map.
 
-        Refuses a resolution at which a map vanishes.
+        Raises a ValueError for a resolution at which a map would be empty.
         """
         resolution, shrink = self.sizes.resolution, 2 - 2 * self.sizes.padding
-        crop = self.tower.cut(torch.empty(1, resolution, resolution))
-        height, width = (-(-side // self.coarse) for side in crop.shape[-2:])
+        crop = self.tower.crop(torch.empty(1, resolution, resolution))
+        height, width = (-(-side // self.downsample) for side in crop.shape[-2:])
         largest = 0
         for name in self.steps:
             if name.startswith("conv"):
@@ -111,45 +110,45 @@ class ConvTower(nn.Module):
                 height, width = -(-height // 2), -(-width // 2)
             if min(height, width) < 1:
                 raise ValueError(
-                    f"at {resolution} px nothing is left of the crop rows {self.tower.rows}, "
-                    f"columns {self.tower.columns} at {name}: use padding=1 or a larger resolution"
+                    f"at {resolution} px the crop of rows {self.tower.rows}, columns "
+                    f"{self.tower.columns} is empty at {name}: use padding=1 or a larger resolution"
                 )
         return height, width, largest
 
     def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
         if images.shape[-2:] != (self.sizes.resolution, self.sizes.resolution):
             raise ValueError(
-                f"this network reads {self.sizes.resolution} px images, these are "
-                f"{tuple(images.shape)}: resize them first"
+                f"images are {tuple(images.shape)}, this network takes {self.sizes.resolution} px: "
+                "resize them first"
             )
-        crops = self.tower.cut(images)
-        if self.coarse > 1:
-            crops = averaged(crops, self.coarse)
-        # Channels last halves the time on a CPU; a GPU does not mind.
+        crops = self.tower.crop(images)
+        if self.downsample > 1:
+            crops = avg_pool(crops, self.downsample)
+        # Channels last halves the time on a CPU; on a GPU it makes no difference.
         crops = crops.contiguous(memory_format=torch.channels_last)
         if crops.device.type != "cpu" or torch.is_grad_enabled():
-            return self._look(crops, dropout)
-        together = max(1, MAP_BYTES // (4 * self.largest))
-        return torch.cat([self._look(part, dropout) for part in crops.split(together)])
+            return self._run(crops, dropout)
+        chunk = max(1, CHUNK_BYTES // (4 * self.largest))
+        return torch.cat([self._run(part, dropout) for part in crops.split(chunk)])
 
-    def _look(self, x: torch.Tensor, dropout: torch.Generator | None) -> torch.Tensor:
+    def _run(self, x: torch.Tensor, dropout: torch.Generator | None) -> torch.Tensor:
         for name in self.steps:
             x = self.get_submodule(name)(x)
             if name.startswith("conv"):
-                x = dropped(x, self.sizes.conv_dropout, self.training, dropout)
+                x = drop(x, self.sizes.conv_dropout, self.training, dropout)
         return x.flatten(1)
 
 
-def scored(
+def apply_head(
     head: nn.Module, features: torch.Tensor, rate: float, dropout: torch.Generator | None
 ) -> torch.Tensor:
     """(N, features) -> (N, outputs): `head`'s dense layers fc1 and fc_final.
 
-    Never under autocast: they are little work, and bfloat16 would leave a score three digits.
+    Never under autocast: they are cheap, and bfloat16 would leave a score only three digits.
     """
     with torch.autocast(features.device.type, enabled=False):
         x = head.fc1(features.to(head.fc1[0].weight.dtype))
-        return head.fc_final(dropped(x, rate, head.training, dropout))
+        return head.fc_final(drop(x, rate, head.training, dropout))
 
 
 class ScoreTower(ConvTower):
@@ -163,4 +162,4 @@ class ScoreTower(ConvTower):
 
     def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
         features = super().forward(images, dropout)
-        return scored(self, features, self.sizes.dense_dropout, dropout)
+        return apply_head(self, features, self.sizes.dense_dropout, dropout)

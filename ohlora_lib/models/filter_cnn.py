@@ -18,7 +18,7 @@ FILTERS = {
     "age": Tower((0, 1 / 2), (0, 1), SIX, pooled=(2, 3, 4, 5)),
     "glass": Tower(rows=(5 / 16, 1 / 2), columns=(1 / 4, 3 / 4), **FIVE),
 }
-"""What each filter sees: gender the whole face, quality the crown of the head, age the upper half,
+"""Each filter's crop: gender the whole face, quality the crown of the head, age the upper half,
 glass a band around the eyes."""
 
 
@@ -26,7 +26,7 @@ glass a band around the eyes."""
 class FilterCNNConfig(TowerSizes):
     """The published sizes; `filter` is one of FILTERS.
 
-    `tower_of` names another one, if it shall see that one's part of the face and have its layers.
+    `tower_of` names another filter whose crop and layers are used instead.
     """
 
     filter: str = "gender"
@@ -35,11 +35,11 @@ class FilterCNNConfig(TowerSizes):
     def __post_init__(self):
         for name in (self.filter, self.tower_of):
             if name not in (*FILTERS, None):
-                raise ValueError(f"no filter CNN '{name}': there are {', '.join(FILTERS)}")
+                raise ValueError(f"unknown filter CNN '{name}': choose from {', '.join(FILTERS)}")
 
     @property
     def tower(self) -> Tower:
-        """What it sees and its layers."""
+        """Crop and layers."""
         return FILTERS[self.tower_of or self.filter]
 
 
@@ -53,7 +53,7 @@ class FilterCNN(ScoreTower):
         self.fc_final = nn.Sequential(self.fc_final)  # the published key is fc_final.0
 
     def logits(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
-        """(N, 1) log odds, for a loss that is stable where the probability is almost 0 or 1."""
+        """(N, 1) log odds, for a numerically stable loss."""
         return super().forward(images, dropout)
 
     def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
@@ -65,13 +65,13 @@ def filter_input(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     return channels_first(images) / 255
 
 
-PIXELS_MEAN, PIXELS_SPREAD = 0.45, 0.25  # of portraits, roughly
+PIXELS_MEAN, PIXELS_STD = 0.45, 0.25  # of portraits, roughly
 
 
 @torch.no_grad()
-def fresh(config: FilterCNNConfig, seed: int) -> FilterCNN:
-    """A random network that carries the signal through: with torch's own start it fades over six
-    layers, and small networks learn nothing for many epochs."""
+def new_filter_cnn(config: FilterCNNConfig, seed: int) -> FilterCNN:
+    """A randomly initialized network that preserves the signal's variance: with torch's default it
+    fades over six layers, and small networks learn nothing for many epochs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = FilterCNN(config)
@@ -79,8 +79,8 @@ def fresh(config: FilterCNNConfig, seed: int) -> FilterCNN:
         for convolution in convolutions:
             nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
             convolution.bias.zero_()
-    # Pixels come as 0..1, not around 0 with a spread of 1.
+    # Pixels are 0..1, not of mean 0 and standard deviation 1.
     first = convolutions[0]
-    first.weight /= PIXELS_SPREAD
+    first.weight /= PIXELS_STD
     first.bias -= PIXELS_MEAN * first.weight.sum((1, 2, 3))
     return network

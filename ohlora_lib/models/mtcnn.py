@@ -1,4 +1,4 @@
-"""MTCNN: finds the faces of many images with three small networks, each stricter than the last."""
+"""MTCNN: face detection in many images by a cascade of three small networks."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,13 +10,13 @@ from torch import nn
 
 from ohlora_lib.models.pixels import channels_first
 
-CELL, STRIDE = 12, 2  # P-net sees 12 px windows, every 2 px
-P_NMS, NMS = 0.5, 0.7  # largest overlap that survives: within a scale of P-net, everywhere else
+CELL, STRIDE = 12, 2  # P-net classifies 12 px windows, every 2 px
+P_NMS, NMS = 0.5, 0.7  # overlap thresholds: within a scale of P-net, everywhere else
 
 
 @dataclass(frozen=True)
 class MTCNNConfig:
-    """facenet-pytorch's defaults; `batch` crops go through R-net and O-net at once."""
+    """facenet-pytorch's defaults; `batch` is the number of crops per pass of R-net and O-net."""
 
     min_face_size: int = 20
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
@@ -33,8 +33,7 @@ class Detection(NamedTuple):
 
 
 def pooled(x: torch.Tensor, size: int) -> torch.Tensor:
-    """Max pool with stride 2, done channels last, where torch's in float32 is many times faster
-    on a CPU."""
+    """Max pool with stride 2, in channels last: many times faster on a CPU in float32."""
     last = torch.channels_last
     pool = F.max_pool2d(x.contiguous(memory_format=last), size, 2, ceil_mode=True)
     return pool if x.is_contiguous(memory_format=last) else pool.contiguous()
@@ -113,7 +112,7 @@ class ONet(nn.Module):
 
 
 class MTCNN(nn.Module):
-    """The three networks and what happens between them; `forward` detects."""
+    """The three networks and the steps between them; `forward` detects faces."""
 
     def __init__(self, config: MTCNNConfig | None = None):
         super().__init__()
@@ -122,9 +121,9 @@ class MTCNN(nn.Module):
 
     @torch.inference_mode()
     def forward(self, images: np.ndarray | torch.Tensor) -> list[Detection]:
-        """(N, H, W, 3) uint8 RGB -> N Detections; each is what the image alone would give."""
+        """(N, H, W, 3) uint8 RGB -> N Detections, the same as image by image."""
         pixels = channels_first(images).to(self.pnet.conv1.weight.device)
-        # Coordinates are cut to whole pixels on the way: bfloat16 would find other faces.
+        # Coordinates are truncated to whole pixels on the way: bfloat16 would find other faces.
         with torch.autocast(pixels.device.type, enabled=False):
             return self._detect(pixels)
 
@@ -169,7 +168,7 @@ class MTCNN(nn.Module):
 
 
 def pyramid(height: int, width: int, config: MTCNNConfig) -> list[float]:
-    """The scales P-net looks at: in the first its window holds the smallest face, then down."""
+    """The scales for P-net: at the first its window fits the smallest face, then ever smaller."""
     scales, scale = [], CELL / config.min_face_size
     side = min(height, width) * scale
     while side >= CELL:
@@ -185,7 +184,7 @@ def candidates(
     image, row, column = np.nonzero(scores >= threshold)
     score = scores[image, row, column]
     corner = (STRIDE * np.stack([column, row], axis=1)).astype(np.float32)
-    # In float32, as the original divides: float64 floors to another pixel in every sixth place.
+    # In float32, as the original divides: float64 gives another pixel in one of six cases.
     scale = np.float32(scale)
     boxes = np.hstack([np.floor((corner + 1) / scale), np.floor((corner + CELL) / scale)])
     keep = suppress(boxes, score, image, P_NMS)
@@ -201,13 +200,13 @@ def suppress(
     extra: int = 0,
     of_smaller: bool = False,
 ) -> np.ndarray:
-    """Greedy non-maximum suppression, in every image at once -> the kept indices, best first.
+    """Greedy non-maximum suppression, in all images at once -> the kept indices, best first.
 
-    `of_smaller` measures the overlap by the smaller box, not by the union; `extra` 1 counts a box's
-    pixels inclusively.
+    `of_smaller` divides the overlap by the smaller box instead of the union; `extra` 1 counts a
+    box's pixels inclusively.
     """
     order, kept = np.lexsort((-scores, image)), []
-    while len(order):  # each round takes the best that is left of each image
+    while len(order):  # each round keeps the best remaining box of each image
         first = np.append(True, image[order][1:] != image[order][:-1])
         best = order[first]
         rival = best[np.cumsum(first) - 1]
@@ -257,10 +256,10 @@ def pixel_sums(pixels: torch.Tensor) -> torch.Tensor:
 def cut_out(
     sums: torch.Tensor, image: np.ndarray, boxes: np.ndarray, side: int
 ) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
-    """Boxes -> those with a pixel in their image, and (K, 3, side, side) what is in them.
+    """Boxes -> those with a pixel in their image, and their crops (K, 3, side, side).
 
-    The means over each output cell's pixels are those of torch's "area" interpolation, bit for bit,
-    but for all boxes at once. (The original skips an empty crop and keeps its box: it then fails.)
+    Bit for bit torch's "area" interpolation, but for all boxes at once. (The original skips an
+    empty crop but keeps its box, and then fails.)
     """
     height, width = sums.shape[1] - 1, sums.shape[2] - 1
     whole = np.trunc(boxes).astype(np.int64)
@@ -285,7 +284,7 @@ def cut_out(
 def cell_edges(
     start: np.ndarray, stop: np.ndarray, side: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(K,) spans cut into `side` cells, which may overlap -> (K, side) the cells' starts, ends."""
+    """(K,) spans divided into `side` cells, which may overlap -> (K, side) starts, ends."""
     cell, size = np.arange(side), (stop - start)[:, None]
     low, high = cell * size // side, -(-(cell + 1) * size // side)
     edges = torch.from_numpy(np.stack([low, high]) + start[:, None]).to(device)
@@ -295,7 +294,7 @@ def cell_edges(
 def _largest_first(
     number: int, image: np.ndarray, boxes: np.ndarray, scores: np.ndarray, points: np.ndarray
 ) -> Detection:
-    """The faces of image `number` among those of all."""
+    """The faces of image `number`, largest first."""
     own = image == number
     boxes, scores, points = boxes[own], scores[own], points[own]
     order = np.argsort((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))[::-1]

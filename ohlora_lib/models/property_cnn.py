@@ -1,4 +1,4 @@
-"""The merged property CNN: eight property scores of a face from its pixels, the published meter."""
+"""The merged property CNN: eight property scores of a face from its pixels."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,21 @@ import torch
 from torch import nn
 
 from ohlora_lib.faces.properties import PROPERTIES
-from ohlora_lib.models.conv_tower import ConvTower, ScoreTower, Tower, TowerSizes, scored
+from ohlora_lib.models.conv_tower import ConvTower, ScoreTower, Tower, TowerSizes, apply_head
 from ohlora_lib.models.pixels import channels_first
 
-SMALL = {"channels": (32, 64, 64, 128), "pooled": (2, 3, 4)}
-WIDE = {"channels": (32, 64, 64, 128, 128, 128), "pooled": (2, 3, 4, 5)}
-CURLS = {"rows": (1 / 2, 1), "channels": (32, 64, 64, 96, 128, 128), "pooled": (2, 3, 4)}
+SHALLOW = {"channels": (32, 64, 64, 128), "pooled": (2, 3, 4)}
+DEEP = {"channels": (32, 64, 64, 128, 128, 128), "pooled": (2, 3, 4, 5)}
+HAIRSTYLE = {"rows": (1 / 2, 1), "channels": (32, 64, 64, 96, 128, 128), "pooled": (2, 3, 4)}
 
-EYES = Tower(rows=(3 / 8, 9 / 16), columns=(1 / 4, 3 / 4), **SMALL)
-MOUTH = Tower(rows=(5 / 8, 13 / 16), columns=(3 / 8, 5 / 8), **SMALL)
+EYES = Tower(rows=(3 / 8, 9 / 16), columns=(1 / 4, 3 / 4), **SHALLOW)
+MOUTH = Tower(rows=(5 / 8, 13 / 16), columns=(3 / 8, 5 / 8), **SHALLOW)
 POSE = Tower((7 / 16, 5 / 8), (11 / 32, 21 / 32), (32, 64, 64, 128, 128), pooled=(2, 3))
-HAIR_COLOR = Tower((0, 1), (0, 1), WIDE["channels"], pooled=(2, 3, 4, 5, 6))
-HAIR_LENGTH = Tower(rows=(1 / 2, 1), columns=(0, 1), **WIDE)
-BACKGROUND = Tower(rows=(0, 1 / 2), columns=(0, 1), **WIDE)
-HAIRSTYLE_LEFT = Tower(columns=(0, 3 / 8), **CURLS)
-HAIRSTYLE_RIGHT = Tower(columns=(5 / 8, 1), **CURLS)
+HAIR_COLOR = Tower((0, 1), (0, 1), DEEP["channels"], pooled=(2, 3, 4, 5, 6))
+HAIR_LENGTH = Tower(rows=(1 / 2, 1), columns=(0, 1), **DEEP)
+BACKGROUND = Tower(rows=(0, 1 / 2), columns=(0, 1), **DEEP)
+HAIRSTYLE_LEFT = Tower(columns=(0, 3 / 8), **HAIRSTYLE)
+HAIRSTYLE_RIGHT = Tower(columns=(5 / 8, 1), **HAIRSTYLE)
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class PropertyCNNConfig(TowerSizes):
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """What the columns of this network's output mean."""
+        """The names of the output columns."""
         return PROPERTIES if self.hairstyle else PROPERTIES[:-1]
 
 
 class HairstyleCNN(nn.Module):
-    """(N, 3, R, R) images -> (N, 1): the hair left and right of the neck, then one head."""
+    """(N, 3, R, R) images -> (N, 1): hair crops left and right of the neck, one head."""
 
     def __init__(self, config: PropertyCNNConfig):
         super().__init__()
@@ -51,14 +51,14 @@ class HairstyleCNN(nn.Module):
 
     def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
         left, right = self.bottom_left_cnn(images, dropout), self.bottom_right_cnn(images, dropout)
-        return scored(self, torch.cat([left, right], dim=1), self.rate, dropout)
+        return apply_head(self, torch.cat([left, right], dim=1), self.rate, dropout)
 
 
 class PropertyCNN(nn.Module):
     """(N, 3, R, R) images in -1..1 -> (N, 8) normalized scores, columns `PROPERTIES`.
 
-    The original never left training mode when it measured: pass `dropout`, a generator, to have its
-    dropout noise; without one, eval mode has none.
+    The original measured in training mode: pass `dropout`, a generator, to reproduce its dropout
+    noise. Without one there is none in eval mode.
     """
 
     def __init__(self, config: PropertyCNNConfig | None = None):

@@ -1,4 +1,4 @@
-"""A compact U-Net that reads a face's class map from its pixels (classes: SPEC's eleven)."""
+"""A compact U-Net: the class map of a face (`faces.classes`) from its pixels."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ohlora_lib.models.cpu.pools import halved
+from ohlora_lib.models.cpu.pools import max_pool
 from ohlora_lib.models.pixels import channels_first
 
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Channels at full size, half, a quarter …, and the side in pixels that it was trained at."""
+    """Channels at full size, half, a quarter …, and the training resolution in pixels."""
 
     widths: tuple[int, ...] = (12, 24, 48, 96, 128)
     classes: int = 11
@@ -32,7 +32,7 @@ class UNetConfig:
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm without its count of batches, which no weights file needs."""
+    """Batch norm without its batch counter, which weights files do not need."""
     norm = nn.BatchNorm2d(channels)
     norm.num_batches_tracked = None
     return norm
@@ -49,7 +49,7 @@ class Conv(nn.Sequential):
 
 
 class Up(nn.Module):
-    """Enlarges (N, below, h, w), adds what the way down left (N, here, 2h, 2w), and mixes."""
+    """Upsamples (N, below, h, w), adds the skip connection (N, here, 2h, 2w), and convolves."""
 
     def __init__(self, below: int, here: int):
         super().__init__()
@@ -57,7 +57,7 @@ class Up(nn.Module):
         self.conv = Conv(here, here)
 
     def forward(self, x, skip):
-        return self.conv(added_to_each_four(self.match(x), skip))
+        return self.conv(upsample_add(self.match(x), skip))
 
 
 class UNetParser(nn.Module):
@@ -79,12 +79,12 @@ class UNetParser(nn.Module):
     def forward(self, images):
         if images.shape[-1] % self.config.stride or images.shape[-2] % self.config.stride:
             raise ValueError(
-                f"images of {images.shape[-2]} x {images.shape[-1]} pixels: "
+                f"images are {images.shape[-2]} x {images.shape[-1]} pixels: "
                 f"sides must be multiples of {self.config.stride}"
             )
         skips = [self.first(images)]
         for down in self.down:
-            skips.append(down(halved(skips[-1])))
+            skips.append(down(max_pool(skips[-1])))
         x = skips.pop()
         for up in self.up:
             x = up(x, skips.pop())
@@ -94,7 +94,7 @@ class UNetParser(nn.Module):
     def parse(self, images: np.ndarray, side: int | None = None) -> np.ndarray:
         """(N, H, W, 3) uint8 RGB faces of any size -> class maps (N, side, side) uint8.
 
-        `side` defaults to the images'. The network works at the size that it was trained at.
+        `side` defaults to that of the images. The network runs at its training resolution.
         """
         side = side or images.shape[1]
         weight = self.classify.weight
@@ -103,13 +103,13 @@ class UNetParser(nn.Module):
         training = self.training
         logits = self.eval()(x.to(weight.dtype, memory_format=torch.channels_last)).float()
         self.train(training)
-        return likeliest(logits, side)
+        return upsampled_argmax(logits, side)
 
 
-def added_to_each_four(x: torch.Tensor, larger: torch.Tensor) -> torch.Tensor:
-    """x (N, C, h, w) at twice its size, by repetition, plus `larger` (N, C, 2h, 2w).
+def upsample_add(x: torch.Tensor, larger: torch.Tensor) -> torch.Tensor:
+    """Nearest upsampling of x (N, C, h, w) to twice its size, plus `larger` (N, C, 2h, 2w).
 
-    Row by row: torch's own enlargement takes three times as long on a CPU, channels last.
+    Row by row: torch's own upsampling takes three times as long on a CPU, channels last.
     """
     n, c, h, w = x.shape
     x, larger = x.permute(0, 2, 3, 1), larger.permute(0, 2, 3, 1)
@@ -121,24 +121,24 @@ def added_to_each_four(x: torch.Tensor, larger: torch.Tensor) -> torch.Tensor:
 MIXED = 255
 
 
-def likeliest(logits: torch.Tensor, side: int) -> np.ndarray:
-    """(N, C, S, S) float32 -> the class of every pixel when enlarged to `side`, (N, side, side).
+def upsampled_argmax(logits: torch.Tensor, side: int) -> np.ndarray:
+    """(N, C, S, S) float32 -> the argmax of the logits upsampled to `side`, (N, side, side) uint8.
 
-    A pixel lies between four; where these are of one class, so is it, and nothing has to be
-    enlarged: of a face's map that leaves one pixel in twenty.
+    Bilinear interpolation mixes four neighbors. Where all four have the same argmax, so has the
+    pixel; only the others, one in twenty in a map of a face, are interpolated.
     """
     size = logits.shape[-1]
     if logits.device.type != "cpu" or side < size:
-        most = resize(logits, side).max(dim=1)  # argmax takes longer on a CPU
-        return most.indices.byte().cpu().numpy()
+        largest = resize(logits, side).max(dim=1)  # argmax takes longer on a CPU
+        return largest.indices.byte().cpu().numpy()
     rows = logits.permute(0, 2, 3, 1).numpy()
     coarse = rows.argmax(axis=3).astype(np.uint8)
     if side == size:
         return coarse
-    first, corners, weights = _between(size, side)
-    here, right, below, across = _four(coarse)
-    one = (here == right) & (here == below) & (here == across)
-    maps = np.where(one, coarse, np.uint8(MIXED)).take(first, 1).take(first, 2)
+    first, corners, weights = _bilinear(size, side)
+    here, right, below, diagonal = _neighbors(coarse)
+    same = (here == right) & (here == below) & (here == diagonal)
+    maps = np.where(same, coarse, np.uint8(MIXED)).take(first, 1).take(first, 2)
     for each, row in zip(maps.reshape(len(maps), -1), rows, strict=True):
         mixed = np.flatnonzero(each == MIXED)
         near = row.reshape(size * size, -1).take(corners.take(mixed, 1), 0)
@@ -147,16 +147,16 @@ def likeliest(logits: torch.Tensor, side: int) -> np.ndarray:
     return maps
 
 
-def _four(maps: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Every pixel of (N, S, S), the one right of it, below it, and across; the border repeats."""
+def _neighbors(maps: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(N, S, S) and its neighbors to the right, below and diagonal; the border repeats."""
     wide = np.pad(maps, ((0, 0), (0, 1), (0, 1)), mode="edge")
     return wide[:, :-1, :-1], wide[:, :-1, 1:], wide[:, 1:, :-1], wide[:, 1:, 1:]
 
 
 @lru_cache
-def _between(size: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the pixels of a side lie in a map of `size`, as bilinear enlargement has it: the first
-    neighbor along an axis (side,), and of each pixel the four and their weights (4, side^2)."""
+def _bilinear(size: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bilinear upsampling from `size` to `side`: the first neighbor along an axis (side,), and the
+    four neighbors of each pixel with their weights (4, side^2)."""
     at = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(size / side)
     at = np.maximum(at - np.float32(0.5), 0)
     first = at.astype(np.int64)
@@ -168,7 +168,7 @@ def _between(size: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def resize(x: torch.Tensor, side: int) -> torch.Tensor:
-    """(N, C, H, W) -> (N, C, side, side), antialiased where it shrinks."""
+    """(N, C, H, W) -> (N, C, side, side), antialiased when shrinking."""
     if x.shape[-2:] == (side, side):
         return x
     return F.interpolate(x, (side, side), mode="bilinear", antialias=side < x.shape[-1])

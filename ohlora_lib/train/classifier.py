@@ -21,7 +21,7 @@ from ohlora_lib import checkpoints
 from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import processes
 from ohlora_lib.measure.labels import auroc
-from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, fresh
+from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, new_filter_cnn
 from ohlora_lib.models.unet_parser import resize
 from ohlora_lib.store.atomic import write_json
 
@@ -219,7 +219,9 @@ def _try(task: FoldTask, data: _Data, number: int) -> tuple[FilterCNN, Try]:
 
 def _start(task: FoldTask, seed: Sequence[int]) -> FilterCNN:
     start = task.recipe.plan.start
-    return checkpoints.load(start) if start else fresh(task.recipe.network, _one_number((*seed, 1)))
+    if start:
+        return checkpoints.load(start)
+    return new_filter_cnn(task.recipe.network, _one_number((*seed, 1)))
 
 
 def _one_number(seed: Sequence[int]) -> int:

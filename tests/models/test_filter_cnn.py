@@ -26,7 +26,7 @@ def test_published_network_has_the_published_number_of_values(name):
 )
 def test_each_filter_sees_the_published_crop(name, rows, columns):
     place = torch.arange(256 * 256).view(1, 1, 256, 256)
-    crop = FILTERS[name].cut(place)
+    crop = FILTERS[name].crop(place)
     assert torch.equal(crop, place[..., rows[0] : rows[1], columns[0] : columns[1]])
 
 
@@ -48,5 +48,5 @@ def test_input_runs_from_zero_to_one():
 
 
 def test_an_unknown_filter_lists_the_known_ones():
-    with pytest.raises(ValueError, match="no filter CNN 'beard': there are gender, quality"):
+    with pytest.raises(ValueError, match="unknown filter CNN 'beard': choose from gender, quality"):
         FilterCNNConfig(filter="beard")

@@ -89,7 +89,7 @@ def test_small_worlds_run_at_any_multiple_of_16_with_padding(resolution):
 
 
 def test_a_resolution_at_which_a_map_vanishes_says_what_to_do():
-    with pytest.raises(ValueError, match=r"at 128 px nothing is left .* use padding=1"):
+    with pytest.raises(ValueError, match=r"at 128 px the crop .* is empty at .*: use padding=1"):
         PropertyCNN(PropertyCNNConfig(resolution=128))
 
 
@@ -105,7 +105,7 @@ def test_crops_beyond_a_number_of_pixels_are_seen_as_their_averages_and_others_i
 
 
 def test_an_image_of_another_size_is_refused():
-    with pytest.raises(ValueError, match="reads 64 px images"):
+    with pytest.raises(ValueError, match="takes 64 px"):
         toy()(faces(1, 32))
 
 
@@ -122,7 +122,7 @@ def test_seven_outputs_are_the_same_network_without_hairstyle():
 def test_scores_are_the_same_alone_in_a_batch_and_with_gradients(monkeypatch):
     network, images = toy(), faces(5)
     with_gradients = network(images).detach()
-    monkeypatch.setattr(conv_tower, "MAP_BYTES", 40_000)  # some branches look at few at a time
+    monkeypatch.setattr(conv_tower, "CHUNK_BYTES", 40_000)  # some branches look at few at a time
     with torch.no_grad():
         together, alone = network(images), network(images[3:4])
     torch.testing.assert_close(together, with_gradients, atol=1e-5, rtol=0)
@@ -154,10 +154,10 @@ def test_dropout_in_eval_mode_comes_from_the_generator_and_can_be_repeated():
 
 def test_dropout_keeps_the_mean():
     ones = torch.ones(200, 200)
-    kept = conv_tower.dropped(ones, 0.45, False, torch.Generator().manual_seed(0))
+    kept = conv_tower.drop(ones, 0.45, False, torch.Generator().manual_seed(0))
     assert kept.mean().item() == pytest.approx(1.0, abs=0.02)
     assert (kept == 0).float().mean().item() == pytest.approx(0.45, abs=0.02)
-    maps = conv_tower.dropped(torch.ones(8, 64, 3, 3), 0.3, False, torch.Generator().manual_seed(0))
+    maps = conv_tower.drop(torch.ones(8, 64, 3, 3), 0.3, False, torch.Generator().manual_seed(0))
     assert set(maps.std(dim=(2, 3)).flatten().tolist()) == {0.0}  # a channel goes as a whole
 
 

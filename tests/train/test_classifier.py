@@ -10,7 +10,7 @@ import torch
 
 from ohlora_lib import checkpoints
 from ohlora_lib.measure.labels import auroc
-from ohlora_lib.models.filter_cnn import FilterCNNConfig, fresh
+from ohlora_lib.models.filter_cnn import FilterCNNConfig, new_filter_cnn
 from ohlora_lib.train import classifier
 from ohlora_lib.train.classifier import PUBLISHED, FoldPlan, Recipe, folds, train_folds, vote
 
@@ -114,7 +114,7 @@ def test_training_stops_when_nothing_is_gained_for_as_long_as_patience_lasts(tmp
 
 
 def test_each_try_starts_from_the_given_weights(tmp_path, labeled):
-    start = fresh(TINY, 5)
+    start = new_filter_cnn(TINY, 5)
     checkpoints.save(start, tmp_path / "start.safetensors")
     plan = replace(
         PLAN, learning_rate=0.0, most_epochs=1, start=str(tmp_path / "start.safetensors")

@@ -44,7 +44,7 @@ def distance(network, maps, drawn, images) -> torch.Tensor:
 
 def quality_maps(network: FilterCNN, images: torch.Tensor) -> list[torch.Tensor]:
     """A filter CNN's map after every convolution; it reads pixels as 0..1."""
-    x, maps = network.tower.cut((images + 1) / 2), []
+    x, maps = network.tower.crop((images + 1) / 2), []
     for name in network.steps:
         x = network.get_submodule(name)(x)
         if name.startswith("conv"):

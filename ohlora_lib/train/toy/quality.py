@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from scipy.special import expit
 
 from ohlora_lib.measure.labels import auroc
-from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, filter_input, fresh
+from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, filter_input, new_filter_cnn
 from ohlora_lib.models.unet_parser import resize
 from ohlora_lib.toyworld.attributes import GOOD
 from ohlora_lib.toyworld.face_sets import Faces
@@ -50,7 +50,7 @@ class QualityTraining:
     def __init__(self, faces: Faces, poor: Faces, device, seed=0, plan=None, config=None):
         self.faces, self.poor, self.device, self.seed = faces, poor, device, seed
         self.plan = plan or QualityPlan()
-        self.network = fresh(config or CONFIG, seed).to(device)
+        self.network = new_filter_cnn(config or CONFIG, seed).to(device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), weight_decay=self.plan.weight_decay
         )

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ohlora_lib.models.cpu.pools import Halve, averaged, halved
+from ohlora_lib.models.cpu.pools import MaxPool, avg_pool, max_pool
 
 
 @pytest.fixture(params=[False, True], ids=["reading", "training"])
@@ -21,10 +21,10 @@ def maps(training, request):
 
 def test_halving_takes_the_largest_of_every_four_and_of_what_is_left(maps):
     wanted = F.max_pool2d(maps, 2, ceil_mode=True)
-    torch.testing.assert_close(halved(maps), wanted)
-    torch.testing.assert_close(Halve()(maps), wanted)
+    torch.testing.assert_close(max_pool(maps), wanted)
+    torch.testing.assert_close(MaxPool()(maps), wanted)
 
 
 @pytest.mark.parametrize("by", [2, 4])
 def test_an_average_is_of_every_square_and_of_what_is_left(maps, by):
-    torch.testing.assert_close(averaged(maps, by), F.avg_pool2d(maps, by, ceil_mode=True))
+    torch.testing.assert_close(avg_pool(maps, by), F.avg_pool2d(maps, by, ceil_mode=True))
