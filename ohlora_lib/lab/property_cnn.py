@@ -12,7 +12,7 @@ from ohlora_lib import checkpoints
 from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded, workers
 from ohlora_lib.measure.normalize import Normalization, read_statistics, write_statistics, z_scores
-from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, property_scores, usual_scores
+from ohlora_lib.measure.parse import PARSERS, Parser, default_scores, face_scores, property_scores
 from ohlora_lib.measure.rendered import ParsedTruth
 from ohlora_lib.measure.scores import ORIGINAL_HAIRSTYLE, SECOND, score
 from ohlora_lib.runner.settings import Between, OneOf, Settings
@@ -104,7 +104,7 @@ def _make_part(sampler: Sampler, parser: Parser, seed: int, rows: range, path: P
     """Images and raw scores of these latents of the seed."""
     z = latents(seed, np.array(rows), sampler.z_size)
     images = sampler.images(sampler.vectors(z))
-    which = {**usual_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
+    which = {**default_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
     scores = property_scores(images, parser, which)[list(RAW)].to_numpy()
     np.savez(path, images=images, idx=rows, scores=scores)
 
@@ -186,7 +186,7 @@ def check(
     if rendered is None or rendered.parsed.found.sum() < 10:
         return None
     known, normal = rendered.parsed.found, faces.normalization
-    which = usual_scores(parser)
+    which = default_scores(parser)
     computed = face_scores(rendered.parsed, which)[known].reset_index(drop=True)
     exact = score(rendered.maps[known], rendered.parsed.faces[known], which)
     return Checked(

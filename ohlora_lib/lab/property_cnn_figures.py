@@ -7,10 +7,9 @@ from matplotlib.figure import Figure
 
 from ohlora_lib.lab.property_cnn import PROPERTIES, Checked, Faces
 from ohlora_lib.lab.segment import overlay
-from ohlora_lib.measure.hairstyle import LEAST_BLOCKS
 from ohlora_lib.measure.parse import Parser, parse
 from ohlora_lib.measure.rendered import TRUE_ATTRIBUTES
-from ohlora_lib.measure.scores import ORIGINAL_HAIRSTYLE
+from ohlora_lib.measure.scores import MIN_BLOCKS, ORIGINAL_HAIRSTYLE
 from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import INK, MUTED, SERIES
@@ -111,7 +110,7 @@ def original_told(table: pd.DataFrame) -> str:
         return "The hairstyle is the original's score."
     return (
         f"The hair of {others.sum()} of these faces counts as none, since it has fewer than "
-        f"{LEAST_BLOCKS} blocks. The original gives them a hairstyle of "
+        f"{MIN_BLOCKS} blocks. The original gives them a hairstyle of "
         f"{original[others].abs().max():.0f} deviations at most; the table's last row compares "
         "with it."
     )

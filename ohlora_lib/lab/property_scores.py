@@ -9,11 +9,17 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.measure.hairstyle import LEAST_BLOCKS, NO_BLOCK
 from ohlora_lib.measure.normalize import NORMALIZATIONS, Normalization, write_statistics
-from ohlora_lib.measure.parse import PARSERS, Parser, face_scores, usual_scores
+from ohlora_lib.measure.parse import PARSERS, Parser, default_scores, face_scores
 from ohlora_lib.measure.rendered import TRUE_ATTRIBUTES, ParsedTruth
-from ohlora_lib.measure.scores import FIRST, ORIGINAL_HAIRSTYLE, SECOND, score
+from ohlora_lib.measure.scores import (
+    FIRST,
+    MIN_BLOCKS,
+    NO_HAIRSTYLE,
+    ORIGINAL_HAIRSTYLE,
+    SECOND,
+    score,
+)
 from ohlora_lib.measure.segmentation import Segmentation, segment
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import INK, MUTED, SERIES
@@ -23,7 +29,7 @@ from ohlora_lib.store.tables import write_table
 from ohlora_lib.toyworld.dataset import make_faces
 
 OTHERS = {score: score for score in FIRST.values()} | {ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
-"""Beside the eight of `usual_scores`: the first algorithm's seven, hair of any amount."""
+"""Beside the eight of `default_scores`: the first algorithm's seven, hair of any amount."""
 DIFFERENT = ("eyes", "hair_color", "hair_length", "mouth", "pose")
 """What the two algorithms compute differently."""
 WANTED = dict.fromkeys(
@@ -89,7 +95,7 @@ def parsed_faces(settings: ScoreSettings, folder: Path, parser: Parser) -> Segme
 
 def score_all(made: Segmentation, method: str, parser: Parser) -> Scored:
     """Score every parsed face, some at a time."""
-    which = {**usual_scores(parser), **OTHERS}
+    which = {**default_scores(parser), **OTHERS}
     parts = [face_scores(parsed, which) for parsed in made.batches()]
     raw = pd.concat(parts, ignore_index=True)
     raw.insert(0, "idx", made.boxes["idx"].to_numpy())
@@ -121,16 +127,16 @@ def left_out_told(scored: Scored) -> str:
     """How many faces have all scores, and which are at a value that stands for 'none'."""
     complete, total = len(scored.complete), len(scored.raw)
     hairstyle, original = scored.raw["hairstyle"], scored.raw[ORIGINAL_HAIRSTYLE]
-    unread = hairstyle == NO_BLOCK
-    few = unread & (original != NO_BLOCK)
+    unread = hairstyle == NO_HAIRSTYLE
+    few = unread & (original != NO_HAIRSTYLE)
     told = (
         f"{complete:,} of {total:,} faces have all eight scores; only they are normalized and go "
-        f"on. The hairstyle of {unread.mean():.1%} is set to {NO_BLOCK}: in the lower half they "
-        "show no hair, or too little to tell."
+        f"on. The hairstyle of {unread.mean():.1%} is set to {NO_HAIRSTYLE}: in the lower half "
+        "they show no hair, or too little to tell."
     )
     if few.any():
         told += (
-            f" Too little are fewer than {LEAST_BLOCKS} blocks: so {few.sum():,} of these "
+            f" Too little are fewer than {MIN_BLOCKS} blocks: so {few.sum():,} of these "
             f"{unread.sum():,} faces. The original reads them too: it gives them "
             f"{original[few].min():.2f} to {original[few].max():.2f}, where faces with more hair "
             f"have {hairstyle[~unread].mean():.2f} ± {hairstyle[~unread].std():.2f}."
@@ -231,7 +237,7 @@ def against_truth(rendered: ParsedTruth, parser: Parser) -> tuple[pd.DataFrame, 
 
     `second` and `first` algorithm through the parser; `true maps`: second, had the parser no error.
     """
-    known, all_scores = rendered.parsed.found, {**usual_scores(parser), **OTHERS}
+    known, all_scores = rendered.parsed.found, {**default_scores(parser), **OTHERS}
     scores = face_scores(rendered.parsed, all_scores)[known].reset_index(drop=True)
     exact = score(rendered.maps[known], rendered.parsed.faces[known], all_scores)
     attributes = rendered.attributes[known].reset_index(drop=True)

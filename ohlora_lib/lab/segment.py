@@ -14,7 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 from ohlora_lib.faces.classes import BACKGROUND, CLASS_NAMES, HAIR, SKIN
 from ohlora_lib.measure.parse import PARSERS, Parsed, class_pixels
 from ohlora_lib.measure.rendered import ParsedTruth
-from ohlora_lib.measure.segmentation import AT_ONCE, Segmentation
+from ohlora_lib.measure.segmentation import SHARD, Segmentation
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, HALF, SIZE
 from ohlora_lib.plots.sheets import contact_sheet, labeled_sheet, paste
 from ohlora_lib.plots.style import INK, MUTED, SERIES
@@ -88,8 +88,8 @@ def measure_areas(made: Segmentation) -> Areas:
     boxes = made.boxes
     idx = boxes.loc[boxes.found, "idx"].tolist()
     shares, pixels = np.zeros((len(CLASS_NAMES), SIZE, SIZE)), []
-    for at in range(0, len(idx), AT_ONCE):
-        maps = made.maps.read(idx[at : at + AT_ONCE])
+    for at in range(0, len(idx), SHARD):
+        maps = made.maps.read(idx[at : at + SHARD])
         shares += np.stack([(maps == number).sum(0) for number in range(len(CLASS_NAMES))])
         pixels.append(class_pixels(maps))
     counted = np.concatenate([np.zeros((0, len(CLASS_NAMES)), int), *pixels])

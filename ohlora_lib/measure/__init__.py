@@ -1,1 +1,1 @@
-"""From pixels to numbers."""
+"""From pixels to numbers: parsers, property scores, labels, similarity of sets of faces."""

@@ -1,10 +1,10 @@
-"""Where eyes, mouth and hair are: images -> face crop -> class map, by either of two parsers.
+"""Face parsing: images -> face crop -> class map, by one of two parsers.
 
     parser = load_parser("embedded")                 # or "facexformer"
     parsed = parse(images, parser)                   # maps, face images, boxes, found
-    scores = property_scores(images, parser)         # the eight raw scores, a row for each image
+    scores = property_scores(images, parser)         # the eight raw scores, one row per image
 
-An image without a face stops nothing: its map is all background, its box and its scores are NaN.
+An image without a face is no error: its map is all background, its box and its scores are NaN.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from ohlora_lib.faces.classes import (
     SKIN,
     UPPER_LIP,
 )
-from ohlora_lib.measure.scores import SECOND, SECOND_SURE, score
+from ohlora_lib.measure.scores import SECOND, SECOND_MIN_BLOCKS, score
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision
 from ohlora_lib.models.cpu.fused import fuse_for_inference
@@ -45,36 +45,36 @@ from ohlora_lib.models.unet_parser import UNetParser
 
 PARSERS = ("embedded", "facexformer")
 BATCH = 8
-"""Images at a time: more leave the cores' caches, and each takes a third longer."""
+"""Images at a time: larger batches exceed the cores' caches and take a third longer per image."""
 FEATURES = ((LEFT_EYE, RIGHT_EYE), (NOSE,), (UPPER_LIP, INNER_MOUTH, LOWER_LIP))
 LEAST_SKIN, LEAST_FEATURE = 0.08, 0.001
-"""A map shows a face if so much of it is skin, and so much each of two of eyes, nose and mouth."""
+"""Shares of a map that skin, and at least two of eyes, nose and mouth, must have to show a face."""
 
 
 class Parsed(NamedTuple):
-    """What a parser makes of N images."""
+    """A parser's output for N images."""
 
-    maps: np.ndarray  # (N, 224, 224) uint8 class numbers
-    faces: np.ndarray  # (N, 224, 224, 3) uint8, the pixels that the maps are of
-    boxes: np.ndarray  # (N, 4) float32: x1, y1, x2, y2 of what they show, in the image's pixels
-    found: np.ndarray  # (N,) bool: whether there was a face
+    maps: np.ndarray  # (N, 224, 224) uint8 class ids
+    faces: np.ndarray  # (N, 224, 224, 3) uint8, the crops that the maps describe
+    boxes: np.ndarray  # (N, 4) float32: x1, y1, x2, y2 of the crops in the image
+    found: np.ndarray  # (N,) bool: a face was found
 
 
 Parser = Callable[[np.ndarray], Parsed]
-"""Images (N, H, W, 3) uint8 RGB, as many as fit into memory, -> Parsed. See also `usual_scores`."""
+"""Images (N, H, W, 3) uint8 RGB that fit into memory -> Parsed. See also `default_scores`."""
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedParser:
-    """The toy world's U-Net. Its faces are framed as the generator's are, so the crop is the frame.
+    """The toy world's U-Net, which reads whole images, as all toy faces are framed alike.
 
-    A box that follows the face would end where a fringe does, and the scale with it: the score of
-    the eyes would follow their true opening with a correlation of 0.89, where the frame has 0.96.
+    A box around the face would end at the fringe, so that hair would change the scale: the eyes'
+    score would correlate with their true opening by 0.89 instead of 0.96.
     """
 
     network: UNetParser
     number_format: str = "auto"
-    scores: ClassVar[Mapping[str, str]] = SECOND_SURE
+    scores: ClassVar[Mapping[str, str]] = SECOND_MIN_BLOCKS
 
     def __call__(self, images: np.ndarray) -> Parsed:
         with precision.inference(self.number_format, self.network.classify.weight.device):
@@ -88,7 +88,7 @@ class EmbeddedParser:
 
 @dataclass(frozen=True, eq=False)
 class PublishedParser:
-    """MTCNN finds the largest face, FaceXFormer reads its crop: margin, bicubic, 224 pixels."""
+    """MTCNN detects the largest face, FaceXFormer parses its crop (margin, bicubic, 224 pixels)."""
 
     detector: MTCNN
     reader: FaceXFormer
@@ -100,7 +100,7 @@ class PublishedParser:
         crops = []
         for number, found in enumerate(self.detector(images)):
             wide = [widened_box(box, *images.shape[1:3]) for box in found.boxes[:1]]
-            # A box may lie wholly outside of its image.
+            # A box may lie entirely outside its image.
             if wide and (wide[0][2:].astype(int) > wide[0][:2].astype(int)).all():
                 boxes[number] = wide[0]
                 crops.append(crop_face(images[number], found.boxes[0]))
@@ -119,7 +119,7 @@ class PublishedParser:
 
 
 def load_parser(name: str = "embedded", device: str | torch.device = "cpu") -> Parser:
-    """One of PARSERS with its weights; FaceXFormer's and MTCNN's are the published ones."""
+    """One of PARSERS with its weights; those of FaceXFormer and MTCNN are the published ones."""
     if name == "embedded":
         return EmbeddedParser(
             precision.place(fuse_for_inference(checkpoints.load("parser")), device=device)
@@ -130,16 +130,17 @@ def load_parser(name: str = "embedded", device: str | torch.device = "cpu") -> P
     raise ValueError(f"no parser is called {name!r}: choose from {', '.join(PARSERS)}")
 
 
-def usual_scores(parser: Parser) -> Mapping[str, str]:
-    """Property -> the score that is read off this parser's maps: its own choice, or the published.
+def default_scores(parser: Parser) -> Mapping[str, str]:
+    """Property -> the score that is used with this parser.
 
-    Of the embedded parser's maps no hairstyle is read off a few strands (`LEAST_BLOCKS`).
+    With the embedded parser, too little hair counts as none (`scores.MIN_BLOCKS`); with the
+    published one, scores are the published ones.
     """
     return getattr(parser, "scores", SECOND)
 
 
 def parse(images: np.ndarray, parser: Parser, batch: int = BATCH) -> Parsed:
-    """Images (N, H, W, 3) uint8 -> their maps and faces, all in memory (200 kB an image)."""
+    """Images (N, H, W, 3) uint8 -> maps and faces, all in memory (200 kB per image)."""
     parts = [parser(images[at : at + batch]) for at in range(0, len(images), batch)]
     if not parts:
         raise ValueError("no images were given: nothing to parse")
@@ -152,11 +153,11 @@ def property_scores(
     which: Mapping[str, str] | None = None,
     batch: int = BATCH,
 ) -> pd.DataFrame:
-    """Images (N, H, W, 3) uint8 -> raw scores, as `which` or `usual_scores` name them; no maps.
+    """Images (N, H, W, 3) uint8 -> raw scores `which` (or `default_scores`).
 
-    A batch is in memory at a time: `images` may be memory-mapped and as many as you like.
+    One batch is in memory at a time: `images` may be a large memory-mapped array.
     """
-    which = usual_scores(parser) if which is None else which
+    which = default_scores(parser) if which is None else which
     tables = [
         face_scores(parser(np.asarray(images[at : at + batch])), which)
         for at in range(0, len(images), batch)
@@ -165,41 +166,41 @@ def property_scores(
 
 
 def face_scores(parsed: Parsed, which: Mapping[str, str]) -> pd.DataFrame:
-    """Raw scores, a row for each image; NaN where there was no face."""
+    """Raw scores, one row per image; NaN where no face was found."""
     table = score(parsed.maps, parsed.faces, which)
     table[~parsed.found] = np.nan
     return table
 
 
 def without_specks(maps: np.ndarray) -> np.ndarray:
-    """Maps whose every eye is one piece, its largest; the others become skin, in place.
+    """Keep the largest connected piece of each eye; the others become skin. Changes the maps.
 
-    The rim of a pair of glasses looks like an eye to a small network here and there. One such pixel
-    below an eye would more than double its height: on one face in a hundred it did.
+    A small network takes a few pixels of a glasses' rim for eye. One such pixel below an eye would
+    more than double its height; this happened on one face in a hundred.
     """
     for one in maps:
         for eye in (LEFT_EYE, RIGHT_EYE):
             x, y, width, height = cv2.boundingRect((one == eye).view(np.uint8))
             if not width:
                 continue
-            around = one[y : y + height, x : x + width]  # in the whole map it takes long
+            around = one[y : y + height, x : x + width]  # on the whole map this takes long
             seen = (around == eye).view(np.uint8)
             count, pieces, sizes, _ = cv2.connectedComponentsWithStats(seen)
-            if count > 2:  # 0 is what is not eye
+            if count > 2:  # label 0 is everything else
                 largest = 1 + sizes[1:, cv2.CC_STAT_AREA].argmax()
                 around[(pieces > 0) & (pieces != largest)] = SKIN
     return maps
 
 
 def shows_face(maps: np.ndarray) -> np.ndarray:
-    """(N, H, W) class maps -> (N,) whether there is skin, and most of eyes, nose and mouth."""
+    """Class maps (N, H, W) -> (N,) bool: enough skin, and two of eyes, nose and mouth."""
     shares = class_pixels(maps) / maps[0].size
     features = np.stack([shares[:, list(classes)].sum(1) for classes in FEATURES])
     return (shares[:, SKIN] >= LEAST_SKIN) & ((features >= LEAST_FEATURE).sum(0) >= 2)
 
 
 def class_pixels(maps: np.ndarray) -> np.ndarray:
-    """(N, H, W) class maps -> (N, 11) how many pixels each class has."""
+    """Class maps (N, H, W) -> (N, 11) pixels per class."""
     classes = len(CLASS_NAMES)
     counted = [cv2.calcHist([one], [0], None, [classes], [0, classes]) for one in maps]
     return np.stack(counted).reshape(len(maps), classes).astype(np.int64)

@@ -1,5 +1,6 @@
-"""Parsed faces on disk: a folder of class maps, one of face images, and where the faces were."""
+"""Parsed faces on disk: class maps, face crops and their boxes; areas and errors of class maps."""
 
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +11,13 @@ import pandas as pd
 
 from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded
-from ohlora_lib.measure.parse import Parsed, Parser, parse
+from ohlora_lib.faces.classes import CLASS_NAMES
+from ohlora_lib.measure.parse import Parsed, Parser, class_pixels, parse
+from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, SIZE
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
 
-AT_ONCE = 64
+SHARD = 64  # faces
 EDGES = ["x1", "y1", "x2", "y2"]
 
 
@@ -34,22 +37,22 @@ class Segmentation:
 
     @property
     def faces(self) -> ImageSet:
-        """The pixels that they are of, (N, 224, 224, 3)."""
+        """The face crops of these maps, (N, 224, 224, 3)."""
         return ImageSet(self.folder / "faces")
 
     @property
     def boxes(self) -> pd.DataFrame:
-        """A row for each image."""
+        """One row per image."""
         return read_table(self.folder / "boxes.parquet", ["idx", "found", *EDGES])
 
     def read(self, rows: pd.DataFrame) -> Parsed:
-        """The faces of some of the table's rows."""
+        """The faces of some rows of `boxes`."""
         idx = rows["idx"].tolist()
         boxes = rows[EDGES].to_numpy(np.float32)
         return Parsed(self.maps.read(idx), self.faces.read(idx), boxes, rows["found"].to_numpy())
 
-    def batches(self, size: int = AT_ONCE):
-        """All of them, some at a time."""
+    def batches(self, size: int = SHARD) -> Iterator[Parsed]:
+        """All faces in the order of `boxes`, some at a time."""
         table = self.boxes
         for at in range(0, len(table), size):
             yield self.read(table[at : at + size])
@@ -62,15 +65,17 @@ def segment(
     parser: Parser,
     executor: Executor | None = None,
 ) -> Segmentation:
-    """Parse these of the set's images into `folder`, here or on an executor's processes; what a
-    killed run finished is kept."""
+    """Parse images number `idx` of the set into `folder`, here or on an executor's processes.
+
+    Shards that an interrupted run has finished are kept.
+    """
     if not len(idx):
-        raise ValueError(f"none of the images of {images.folder} is to be parsed: choose some")
+        raise ValueError(f"no image of {images.folder} was selected: give at least one index")
     made = Segmentation(folder)
-    parts = [idx[at : at + AT_ONCE] for at in range(0, len(idx), AT_ONCE)]
+    parts = [idx[at : at + SHARD] for at in range(0, len(idx), SHARD)]
     jobs = [Job(folder / "parts" / f"{part[0]:06d}-{part[-1]:06d}.parquet", part) for part in parts]
     work = partial(single_threaded, _part, images, made, parser)
-    tables = [read_table(path) for path in run_jobs(work, jobs, "parts", executor)]
+    tables = [read_table(path) for path in run_jobs(work, jobs, "shards of class maps", executor)]
     boxes = pd.concat(tables, ignore_index=True)
     numbers = boxes[["idx"]].rename(columns={"idx": "index"})
     made.maps.finish(numbers)
@@ -80,7 +85,7 @@ def segment(
 
 
 def _part(images: ImageSet, made: Segmentation, parser: Parser, idx: np.ndarray, path: Path):
-    """Parse some; the table of their boxes is the file that says that all are there."""
+    """Parse one shard; the table of boxes is written last and marks it as finished."""
     parsed = parse(images.read(idx), parser)
     made.maps.write(idx, parsed.maps)
     made.faces.write(idx, parsed.faces)
@@ -88,3 +93,72 @@ def _part(images: ImageSet, made: Segmentation, parser: Parser, idx: np.ndarray,
     table.insert(0, "idx", idx)
     table.insert(1, "found", parsed.found)
     write_table(table, path)
+
+
+def class_areas(segmentation: Segmentation) -> tuple[pd.DataFrame, np.ndarray]:
+    """Over the faces that were found: pixels per class, one row per face (index idx); and the
+    fraction of faces in which each pixel is of each class, (11, 224, 224)."""
+    boxes = segmentation.boxes
+    idx = boxes.loc[boxes.found, "idx"].to_numpy()
+    pixels, count = np.zeros((len(idx), len(CLASS_NAMES)), np.int64), 0
+    frequency = np.zeros((len(CLASS_NAMES), SIZE, SIZE))
+    for at in range(0, len(idx), SHARD):
+        maps = segmentation.maps.read(idx[at : at + SHARD])
+        pixels[at : at + SHARD] = class_pixels(maps)
+        frequency += np.stack([(maps == number).sum(0) for number in range(len(CLASS_NAMES))])
+        count += len(maps)
+    table = pd.DataFrame(pixels, columns=list(CLASS_NAMES), index=pd.Index(idx, name="idx"))
+    return table, frequency / max(count, 1)
+
+
+def area_table(areas: pd.DataFrame) -> pd.DataFrame:
+    """Pixels per class (a row per face) -> per class its area and the number of faces without."""
+    percent = 100 * areas / SIZE**2
+    table = pd.DataFrame(
+        {
+            "area (% of the frame)": percent.mean(),
+            "5th percentile": percent.quantile(0.05),
+            "95th percentile": percent.quantile(0.95),
+            "faces without it": (areas == 0).sum(),
+        }
+    )
+    return table.rename_axis("class")
+
+
+def eye_window_fraction(frequency: np.ndarray) -> float:
+    """Class frequencies (11, 224, 224) -> the fraction of eye pixels inside the eyes' windows."""
+    inside = sum(frequency[eye][EYE_ROWS, columns].sum() for eye, columns in EYE_COLUMNS.items())
+    return float(inside / max(frequency[list(EYE_COLUMNS)].sum(), 1e-9))
+
+
+def class_confusion(truth: np.ndarray, read: np.ndarray) -> pd.DataFrame:
+    """Two arrays of class ids -> pixels of each true class (rows) by the class read (columns).
+
+    As scikit-learn's confusion_matrix, in a tenth of the time (0.3 s for 300 maps).
+    """
+    classes = len(CLASS_NAMES)
+    pairs = truth.astype(np.int64) * classes + read
+    counts = np.bincount(pairs.ravel(), minlength=classes**2).reshape(classes, classes)
+    return pd.DataFrame(counts, index=list(CLASS_NAMES), columns=list(CLASS_NAMES))
+
+
+def iou(confusion: pd.DataFrame) -> pd.Series:
+    """Intersection over union of every class."""
+    both = np.diag(confusion)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - both
+    return (both / union.clip(lower=1)).rename("IoU")
+
+
+def worst_confusions(confusion: pd.DataFrame, most: int = 6) -> pd.DataFrame:
+    """The most frequent errors, as a fraction of the true class's pixels."""
+    fraction = confusion.div(confusion.sum(axis=1).clip(lower=1), axis=0)
+    values = fraction.to_numpy(copy=True)
+    np.fill_diagonal(values, 0)
+    true, read = np.unravel_index(np.argsort(values, axis=None)[::-1][:most], values.shape)
+    return pd.DataFrame(
+        {
+            "true class": confusion.index[true],
+            "read as": confusion.columns[read],
+            "of its pixels": values[true, read],
+        }
+    )

@@ -1,4 +1,4 @@
-"""What the scores need of a batch of class maps and face images, each found once for the batch."""
+"""Intermediate results that several scores share: masks, row counts, light histograms."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,10 +21,10 @@ LAST_ROW = SIZE - 1
 HALF = SIZE // 2
 EYE_ROWS = slice(56, 168)
 EYE_COLUMNS = {LEFT_EYE: slice(0, 168), RIGHT_EYE: slice(56, 224)}
-"""The windows that the published code cuts out; what lies outside is no eye."""
+"""The windows that the published code cuts out; eye pixels outside are ignored."""
 
 LIGHT_LEVELS = 3 * 255 + 1
-"""A pixel's light is R + G + B: a whole number, so its statistics are exact until the last step."""
+"""A pixel's light is R + G + B: an integer, so its statistics are exact until the last division."""
 
 NO_HAIR_COLOR = 127.5
 NO_BACKGROUND = 192.0
@@ -63,7 +63,7 @@ class Segments:
 
     @cached_property
     def hair_light(self) -> np.ndarray:
-        """How many hair pixels have each light, (N, 766)."""
+        """Histogram of the hair pixels' light, (N, 766)."""
         return light_counts(self.light, self.hair)
 
     @cached_property
@@ -87,39 +87,39 @@ class Segments:
         levels = light_counts(self.light[:, :HALF], self.maps[:, :HALF] == BACKGROUND)
         total = levels.sum(1)
         first, last = ranks(total, 0.05, 0.95)
-        last = np.maximum(last, np.minimum(total, 1))  # one pixel alone is its own mean
+        last = np.maximum(last, np.minimum(total, 1))  # a single pixel is its own mean
         mean, std = statistics_between(levels, first, last)
         return np.where(total == 0, NO_BACKGROUND, mean), np.where(total == 0, 0.0, std)
 
 
 def counts(mask: np.ndarray, axis: int) -> np.ndarray:
-    """How many are set along an axis of at most 255 elements."""
-    # Summed as bytes, which is several times faster than numpy's 64-bit default.
+    """Number of set elements along an axis of at most 255."""
+    # Sums of bytes are several times as fast as numpy's 64-bit default.
     return mask.view(np.uint8).sum(axis, dtype=np.uint8).astype(np.int64)
 
 
 def pixels(mask: np.ndarray) -> Pixels:
     """The set pixels of masks (N, H, W)."""
-    # Far faster than np.nonzero, which steps through three dimensions.
+    # Much faster than np.nonzero, which steps through three dimensions.
     return Pixels(*np.unravel_index(np.flatnonzero(mask), mask.shape))
 
 
 def spans(groups: np.ndarray, values: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest value of every group, (number,) each; 224 and -1 of an empty one."""
+    """Smallest and largest value of every group, (number,) each; 224 and -1 for an empty one."""
     smallest, largest = np.full(number, SIZE), np.full(number, -1)
     np.minimum.at(smallest, groups, values)
     np.maximum.at(largest, groups, values)
     return smallest, largest
 
 
-def height(rows: np.ndarray) -> np.ndarray:
-    """Last minus first set row, 0 where none is: (N, H) bool -> (N,)."""
+def heights(rows: np.ndarray) -> np.ndarray:
+    """Last minus first set row, 0 without any: (N, H) bool -> (N,)."""
     last = rows.shape[1] - 1 - rows[:, ::-1].argmax(1)
     return np.where(rows.any(1), last - rows.argmax(1), 0)
 
 
 def light_counts(light: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How many masked pixels of each image have each light, (N, 766)."""
+    """Histogram of the light of each image's masked pixels, (N, 766)."""
     number = len(mask)
     image = np.repeat(np.arange(number) * LIGHT_LEVELS, counts(mask, axis=2).sum(1))
     image += light[mask]
@@ -128,16 +128,16 @@ def light_counts(light: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def ranks(total: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """The slice int(low · total) to int(high · total) of sorted pixels, as the original cuts it."""
+    """The bounds int(low * total), int(high * total) by which the original slices sorted pixels."""
     return (low * total).astype(np.int64), (high * total).astype(np.int64)
 
 
 def statistics_between(
     levels: np.ndarray, first: np.ndarray, last: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population std of mean(R, G, B) over ranks first <= r < last; NaN of an empty slice.
+    """Mean and population std of mean(R, G, B) over ranks first <= r < last; NaN for none.
 
-    `levels` says how many pixels have each light, (N, 766); the rest is (N,).
+    `levels` is the light histogram (N, 766); the rest is (N,).
     """
     upto = np.clip(levels.cumsum(1), first[:, None], last[:, None])
     kept = np.diff(upto, axis=1, prepend=first[:, None])
@@ -150,7 +150,7 @@ def statistics_between(
 
 
 def median(levels: np.ndarray) -> np.ndarray:
-    """Median of mean(R, G, B) from how many pixels have each light; NaN without pixels."""
+    """Median of mean(R, G, B) from the light histogram (N, 766); NaN without pixels."""
     total, upto = levels.sum(1), levels.cumsum(1)
     lower, upper = ((upto <= rank[:, None]).sum(1) for rank in ((total - 1) // 2, total // 2))
     return np.where(total > 0, (lower + upper) / 6, np.nan)

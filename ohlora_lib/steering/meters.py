@@ -20,7 +20,7 @@ from ohlora_lib.faces.classes import BACKGROUND
 from ohlora_lib.faces.domain import Domain
 from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
 from ohlora_lib.measure.parse import BATCH as PARSER_BATCH
-from ohlora_lib.measure.parse import Parsed, Parser, face_scores, load_parser, usual_scores
+from ohlora_lib.measure.parse import Parsed, Parser, default_scores, face_scores, load_parser
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
@@ -101,13 +101,13 @@ class ParserMeter:
 
     @property
     def properties(self) -> tuple[str, ...]:
-        return tuple(usual_scores(self.parser))
+        return tuple(default_scores(self.parser))
 
     def __call__(self, images: np.ndarray) -> Reading:
         tables, masks = [], []
         for start in range(0, len(images), PARSER_BATCH):
             parsed = self.parser(images[start : start + PARSER_BATCH])
-            tables.append(face_scores(parsed, usual_scores(self.parser)).to_numpy(float))
+            tables.append(face_scores(parsed, default_scores(self.parser)).to_numpy(float))
             masks.append(background_mask(parsed, *images.shape[1:3]))
         return Reading(np.concatenate(tables), np.concatenate(masks))
 

@@ -8,18 +8,17 @@ import pytest
 import torch
 
 from ohlora_lib.faces.classes import LEFT_EYE, RIGHT_EYE, SKIN
-from ohlora_lib.measure.hairstyle import NO_BLOCK
 from ohlora_lib.measure.parse import (
     PublishedParser,
     class_pixels,
+    default_scores,
     load_parser,
     parse,
     property_scores,
     shows_face,
-    usual_scores,
     without_specks,
 )
-from ohlora_lib.measure.scores import SECOND, SECOND_SURE, score
+from ohlora_lib.measure.scores import NO_HAIRSTYLE, SECOND, SECOND_MIN_BLOCKS, score
 from ohlora_lib.measure.segmentation import Segmentation, segment
 from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig, crop_face
 from ohlora_lib.models.mtcnn import Detection
@@ -87,7 +86,7 @@ def test_a_picture_without_a_face_is_counted_and_changes_no_other(images, embedd
 
 def test_scores_are_those_of_the_maps_however_many_images_go_at_once(images, embedded):
     parsed = parse(images, embedded)
-    wanted = score(parsed.maps, parsed.faces, SECOND_SURE)
+    wanted = score(parsed.maps, parsed.faces, SECOND_MIN_BLOCKS)
     for batch in (1, 4, 50):
         given = property_scores(images, embedded, batch=batch)
         np.testing.assert_allclose(given, wanted, rtol=1e-3, atol=1e-3)
@@ -144,10 +143,10 @@ def test_a_face_is_skin_with_most_of_eyes_nose_and_mouth():
 
 def test_only_of_the_embedded_parsers_maps_a_few_strands_tell_nothing(embedded):
     published = PublishedParser(Finder(), FaceXFormer(TINY).eval())
-    assert usual_scores(published) is SECOND and usual_scores(embedded) is SECOND_SURE
+    assert default_scores(published) is SECOND and default_scores(embedded) is SECOND_MIN_BLOCKS
     short = face(3, 38).image[None]
-    assert property_scores(short, embedded)["hairstyle"][0] == NO_BLOCK
-    assert property_scores(short, embedded, SECOND)["hairstyle"][0] > NO_BLOCK + 0.1
+    assert property_scores(short, embedded)["hairstyle"][0] == NO_HAIRSTYLE
+    assert property_scores(short, embedded, SECOND)["hairstyle"][0] > NO_HAIRSTYLE + 0.1
 
 
 def test_an_eye_is_one_piece_and_its_specks_are_skin():
@@ -161,7 +160,7 @@ def test_an_eye_is_one_piece_and_its_specks_are_skin():
 
 
 def test_segmentation_on_disk_goes_on_where_it_was_cut_off(tmp_path, images, embedded, monkeypatch):
-    monkeypatch.setattr("ohlora_lib.measure.segmentation.AT_ONCE", 3)
+    monkeypatch.setattr("ohlora_lib.measure.segmentation.SHARD", 3)
     pictures = ImageSet(tmp_path / "images")
     idx = np.array([3, 5, 8, 13, 21, 34, 55])
     pictures.write(idx, np.concatenate([images, faceless(0)[:1]]))

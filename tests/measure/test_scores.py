@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ohlora_lib.faces.properties import PROPERTIES
-from ohlora_lib.measure.scores import ALL, FIRST, SECOND, ScoreError, score, undefined
+from ohlora_lib.measure.scores import ALL, FIRST, SECOND, ScoreError, score
 from tests.reference.scores import main as check
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared/golden/property_scores"
@@ -56,13 +56,29 @@ def test_hair_of_too_few_blocks_counts_as_none():
     for one, width in zip(maps, widths, strict=True):
         one[130:174, 100 : 100 + width] = 10
     images = np.random.default_rng(4).integers(0, 256, (*maps.shape, 3), np.uint8)
-    which = {"sure": "hairstyle_sure", "original": "hairstyle"}
+    which = {"sure": "hairstyle_min_blocks", "original": "hairstyle"}
     scores = score(maps, images, which)
     some = scores[scores["original"] != 0.45]
     kept = some["sure"] == some["original"]
     first = kept.argmax()
     assert 5 < first < len(some) - 5
     assert (some["sure"][:first] == 0.45).all() and kept[first:].all()
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "rows", "has_score"),
+    [
+        ("hairstyle", 23, 12, True),  # one block and its neighbors
+        ("hairstyle", 22, 12, False),
+        ("hairstyle_min_blocks", 42, 31, True),  # 20 x 20 blocks
+        ("hairstyle_min_blocks", 41, 32, False),  # 19 x 21
+    ],
+)
+def test_hairstyle_needs_its_number_of_blocks_and_no_more(name, width, rows, has_score):
+    maps = np.ones((1, 224, 224), np.uint8)
+    maps[0, 130 : 130 + rows, 100 : 100 + width] = 10
+    images = np.random.default_rng(4).integers(0, 256, (*maps.shape, 3), np.uint8)
+    assert (score(maps, images, {name: name})[name][0] != 0.45) == has_score
 
 
 def test_a_random_noise_of_classes_is_scored_and_never_raises():
@@ -77,8 +93,10 @@ def test_scores_that_have_no_value_are_counted():
     maps = np.zeros((3, 224, 224), np.uint8)
     maps[0, 100:150, 100:150] = 10
     images = np.zeros((3, 224, 224, 3), np.uint8)
-    assert undefined(score(maps, images, FIRST)) == {"hair_color": 2, "hair_length": 2, "pose": 3}
-    assert undefined(score(maps, images)) == {}
+    undefined = score(maps, images, FIRST).isna().sum()
+    wanted = {"hair_color": 2, "hair_length": 2, "pose": 3}
+    assert undefined[undefined > 0].to_dict() == wanted
+    assert np.isfinite(score(maps, images)).all(axis=None)
 
 
 def test_no_image_gives_an_empty_table():
@@ -94,10 +112,14 @@ def test_columns_stand_in_the_order_of_the_property_cnns_outputs():
     ("maps", "images", "said"),
     [
         (np.zeros((2, 128, 128), int), np.zeros((2, 128, 128, 3), np.uint8), "224"),
-        (np.zeros((2, 224, 224)), np.zeros((2, 224, 224, 3), np.uint8), "class numbers"),
+        (np.zeros((2, 224, 224)), np.zeros((2, 224, 224, 3), np.uint8), "class ids"),
         (np.zeros((2, 224, 224), int), np.zeros((1, 224, 224, 3), np.uint8), "2 maps"),
         (np.zeros((2, 224, 224), int), np.zeros((2, 224, 224, 3)), "uint8 images"),
-        (np.full((1, 224, 224), 11), np.zeros((1, 224, 224, 3), np.uint8), "map 0 has a class"),
+        (
+            np.full((1, 224, 224), 11),
+            np.zeros((1, 224, 224, 3), np.uint8),
+            "map 0 has a class id outside",
+        ),
     ],
 )
 def test_what_cannot_be_scored_is_named(maps, images, said):
