@@ -79,3 +79,89 @@ def passes(scores: pd.DataFrame, cutoffs: Cutoffs | None = None) -> pd.DataFrame
         index=scores.index,
     )
     return passed.assign(**{ALL: passed.all(axis=1)})
+
+
+@dataclass(frozen=True)
+class FilteredImages:
+    """Which images pass which cutoff (as `passes`), and the numbers of those that are kept."""
+
+    passed: pd.DataFrame
+    numbers: np.ndarray
+    by_rank: bool
+    """Too few passed, so the best-ranked were kept instead."""
+
+
+def filter_images(scores: pd.DataFrame, cutoffs: Cutoffs, min_kept: int) -> FilteredImages:
+    """Scores (a row per image: idx and the four scores) -> the images that pass all cutoffs.
+
+    If fewer than `min_kept` pass, that many with the highest `concept_fitness` are kept.
+    """
+    passed = passes(scores, cutoffs)
+    numbers = scores.loc[passed[ALL], "idx"].to_numpy()
+    by_rank = len(numbers) < min(min_kept, len(scores))
+    if by_rank:
+        best = np.argsort(-concept_fitness(scores), kind="stable")[:min_kept]
+        numbers = np.sort(scores["idx"].to_numpy()[best])
+    return FilteredImages(passed, numbers, by_rank)
+
+
+def borderline(scores: pd.DataFrame, cutoffs: Cutoffs, count: int) -> pd.DataFrame:
+    """The `count` images on each side of each cutoff whose scores are nearest to it.
+
+    Columns: property, side (passes or fails), rank (0 is nearest), idx.
+    """
+    rows = []
+    for name, cutoff in asdict(cutoffs).items():
+        if cutoff is None:
+            continue
+        passed = scores[name] >= cutoff if name in AT_LEAST else scores[name] <= cutoff
+        nearest = (scores[name] - cutoff).abs().sort_values(kind="stable").index
+        for side, chosen in (("passes", passed), ("fails", ~passed)):
+            for rank, row in enumerate(nearest[chosen[nearest].to_numpy()][:count]):
+                rows.append((name, side, rank, scores.loc[row, "idx"]))
+    return pd.DataFrame(rows, columns=["property", "side", "rank", "idx"])
+
+
+def filter_quality(passed: np.ndarray, fits: np.ndarray) -> dict[str, float]:
+    """How well a filter works, from (N,) bools: the image passes; it fits the concept.
+
+    precision: how many of those that pass fit; recall: how many of those that fit pass. NaN if
+    there are none.
+    """
+    passed, fits = np.asarray(passed, bool), np.asarray(fits, bool)
+    both = (passed & fits).sum()
+    return {
+        "images": len(fits),
+        "fit": fits.mean(),
+        "pass": int(passed.sum()),
+        "precision": both / passed.sum() if passed.any() else np.nan,
+        "recall": both / fits.sum() if fits.any() else np.nan,
+    }
+
+
+def concept_shares(sets: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Sets of images (name -> filter probabilities or labels) -> how many meet each condition.
+
+    A row per condition and set, in these orders: condition, set, count, images, share, and the
+    bounds `low` and `high` of its 95 % Wilson interval.
+    """
+    from scipy.stats import binomtest
+
+    tables = {name: concept_conditions(values) for name, values in sets.items()}
+    conditions = next(iter(tables.values())).columns
+    rows = []
+    for condition in conditions:
+        for name, table in tables.items():
+            count, images = int(table[condition].sum()), len(table)
+            interval = binomtest(count, images).proportion_ci(method="wilson")
+            rows.append((condition, name, count, images, count / images, *interval))
+    columns = ["condition", "set", "count", "images", "share", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def shares_as_text(shares: pd.DataFrame) -> pd.DataFrame:
+    """`concept_shares` as a table to read: a row per condition, a column per set."""
+    text = [f"{one.share:.1%} ({one.low:.1%} to {one.high:.1%})" for one in shares.itertuples()]
+    table = shares.assign(text=text).pivot(index="condition", columns="set", values="text")
+    order = shares["condition"].unique(), shares["set"].unique()
+    return table.loc[order[0], order[1]].rename_axis(index="share of images", columns=None)

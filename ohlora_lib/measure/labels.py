@@ -1,4 +1,4 @@
-"""Labels of gender, quality, age and glass, and who gave them: a person's table or a simulation."""
+"""Labels of gender, quality, age and glass: by a person (a CSV) or by a simulated annotator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,27 +16,35 @@ INDEX = "idx"
 
 @dataclass(frozen=True)
 class Labels:
-    """A table `idx, gender, quality, age, glass` of 0 and 1, a row for each image; who labeled.
+    """A table `idx, gender, quality, age, glass` of 0 and 1, a row per image, and who labeled it.
 
-    `error_rate` is the share of each property's labels to expect wrong; None where nobody knows it.
+    `error_rate` is the expected fraction of wrong labels per property; None if unknown.
     """
 
     table: pd.DataFrame
     labeled_by: str
     error_rate: Mapping[str, float] | None = None
 
-    @property
-    def credit(self) -> str:
-        """The sentence that every report about these labels carries."""
-        who = f"{len(self.table):,} images were labeled by {self.labeled_by}"
-        if self.error_rate is None:
-            return f"{who}; its error rate is not known."
-        rates = ", ".join(f"{name} {rate:.1%}" for name, rate in self.error_rate.items())
-        return f"{who}; labels to expect wrong: {rates}."
-
     def write(self, path: str | Path) -> None:
-        """Leave the table as a CSV in the published format."""
+        """Write the table as a CSV in the published format."""
         write_table(self.table, path)
+
+    def unlabeled(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Those of an image set's numbers that have no label, in their order.
+
+        An error if there are none left, or if a label belongs to no image of the set.
+        """
+        numbers, labeled = np.asarray(numbers), self.table[INDEX].to_numpy()
+        unknown = np.setdiff1d(labeled, numbers)
+        if len(unknown):
+            raise StoreError(f"the labels have image {unknown[0]}, which the image set lacks")
+        rest = numbers[~np.isin(numbers, labeled)]
+        if not len(rest):
+            raise StoreError(
+                f"all {len(labeled)} images are labeled, so none is left to filter: label fewer, "
+                "or generate more images in notebook 01"
+            )
+        return rest
 
 
 def read_labels(path: str | Path, labeled_by: str) -> Labels:
@@ -55,10 +63,10 @@ def read_labels(path: str | Path, labeled_by: str) -> Labels:
 
 @dataclass(frozen=True)
 class SimulatedAnnotator:
-    """Labels from calibrated probabilities, with slips: like a person, not always right.
+    """Labels from calibrated probabilities, with random mistakes like a person's.
 
-    A label is the likelier one, and the opposite with probability `slips`. Slips belong to the seed
-    and the image's number: another batch or order has the same ones.
+    A label is the more likely answer, and with probability `slips` the opposite. Slips depend on
+    the seed and the image's number only, not on the batch or order of the images.
     """
 
     name: str = "the simulated annotator"
@@ -68,7 +76,7 @@ class SimulatedAnnotator:
     def label(
         self, indices: Sequence[int] | np.ndarray, probabilities: Mapping[str, np.ndarray]
     ) -> Labels:
-        """Image numbers (N,) and property -> probability (N,) -> labels with their error rate."""
+        """Image numbers (N,), and a probability (N,) per property -> labels and error rates."""
         indices = np.asarray(indices, np.int64)
         table, error_rate = {INDEX: indices}, {}
         for place, name in enumerate(FILTER_PROPERTIES):
@@ -80,7 +88,7 @@ class SimulatedAnnotator:
         return Labels(pd.DataFrame(table), self.name, error_rate)
 
     def _slipped(self, indices: np.ndarray, place: int) -> np.ndarray:
-        """Which labels of one property go wrong, (N,)."""
+        """Which labels of one property are flipped, (N,) bool."""
         rng = np.random.default_rng([self.seed, place])
         return rng.random(indices.max(initial=-1) + 1)[indices] < self.slips
 
@@ -97,7 +105,7 @@ def auroc(scores: np.ndarray, answers: np.ndarray) -> float:
 
 
 def _checked(name: str, probabilities: Mapping[str, np.ndarray], number: int) -> np.ndarray:
-    """The property's probabilities, or an error that says what is wrong with them."""
+    """The property's probabilities, or an error that names what is wrong with them."""
     if name not in probabilities:
         raise ValueError(
             f"no probabilities of {name!r}: the annotator needs all of {FILTER_PROPERTIES}"
@@ -106,5 +114,5 @@ def _checked(name: str, probabilities: Mapping[str, np.ndarray], number: int) ->
     if number == 0 or probability.shape != (number,):
         raise ValueError(f"{name}: probabilities {probability.shape} for {number} images")
     if not ((probability >= 0) & (probability <= 1)).all():
-        raise ValueError(f"{name}: a probability lies outside 0 to 1")
+        raise ValueError(f"{name}: a probability is outside 0 to 1")
     return probability

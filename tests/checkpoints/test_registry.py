@@ -16,7 +16,7 @@ from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig
 from ohlora_lib.models.mtcnn import MTCNN
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
-from ohlora_lib.train.finetune_starts import (
+from ohlora_lib.train.finetune_variants import (
     conditional_discriminator,
     conditional_generator,
     split_generator,

@@ -10,10 +10,15 @@ import pytest
 from ohlora_lib.faces.concept import (
     FITS,
     Cutoffs,
+    borderline,
     concept_conditions,
     concept_fitness,
+    concept_shares,
+    filter_images,
+    filter_quality,
     fits_concept,
     passes,
+    shares_as_text,
 )
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/golden/published"
@@ -91,3 +96,73 @@ def test_labels_fit_as_probabilities_do():
 def test_fitness_is_the_probability_of_all_four():
     given = {"gender": [0.9], "quality": [0.8], "age": [0.3], "glass": [0.1]}
     assert concept_fitness(given) == pytest.approx([0.9 * 0.8 * 0.7 * 0.9])
+
+
+LIMITS = Cutoffs(gender=0.9, quality=0.8, age=0.2, glass=0.1)
+
+
+def images(gender):
+    """Images 100, 101, … that pass LIMITS in all but perhaps gender."""
+    table = pd.DataFrame({"idx": np.arange(100, 100 + len(gender)), "gender": gender})
+    return table.assign(quality=0.95, age=0.05, glass=0.05)
+
+
+def test_images_that_pass_are_kept():
+    kept = filter_images(images([0.95, 0.5, 0.9]), LIMITS, min_kept=2)
+    assert kept.numbers.tolist() == [100, 102] and not kept.by_rank
+    assert kept.passed["all"].tolist() == [True, False, True]
+
+
+def test_if_too_few_pass_the_best_ranked_are_kept():
+    kept = filter_images(images([0.1, 0.95, 0.3, 0.7]), LIMITS, min_kept=3)
+    assert kept.by_rank and kept.numbers.tolist() == [101, 102, 103]
+    assert kept.passed["all"].sum() == 1
+    all_there_are = filter_images(images([0.95, 0.95]), LIMITS, min_kept=3)
+    assert all_there_are.numbers.tolist() == [100, 101] and not all_there_are.by_rank
+
+
+def test_borderline_images_are_the_nearest_on_each_side():
+    scores = images([0.2, 0.99, 0.89, 0.91, 0.7, 0.9])
+    table = borderline(scores, Cutoffs(gender=0.9, quality=None, age=0.2, glass=None), count=2)
+    found = {key: part["idx"].tolist() for key, part in table.groupby(["property", "side"])}
+    assert found == {
+        ("gender", "passes"): [105, 103],
+        ("gender", "fails"): [102, 104],
+        ("age", "passes"): [100, 101],
+    }
+    assert table["rank"].tolist() == [0, 1] * 3
+
+
+def test_precision_is_of_those_that_pass_and_recall_of_those_that_fit():
+    found = filter_quality([True, True, True, False], [True, False, False, True])
+    assert found == {
+        "images": 4,
+        "fit": 0.5,
+        "pass": 3,
+        "precision": pytest.approx(1 / 3),
+        "recall": pytest.approx(1 / 2),
+    }
+    nothing = filter_quality([False, False], [False, False])
+    assert np.isnan(nothing["precision"]) and np.isnan(nothing["recall"])
+
+
+def women(count, total=40):
+    """Probabilities of faces that fit, except that only the first `count` are female."""
+    gender = np.where(np.arange(total) < count, 0.9, 0.1)
+    return {"gender": gender, "quality": gender * 0 + 0.9, "age": gender * 0, "glass": gender * 0}
+
+
+def test_shares_stand_in_their_own_columns_with_their_intervals():
+    shares = concept_shares({"before": women(20), "after": women(38), "filtered set": women(40)})
+    text = shares_as_text(shares)
+    assert list(text) == ["before", "after", "filtered set"]
+    assert text.index.tolist() == ["female", "good quality", "young", "without glasses", FITS]
+    # Wilson's intervals from any table of them.
+    for condition in ("female", FITS):
+        assert text.loc[condition].tolist() == [
+            "50.0% (35.2% to 64.8%)",
+            "95.0% (83.5% to 98.6%)",
+            "100.0% (91.2% to 100.0%)",
+        ]
+    after = shares[(shares["condition"] == "female") & (shares["set"] == "after")].iloc[0]
+    assert (after["count"], after["images"], after["share"]) == (38, 40, 0.95)

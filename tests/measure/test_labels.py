@@ -22,7 +22,7 @@ def written(tmp_path, text):
 def test_a_csv_in_the_published_format_keeps_its_labels_and_says_who_labeled(tmp_path):
     labels = read_labels(written(tmp_path, TABLE), "the author")
     assert labels.table["gender"].tolist() == [1, 0]
-    assert labels.credit == "2 images were labeled by the author; its error rate is not known."
+    assert labels.labeled_by == "the author" and labels.error_rate is None
     labels.write(tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text() == TABLE
 
@@ -70,7 +70,7 @@ def test_without_slips_sure_probabilities_are_labeled_right():
     labels = SimulatedAnnotator(slips=0.0).label([4, 5, 6], sure)
     assert (labels.table[list(FILTER_PROPERTIES)].T.to_numpy() == [0, 1, 1]).all()
     assert set(labels.error_rate.values()) == {0.0}
-    assert "the simulated annotator" in labels.credit and "gender 0.0%" in labels.credit
+    assert labels.labeled_by == "the simulated annotator"
 
 
 def test_an_image_has_its_label_in_any_batch_and_order(probabilities):
@@ -120,3 +120,12 @@ def test_auroc_of_known_cases():
     assert auroc(np.array([0.1, 0.4, 0.35, 0.8]), answers) == 0.75
     assert auroc(np.full(4, 0.5), answers) == 0.5
     assert np.isnan(auroc(np.arange(4), np.ones(4))) and np.isnan(auroc(np.arange(4), np.zeros(4)))
+
+
+def test_unlabeled_images_are_the_others_in_their_order(tmp_path):
+    labels = read_labels(written(tmp_path, TABLE), "the author")
+    assert labels.unlabeled([9, 7, 3, 1]).tolist() == [9, 1]
+    with pytest.raises(StoreError, match="image 3, which the image set lacks"):
+        labels.unlabeled([9, 7])
+    with pytest.raises(StoreError, match="all 2 images are labeled"):
+        labels.unlabeled([7, 3])

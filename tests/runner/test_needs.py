@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from ohlora_lib.lab.label_and_filter import NETWORKS
 
 from ohlora_lib import checkpoints
 from ohlora_lib.lab import finetune
-from ohlora_lib.lab.label_and_filter import NETWORKS
 from ohlora_lib.models.stylegan import GeneratorConfig, Mapping
 from ohlora_lib.runner import needs, notebook
 from ohlora_lib.runner.options import systems

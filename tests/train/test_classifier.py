@@ -9,13 +9,24 @@ import pytest
 import torch
 
 from ohlora_lib import checkpoints
+from ohlora_lib.faces.domain import PHOTO, TOY
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.measure.labels import auroc
 from ohlora_lib.models.filter_cnn import FilterCNNConfig, new_filter_cnn
 from ohlora_lib.train import classifier
-from ohlora_lib.train.classifier import PUBLISHED, FoldPlan, Recipe, folds, train_folds, vote
+from ohlora_lib.train.classifier import (
+    FILTER_TRAININGS,
+    FaceEvaluator,
+    FilterTraining,
+    FoldPlan,
+    filter_scores,
+    fold_probabilities,
+    stratified_folds,
+    train_folds,
+)
 
 TINY = FilterCNNConfig(resolution=32, width=1 / 16, padding=1, dense_dropout=0.2, filter="glass")
-PLAN = FoldPlan(5e-3, accept=0.4, batch=8, half_period=6, most_epochs=6, tries=2)
+PLAN = FoldPlan(5e-3, max_loss=0.4, batch=8, half_period=6, max_epochs=6, max_tries=2)
 
 
 def pictures(count, seed):
@@ -30,13 +41,12 @@ def pictures(count, seed):
 @pytest.fixture
 def labeled(tmp_path):
     faces, answers = pictures(60, 0)
-    np.save(tmp_path / "faces.npy", faces)
-    return tmp_path / "faces.npy", pd.DataFrame({"glass": answers})
+    return faces, pd.DataFrame({"glass": answers})
 
 
 def train(folder, labeled, plan=PLAN, config=TINY, **options):
-    given = {"count": 2, "seed": 1, "workers": 1} | options
-    return train_folds(folder, *labeled, {"glass": Recipe(config, plan)}, **given)
+    given = {"folds": 2, "seed": 1, "workers": 1} | options
+    return train_folds(folder, *labeled, {"glass": FilterTraining(config, plan)}, **given)
 
 
 def left(folder):
@@ -51,29 +61,29 @@ def left(folder):
 
 def test_each_fold_has_its_share_of_both_answers_and_no_face_is_in_two():
     answers = np.array([1] * 11 + [0] * 42)
-    found = folds(answers, 5, (0,))
+    found = stratified_folds(answers, 5, (0,))
     assert sorted(np.concatenate(found)) == list(range(53))
     assert {int(answers[rows].sum()) for rows in found} <= {2, 3}
-    assert not np.array_equal(found[0], folds(answers, 5, (1,))[0])
-    assert [len(rows) for rows in folds(np.zeros(10), 5, (0,))] == [2] * 5
+    assert not np.array_equal(found[0], stratified_folds(answers, 5, (1,))[0])
+    assert [len(rows) for rows in stratified_folds(np.zeros(10), 5, (0,))] == [2] * 5
 
 
-def test_vote_tells_unseen_faces_apart(tmp_path, labeled):
+def test_mean_of_the_folds_tells_unseen_faces_apart(tmp_path, labeled):
     notes = train(tmp_path / "cnns", labeled)
     faces, answers = pictures(60, 9)
-    said = vote(tmp_path / "cnns", "glass", faces, 2)
+    said = fold_probabilities(tmp_path / "cnns", "glass", faces, 2)
     assert said.shape == (60, 2) and auroc(said.mean(1), answers) > 0.95
     assert (notes["auroc"] > 0.9).all() and notes["accepted"].all()
 
 
 def test_best_epoch_is_kept_and_predicts_without_dropout(tmp_path, labeled):
-    wild = replace(PLAN, learning_rate=0.05, tries=1)  # losses go up as well as down
-    notes = train(tmp_path / "cnns", labeled, wild, replace(TINY, dense_dropout=0.5), count=3)
+    wild = replace(PLAN, learning_rate=0.05, max_tries=1)  # losses go up as well as down
+    notes = train(tmp_path / "cnns", labeled, wild, replace(TINY, dense_dropout=0.5), folds=3)
     assert any(n.best_epoch < len(n.tries[0]["losses"]) - 1 for n in notes.itertuples())
-    faces, answers = np.load(labeled[0]), labeled[1]["glass"].to_numpy()
-    said = vote(tmp_path / "cnns", "glass", faces, 3)
-    assert np.array_equal(said, vote(tmp_path / "cnns", "glass", faces, 3))
-    for note, rows in zip(notes.itertuples(), folds(answers, 3, (1, 0)), strict=True):
+    faces, answers = labeled[0], labeled[1]["glass"].to_numpy()
+    said = fold_probabilities(tmp_path / "cnns", "glass", faces, 3)
+    assert np.array_equal(said, fold_probabilities(tmp_path / "cnns", "glass", faces, 3))
+    for note, rows in zip(notes.itertuples(), stratified_folds(answers, 3, (1, 0)), strict=True):
         p, yes = said[rows, note.fold], answers[rows] == 1
         loss = -np.log(np.where(yes, p, 1 - p)).mean()
         assert loss == pytest.approx(min(note.tries[0]["losses"]), rel=1e-3)
@@ -99,7 +109,7 @@ def test_processes_leave_the_same_networks(tmp_path, labeled):
 def test_fold_that_stays_above_the_threshold_is_tried_again_and_its_best_try_kept(
     tmp_path, labeled
 ):
-    plan = replace(PLAN, accept=0.0, tries=3, most_epochs=1)
+    plan = replace(PLAN, max_loss=0.0, max_tries=3, max_epochs=1)
     notes = train(tmp_path / "cnns", labeled, plan)
     for note in notes.itertuples():
         best = [min(each["losses"]) for each in note.tries]
@@ -108,7 +118,7 @@ def test_fold_that_stays_above_the_threshold_is_tried_again_and_its_best_try_kep
 
 
 def test_training_stops_when_nothing_is_gained_for_as_long_as_patience_lasts(tmp_path, labeled):
-    plan = replace(PLAN, learning_rate=0.0, patience=2, most_epochs=50, tries=1)
+    plan = replace(PLAN, learning_rate=0.0, patience=2, max_epochs=50, max_tries=1)
     note = train(tmp_path / "cnns", labeled, plan).iloc[0]
     assert len(note.tries[0]["losses"]) == 4 and note.best_epoch == 0
 
@@ -116,9 +126,7 @@ def test_training_stops_when_nothing_is_gained_for_as_long_as_patience_lasts(tmp
 def test_each_try_starts_from_the_given_weights(tmp_path, labeled):
     start = new_filter_cnn(TINY, 5)
     checkpoints.save(start, tmp_path / "start.safetensors")
-    plan = replace(
-        PLAN, learning_rate=0.0, most_epochs=1, start=str(tmp_path / "start.safetensors")
-    )
+    plan = replace(PLAN, learning_rate=0.0, max_epochs=1, start=str(tmp_path / "start.safetensors"))
     train(tmp_path / "cnns", labeled, plan)
     made = checkpoints.load(tmp_path / "cnns/glass_fold1.safetensors")
     assert all(
@@ -126,39 +134,88 @@ def test_each_try_starts_from_the_given_weights(tmp_path, labeled):
     )
 
 
-def test_balance_lets_the_rarer_answer_count_as_much_as_the_other(labeled):
-    recipe = Recipe(TINY, replace(PLAN, balance=True))
+def test_balance_lets_the_rarer_answer_count_as_much_as_the_other(tmp_path, labeled):
+    training = FilterTraining(TINY, replace(PLAN, balance=True))
     answers = (1,) + (0,) * 9
+    path = tmp_path / "images.npy"
+    np.save(path, labeled[0])
     data = classifier._Data.of(
-        classifier.FoldTask(recipe, labeled[0], answers, (8, 9), (0,), labeled[0])
+        classifier.FoldTask(training, path, answers, (8, 9), (0,), tmp_path / "unused")
     )
-    assert data.weight[data.learnt].sum() == pytest.approx(8)
+    assert data.weight[data.trained_on].sum() == pytest.approx(8)
     assert data.weight[0] == pytest.approx(4)
 
 
 def test_labels_that_are_all_alike_train_and_have_no_auroc(tmp_path, labeled):
     labels = pd.DataFrame({"glass": np.zeros(60, int)})
-    notes = train(tmp_path / "cnns", (labeled[0], labels), replace(PLAN, most_epochs=1))
+    notes = train(tmp_path / "cnns", (labeled[0], labels), replace(PLAN, max_epochs=1))
     assert notes["auroc"].isna().all()
 
 
 def test_record_is_json_that_others_can_read(tmp_path, labeled):
-    train(tmp_path / "cnns", labeled, replace(PLAN, most_epochs=1))
+    train(tmp_path / "cnns", labeled, replace(PLAN, max_epochs=1))
     note = json.loads((tmp_path / "cnns/glass_fold0.json").read_text())
     assert len(note["tries"][0]["training_losses"]) == 1
 
 
-def test_published_recipes_are_the_published_ones():
-    """Learning rates and thresholds: the table of golden/README.md."""
-    told = {name: (r.plan.learning_rate, r.plan.accept) for name, r in PUBLISHED.items()}
-    assert told == {
+def test_published_trainings_are_the_published_ones():
+    """Learning rates and thresholds of the published training code."""
+    published = FILTER_TRAININGS["published"]
+    assert {name: (t.plan.learning_rate, t.plan.max_loss) for name, t in published.items()} == {
         "gender": (5e-6, 0.35),
         "quality": (5e-6, 0.13),
         "age": (2.5e-5, 0.23),
         "glass": (5e-5, 0.10),
     }
-    assert all(r.network == FilterCNNConfig(filter=name) for name, r in PUBLISHED.items())
-    assert all(
-        (r.plan.batch, r.plan.patience, r.plan.half_period) == (16, 20, 10)
-        for r in PUBLISHED.values()
+    for name, training in published.items():
+        plan = training.plan
+        assert training.network == FilterCNNConfig(filter=name)
+        assert (plan.batch, plan.patience, plan.half_period) == (16, 20, 10)
+        assert (plan.max_tries, plan.max_epochs, plan.mirror, plan.balance) == (
+            10,
+            1000,
+            False,
+            False,
+        )
+
+
+def test_shortened_training_has_one_try_of_that_many_epochs():
+    plan = FILTER_TRAININGS["small"]["age"].shortened(1).plan
+    assert (plan.max_epochs, plan.half_period, plan.max_tries) == (1, 1, 1)
+
+
+def test_score_is_the_mean_of_the_folds_rounded(tmp_path, labeled, monkeypatch):
+    monkeypatch.setattr(classifier, "FILTER_PROPERTIES", ("glass",))
+    train(tmp_path / "cnns", labeled, folds=3)
+    images, _ = pictures(5, 9)
+    folds = fold_probabilities(tmp_path / "cnns", "glass", images, 3)
+    scores = filter_scores(tmp_path / "cnns", images, 3, torch.device("cpu"))
+    assert scores["glass"].tolist() == pytest.approx(folds.mean(1), abs=6e-5)
+    assert (scores["glass"] == scores["glass"].round(4)).all() and folds.std(1).min() > 1e-3
+
+
+def test_evaluator_uses_the_meter_that_knows_the_domain(monkeypatch):
+    """Toy faces: the annotator; photographs: the mean of the five published CNNs per property."""
+    annotator = checkpoints.load("annotator")
+    networks, loaded = {}, []
+
+    def load(name):
+        loaded.append(name)
+        if name == "annotator":
+            return annotator
+        return networks.setdefault(name, fresh(TINY, len(networks)))
+
+    monkeypatch.setattr(checkpoints, "load", load)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    toy, photo = FaceEvaluator(TOY), FaceEvaluator(PHOTO)
+    assert (toy.meter, photo.meter) == ("the annotator network", "the published filter CNNs")
+    names = [f"{name}-{fold}" for name in FILTER_PROPERTIES for fold in range(5)]
+    assert loaded == ["annotator", "annotator", *names]
+    found, expected = photo.annotate(images), annotator.annotate(images)
+    inputs = classifier.at_resolution(images, 32)
+    age = [classifier.probabilities(networks[f"age-{fold}"], inputs) for fold in range(5)]
+    np.testing.assert_allclose(found.probabilities["age"], np.mean(age, 0))
+    np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
+    np.testing.assert_allclose(
+        toy.probabilities(images)["age"], expected.probabilities["age"], atol=1e-5
     )

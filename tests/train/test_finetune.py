@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,20 +11,36 @@ from ohlora_lib.faces.properties import LABEL_PROPERTIES
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.store.images import ImageSet
-from ohlora_lib.train import finetune as gan
-from ohlora_lib.train import finetune_loop as gan_fit
-from ohlora_lib.train.finetune import Diverged, FineTuning, Networks, Plan, Target, faces
-from ohlora_lib.train.finetune_forms import FORMS, start
-from ohlora_lib.train.finetune_loop import Watch, fit
+from ohlora_lib.train import finetune
+from ohlora_lib.train.finetune import (
+    Diverged,
+    EvalSchedule,
+    FilteredFaces,
+    FinetunePlan,
+    FineTuning,
+    ReplayBuffer,
+    before_and_after,
+    fit,
+    generate,
+    sample_images,
+)
+from ohlora_lib.train.finetune_variants import VARIANTS, start
 
 SMALL = GeneratorConfig(
     resolution=16, z_size=16, w_size=16, mapping_width=16, fmaps_base=64, fmaps_max=8
 )
 CRITIC = DiscriminatorConfig(resolution=16, fmaps_base=64, fmaps_max=8)
-PLAN = Plan(
-    steps=5, batch=4, learning_rate=1e-2, mapping_factor=10.0, penalty_every=2, recalls=1, memory=2
+PLAN = FinetunePlan(
+    steps=5,
+    batch=4,
+    learning_rate=1e-2,
+    mapping_lr_factor=10.0,
+    r1_interval=2,
+    replay_steps=1,
+    replay_batches=2,
+    preserving_start=True,
 )
-WATCH = Watch(every=2, fresh=4, same=2)
+SCHEDULE = EvalSchedule(every=2, images=4, same_z=2)
 
 
 @pytest.fixture(autouse=True)
@@ -38,14 +55,14 @@ def alone(monkeypatch):
 
 @pytest.fixture
 def networks():
-    return Networks(Generator(SMALL, seed=1), Discriminator(CRITIC, seed=2))
+    return Generator(SMALL, seed=1), Discriminator(CRITIC, seed=2)
 
 
 @pytest.fixture
-def target():
+def real():
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (10, 16, 16, 3), dtype=np.uint8)
-    return Target(images, rng.standard_normal((10, 7)).astype(np.float32))
+    return FilteredFaces(images, rng.standard_normal((10, 7)).astype(np.float32))
 
 
 def brightness(images):
@@ -61,16 +78,16 @@ def same(first, second):
     return all(torch.equal(value, second[key]) for key, value in first.items())
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_frozen_layers_are_bit_identical_after_training_and_the_others_moved(
-    form, networks, target, tmp_path
+    variant, networks, real, tmp_path
 ):
-    training = FineTuning(form, networks, target, PLAN)
+    training = FineTuning(variant, *networks, real, PLAN)
     before = states(training)
-    fit(training, tmp_path, watch=WATCH)
+    fit(training, tmp_path, schedule=SCHEDULE)
     parts = (
-        training.form.generator_parts(),
-        training.form.discriminator_parts(training.discriminator),
+        training.variant.generator_parts(),
+        training.variant.discriminator_parts(training.discriminator),
     )
     for old, new, trained in zip(before, states(training), parts, strict=True):
         for key, value in old.items():
@@ -80,53 +97,53 @@ def test_frozen_layers_are_bit_identical_after_training_and_the_others_moved(
         key for key, value in before[0].items() if not torch.equal(value, states(training)[0][key])
     ]
     assert {"mapping.dense0.weight", "mapping.dense7.bias", "truncation.w_avg"} <= set(moved)
-    assert ("synthesis.layer1.weight" in moved) == (form != "v1")
+    assert ("synthesis.layer1.weight" in moved) == (variant != "v1")
     assert not torch.equal(before[1]["layer6.weight"], training.discriminator.layer6.weight)
 
 
-def test_what_came_in_is_left_as_it_was(networks, target, tmp_path):
-    before = [{k: v.clone() for k, v in n.state_dict().items()} for n in vars(networks).values()]
-    fit(FineTuning("v8", networks, target, PLAN), tmp_path, watch=WATCH)
-    for old, network in zip(before, vars(networks).values(), strict=True):
+def test_what_came_in_is_left_as_it_was(networks, real, tmp_path):
+    before = [{k: v.clone() for k, v in n.state_dict().items()} for n in networks]
+    fit(FineTuning("v8", *networks, real, PLAN), tmp_path, schedule=SCHEDULE)
+    for old, network in zip(before, networks, strict=True):
         assert same(old, network.state_dict())
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_killed_and_resumed_training_equals_the_uninterrupted_one(
-    form, networks, target, tmp_path, monkeypatch
+    variant, networks, real, tmp_path, monkeypatch
 ):
-    whole = FineTuning(form, networks, target, PLAN)
-    log = fit(whole, tmp_path / "whole", brightness, WATCH)
+    whole = FineTuning(variant, *networks, real, PLAN)
+    log = fit(whole, tmp_path / "whole", brightness, SCHEDULE)
 
-    cut = FineTuning(form, networks, target, PLAN)
+    cut = FineTuning(variant, *networks, real, PLAN)
     step = cut.step
     monkeypatch.setattr(cut, "step", lambda n: 1 / 0 if n == 3 else step(n))
     with pytest.raises(ZeroDivisionError):
-        fit(cut, tmp_path / "cut", brightness, WATCH)
-    resumed = FineTuning(form, networks, target, PLAN)
+        fit(cut, tmp_path / "cut", brightness, SCHEDULE)
+    resumed = FineTuning(variant, *networks, real, PLAN)
     taken = []
     again = resumed.step
     monkeypatch.setattr(resumed, "step", lambda n: taken.append(n) or again(n))
-    log_too = fit(resumed, tmp_path / "cut", brightness, WATCH)
+    log_too = fit(resumed, tmp_path / "cut", brightness, SCHEDULE)
 
     assert taken == [2, 3, 4]
     assert all(same(a, b) for a, b in zip(states(whole), states(resumed), strict=True))
     assert log.equals(log_too) and log.step.tolist() == [0, 2, 4, 5]
-    kept = [ImageSet(tmp_path / name / gan_fit.SAME_Z).read() for name in ("whole", "cut")]
+    kept = [ImageSet(tmp_path / name / finetune.SAME_Z).read() for name in ("whole", "cut")]
     assert np.array_equal(*kept)
 
 
-def test_another_plans_checkpoint_is_not_gone_on_with(networks, target, tmp_path):
-    fit(FineTuning("v1", networks, target, PLAN), tmp_path, watch=WATCH)
-    other = FineTuning("v1", networks, target, replace(PLAN, learning_rate=1e-3))
-    assert gan_fit.resume(other, tmp_path / gan_fit.CHECKPOINT) is None
+def test_another_plans_checkpoint_is_not_gone_on_with(networks, real, tmp_path):
+    fit(FineTuning("v1", *networks, real, PLAN), tmp_path, schedule=SCHEDULE)
+    other = FineTuning("v1", *networks, real, replace(PLAN, learning_rate=1e-3))
+    assert finetune.resume(other, tmp_path / finetune.CHECKPOINT) is None
 
 
 @pytest.mark.parametrize("key", ["mapping.dense3.weight", "synthesis.layer1.weight"])
 def test_planted_nan_stops_keeps_the_last_good_checkpoint_and_says_so(
-    key, networks, target, tmp_path, monkeypatch
+    key, networks, real, tmp_path, monkeypatch
 ):
-    training = FineTuning("v8", networks, target, PLAN)
+    training = FineTuning("v8", *networks, real, PLAN)
     step = training.step
 
     def poisoned(n):
@@ -136,83 +153,87 @@ def test_planted_nan_stops_keeps_the_last_good_checkpoint_and_says_so(
         return step(n)
 
     monkeypatch.setattr(training, "step", poisoned)
-    with pytest.raises(Diverged, match=r"stopped at step 4.*of step 2, is kept in .*checkpoint.pt"):
-        fit(training, tmp_path, watch=WATCH)
-    fresh = FineTuning("v8", networks, target, PLAN)
-    state = gan_fit.resume(fresh, tmp_path / gan_fit.CHECKPOINT)
+    with pytest.raises(Diverged, match=r"stopped at step 4.*of step 2, is .*checkpoint.pt"):
+        fit(training, tmp_path, schedule=SCHEDULE)
+    fresh = FineTuning("v8", *networks, real, PLAN)
+    state = finetune.resume(fresh, tmp_path / finetune.CHECKPOINT)
     assert state.steps == 2
     assert all(v.isfinite().all() for part in states(fresh) for v in part.values())
 
 
 def test_nan_that_no_loss_shows_is_found_before_a_checkpoint_is_written(
-    networks, target, tmp_path, monkeypatch
+    networks, real, tmp_path, monkeypatch
 ):
-    training = FineTuning("v1", networks, target, PLAN)
+    training = FineTuning("v1", *networks, real, PLAN)
     step = training.step
 
     def poisoned(n):
-        told = step(n)
+        losses = step(n)
         if n == 3:
             with torch.no_grad():
                 training.generator.mapping.dense0.weight[0] = float("inf")
-        return told
+        return losses
 
     monkeypatch.setattr(training, "step", poisoned)
-    with pytest.raises(Diverged, match=r"mapping.dense0.weight is not finite.*step 2, is kept"):
-        fit(training, tmp_path, watch=WATCH)
+    with pytest.raises(Diverged, match=r"mapping.dense0.weight is not finite.*of step 2, is "):
+        fit(training, tmp_path, schedule=SCHEDULE)
 
 
-@pytest.mark.parametrize(("form", "critic"), [("v1", 1), ("v8", 1), ("v9", 4)])
+@pytest.mark.parametrize(("variant", "discriminator_steps"), [("v1", 1), ("v8", 1), ("v9", 4)])
 def test_network_that_is_far_behind_takes_up_to_four_steps(
-    form, critic, networks, target, monkeypatch
+    variant, discriminator_steps, networks, real, monkeypatch
 ):
     def steps(ratio):
-        training = FineTuning(form, networks, target, replace(PLAN, ratio=ratio, recalls=0))
-        taken = {"critic": 0, "generator": 0}
+        training = FineTuning(
+            variant, *networks, real, replace(PLAN, catch_up_ratio=ratio, replay_steps=0)
+        )
+        taken = {"discriminator": 0, "generator": 0}
         for name in taken:
-            teach = getattr(training, f"_teach_{name}")
+            teach = getattr(training, f"_train_{name}")
             count = lambda *a, name=name, teach=teach, **k: (  # noqa: E731
                 taken.update({name: taken[name] + 1}) or teach(*a, **k)
             )
-            monkeypatch.setattr(training, f"_teach_{name}", count)
+            monkeypatch.setattr(training, f"_train_{name}", count)
         training.step(0)
         return taken
 
-    assert steps(ratio=0.0) == {"critic": critic, "generator": 4}
-    assert steps(ratio=1e9) == {"critic": 1, "generator": 1}
+    assert steps(ratio=0.0) == {"discriminator": discriminator_steps, "generator": 4}
+    assert steps(ratio=1e9) == {"discriminator": 1, "generator": 1}
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_labels_are_the_scores_in_v1_and_zeros_after(form, networks, target):
-    labels = FineTuning(form, networks, target, PLAN).labels.numpy()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_labels_are_the_scores_in_v1_and_zeros_after(variant, networks, real):
+    labels = FineTuning(variant, *networks, real, PLAN).labels.numpy()
     assert np.array_equal(
-        labels, target.labels if form == "v1" else np.zeros((10, len(LABEL_PROPERTIES)))
+        labels, real.labels if variant == "v1" else np.zeros((10, len(LABEL_PROPERTIES)))
     )
 
 
 def test_training_moves_the_faces_toward_the_filtered_ones(networks, tmp_path):
     """As in the pipeline: the brightest third of what the generator makes is what it shall make."""
     z = torch.randn(300, 16, generator=torch.Generator().manual_seed(1))
-    made = faces(networks.generator, z)
+    made = generate(networks[0], z)
     bright = made[np.argsort(-made.mean((1, 2, 3)))[:100]]
-    plan = replace(PLAN, steps=80, batch=16, gamma=0.0, recalls=2, memory=4)
-    training = FineTuning("v1", networks, Target(bright, np.zeros((100, 7), np.float32)), plan)
-    log = fit(training, tmp_path, brightness, Watch(40, 200, 2))
+    plan = replace(PLAN, steps=80, batch=16, r1_gamma=0.0, replay_steps=2, replay_batches=4)
+    training = FineTuning(
+        "v1", *networks, FilteredFaces(bright, np.zeros((100, 7), np.float32)), plan
+    )
+    log = fit(training, tmp_path, brightness, EvalSchedule(40, 200, 2))
     before, after, wanted = log.gender.iloc[0], log.gender.iloc[-1], bright.mean() / 255
     assert after - before > 0.4 * (wanted - before)
 
 
-def test_discriminator_recalls_the_latest_faces_alone(networks, target):
-    memory = gan.Memory(batches=2, device=torch.device("cpu"))
+def test_replay_buffer_holds_the_latest_batches_alone():
+    replay = ReplayBuffer(batches=2, device=torch.device("cpu"))
     for k in range(4):
-        memory.add(torch.full((3, 1), float(k), requires_grad=True), torch.full((3, 7), float(k)))
-    fronts, labels = memory.pick(50, np.random.default_rng(0))
+        replay.add(torch.full((3, 1), float(k), requires_grad=True), torch.full((3, 7), float(k)))
+    fronts, labels = replay.sample(50, np.random.default_rng(0))
     assert set(fronts.flatten().tolist()) == {2.0, 3.0}
     assert torch.equal(labels[:, :1], fronts) and not fronts.requires_grad
 
 
-def test_discriminator_learns_alone_first(networks, target):
-    training = FineTuning("v1", networks, target, replace(PLAN, critic_alone=1))
+def test_in_the_warm_up_only_the_discriminator_trains(networks, real):
+    training = FineTuning("v1", *networks, real, replace(PLAN, discriminator_warmup=1))
     before = states(training)
     assert "generator" not in training.step(0)
     after = states(training)
@@ -221,8 +242,8 @@ def test_discriminator_learns_alone_first(networks, target):
     assert "generator" in training.step(1)
 
 
-def test_rates_fade_to_zero_at_the_end(networks, target):
-    training = FineTuning("v8", networks, target, replace(PLAN, fade=0.5, steps=8))
+def test_learning_rates_decay_to_zero_at_the_end(networks, real):
+    training = FineTuning("v8", *networks, real, replace(PLAN, decay_fraction=0.5, steps=8))
     rates = []
     for step in range(8):
         training.step(step)
@@ -232,9 +253,9 @@ def test_rates_fade_to_zero_at_the_end(networks, target):
     assert rates[6] == pytest.approx([0.05, 0.005]) and rates[7] == pytest.approx([0.025, 0.0025])
 
 
-def test_average_w_is_that_of_the_mapping_at_the_end(networks, target, tmp_path):
-    training = FineTuning("v1", networks, target, PLAN)
-    fit(training, tmp_path, watch=WATCH)
+def test_average_w_is_that_of_the_mapping_at_the_end(networks, real, tmp_path):
+    training = FineTuning("v1", *networks, real, PLAN)
+    fit(training, tmp_path, schedule=SCHEDULE)
     with torch.no_grad():
         w = training.generator.mapping(
             torch.randn(5000, 16), training.labels[torch.arange(5000) % 10]
@@ -242,29 +263,100 @@ def test_average_w_is_that_of_the_mapping_at_the_end(networks, target, tmp_path)
     assert torch.allclose(w.mean(0), training.generator.truncation.w_avg, atol=0.1 * w.std().item())
 
 
-def test_same_z_begin_with_what_the_generator_drew_before(networks, target, tmp_path):
-    training = FineTuning("v8", networks, target, PLAN)
-    z = torch.from_numpy(gan_fit.stream(training.seed + 2, 0).standard_normal((2, 16), np.float32))
-    fit(training, tmp_path, watch=WATCH)
-    shown = ImageSet(tmp_path / gan_fit.SAME_Z).read([0, 1])
-    drawn = faces(networks.generator, z)
+def test_same_z_begin_with_what_the_generator_drew_before(networks, real, tmp_path):
+    training = FineTuning("v8", *networks, real, PLAN)
+    z = torch.from_numpy(finetune.stream(training.seed + 2, 0).standard_normal((2, 16), np.float32))
+    fit(training, tmp_path, schedule=SCHEDULE)
+    shown = ImageSet(tmp_path / finetune.SAME_Z).read([0, 1])
+    drawn = generate(networks[0], z)
     assert np.abs(shown.astype(int) - drawn).max() <= 1
 
 
-def test_front_features_are_computed_anew_when_they_do_not_fit(networks, target, monkeypatch):
-    kept = FineTuning("v1", networks, target, PLAN)
-    monkeypatch.setattr(gan, "CACHED", 0)
-    anew = FineTuning("v1", networks, target, PLAN)
-    assert anew._fronts is None
+def test_front_features_are_computed_anew_when_they_do_not_fit(networks, real, monkeypatch):
+    kept = FineTuning("v1", *networks, real, PLAN)
+    monkeypatch.setattr(finetune, "FEATURE_CACHE", 0)
+    anew = FineTuning("v1", *networks, real, PLAN)
+    assert anew._real_features is None
     assert kept.step(0)["discriminator"] == anew.step(0)["discriminator"]
 
 
-def test_faces_without_their_scores_are_refused(target):
+def test_faces_without_their_scores_are_refused(real):
     with pytest.raises(ValueError, match="every face needs its 7 scores"):
-        Target(target.images, target.labels[:, :3])
+        FilteredFaces(real.images, real.labels[:, :3])
 
 
 def test_networks_of_two_resolutions_are_refused(networks):
     other = Discriminator(replace(CRITIC, resolution=32))
     with pytest.raises(ValueError, match="16 px and the discriminator reads 32 px"):
-        start(FORMS["v1"], networks.generator, other)
+        start(VARIANTS["v1"], networks[0], other)
+
+
+def test_r1_is_multiplied_by_its_interval(networks, real, monkeypatch):
+    """The loss of a step with R1 is the logistic one plus gamma / 2 * interval * R1."""
+    optimized = []
+    update = finetune._update
+    monkeypatch.setattr(
+        finetune, "_update", lambda opt, loss: optimized.append(loss.item()) or update(opt, loss)
+    )
+    plan = replace(PLAN, r1_gamma=6.0, r1_interval=4, replay_steps=0, discriminator_warmup=8)
+    training = FineTuning("v1", *networks, real, plan)
+    with_r1, without = training.step(4), training.step(5)
+    assert optimized[0] == pytest.approx(with_r1["discriminator"] + 12 * with_r1["penalty"])
+    assert optimized[1] == pytest.approx(without["discriminator"]) and "penalty" not in without
+
+
+def test_before_and_after_have_the_same_z(networks, real):
+    """A preserving start draws the old images, so before the first step nothing differs."""
+    training = FineTuning("v8", *networks, real, PLAN)
+    before, after = before_and_after(networks[0], training, 5, seed=3)
+    assert np.abs(before.astype(int) - after).max() <= 1
+    other, _ = before_and_after(networks[0], training, 5, seed=4)
+    assert np.abs(before.astype(int) - other).max() > 1
+    training.step(0)
+    again, moved = before_and_after(networks[0], training, 5, seed=3)
+    assert np.array_equal(before, again) and not np.array_equal(moved, after)
+
+
+def test_before_and_after_use_the_labels_of_the_same_faces(networks, real):
+    """A generator of v1 gets scores; fine-tuned as v8 it gets zeros, as in its training."""
+    conditional = FineTuning("v1", *networks, real, PLAN)
+    with torch.no_grad():
+        conditional.generator.mapping.label_weight.mul_(10)
+        conditional.generator.mapping.dense0.weight[:, 16:] = 3.0
+    pair = conditional.generator, conditional.discriminator
+    labeled, zeros = (FineTuning(variant, *pair, real, PLAN) for variant in ("v1", "v8"))
+    before, after = before_and_after(pair[0], labeled, 4, seed=3)
+    assert np.array_equal(before, after)
+    before, after = before_and_after(pair[0], zeros, 4, seed=3)
+    assert not np.array_equal(before, after)
+    given = sample_images(pair[0], 4, 3, 2, np.zeros((10, 7), np.float32))
+    assert np.array_equal(after, given)
+
+
+def test_images_of_a_seed_do_not_depend_on_their_number(networks):
+    few, many = (sample_images(networks[0], n, seed=1, purpose=2) for n in (2, 5))
+    assert np.abs(few.astype(int) - many[:2]).max() <= 1
+    assert (sample_images(networks[0], 2, seed=1, purpose=1) != few).any()
+
+
+def test_label_of_a_face_is_its_own_scores_in_the_published_order():
+    scores = pd.DataFrame({name: [0.1, 0.4] for name in sorted(LABEL_PROPERTIES)}, index=[7, 3])
+    scores["mouth"] += 1
+    faces = FilteredFaces.of(np.zeros((3, 8, 8, 3), np.uint8), scores.reindex([3, 5, 7]))
+    at = [LABEL_PROPERTIES.index(name) for name in ("eyes", "mouth")]
+    assert faces.labels[:, at].tolist() == pytest.approx(np.array([[0.4, 1.4], [0, 0], [0.1, 1.1]]))
+
+
+def test_default_plan_is_the_published_one():
+    plan = FinetunePlan()
+    assert (plan.batch, plan.learning_rate, plan.r1_gamma, plan.catch_up_ratio) == (8, 1e-4, 10, 2)
+    assert (plan.r1_interval, plan.max_generator_steps, plan.preserving_start) == (1, 4, False)
+    assert plan.steps == -(-72 * 4930 // 8)
+
+
+def test_log_has_the_mean_losses_and_the_auroc_of_its_steps():
+    def one(loss, real, fake):
+        return {"discriminator": loss, "real": np.array(real), "fake": np.array(fake)}
+
+    row = finetune._summary([one(1.0, [0.2, 0.9], [0.1]), one(2.0, [0.3], [0.4])])
+    assert row == {"discriminator": 1.5, "auroc": pytest.approx(4 / 6)}

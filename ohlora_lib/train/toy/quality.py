@@ -13,23 +13,13 @@ import torch.nn.functional as F
 from scipy.special import expit
 
 from ohlora_lib.measure.labels import auroc
-from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, filter_input, new_filter_cnn
+from ohlora_lib.models.filter_cnn import FilterCNN, filter_input, new_filter_cnn
 from ohlora_lib.models.unet_parser import resize
 from ohlora_lib.toyworld.attributes import GOOD
 from ohlora_lib.toyworld.face_sets import Faces
 from ohlora_lib.train.checkpoint import stream
+from ohlora_lib.train.classifier import QUALITY_NETWORK
 from ohlora_lib.train.toy.loop import identity, rate, set_rate
-
-CONFIG = FilterCNNConfig(
-    resolution=96,
-    width=0.25,
-    padding=1,
-    conv_dropout=0.0,
-    dense_dropout=0.2,
-    filter="quality",
-    tower_of="gender",
-)
-"""Defects can be anywhere, so it sees the whole face; below 96 px the finest are gone."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class QualityTraining:
     def __init__(self, faces: Faces, poor: Faces, device, seed=0, plan=None, config=None):
         self.faces, self.poor, self.device, self.seed = faces, poor, device, seed
         self.plan = plan or QualityPlan()
-        self.network = new_filter_cnn(config or CONFIG, seed).to(device)
+        self.network = new_filter_cnn(config or QUALITY_NETWORK, seed).to(device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), weight_decay=self.plan.weight_decay
         )
