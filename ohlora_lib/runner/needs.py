@@ -10,7 +10,7 @@ from ohlora_lib.models.filter_cnn import FILTERS
 from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage
 from ohlora_lib.steering import scene
 from ohlora_lib.store import ROOT
-from ohlora_lib.train.classifier import PUBLISHED
+from ohlora_lib.train.classifier import FILTER_TRAININGS
 
 SECONDS = {"generator": 0.14, "discriminator": 0.11, "facexformer": 0.60, "cnn": 0.02}
 """An image of 256 px through the published networks (`python -m benchmarks.models`, two cores of a
@@ -27,12 +27,15 @@ SCORES = 8 * 9
 """Bytes that it keeps beside them, but for the scene: the latent's number and eight scores."""
 IMPLIED = {
     ("parser", "facexformer"): ("facexformer", "mtcnn"),
-    # What trainings start from.
-    ("networks", "published"): tuple(r.plan.start for r in PUBLISHED.values() if r.plan.start),
-    # Who judges photographs: see `finetune.Judge`.
-    ("recipe", "published"): tuple(f"{name}-{fold}" for name in FILTERS for fold in range(5)),
 }
 """Settings that ask for checkpoints without naming them all."""
+PHOTO = {
+    # What the filter CNNs start from.
+    "02": tuple(t.plan.start for t in FILTER_TRAININGS["published"].values() if t.plan.start),
+    # Meters of photographs: see `FaceEvaluator`.
+    "05": tuple(f"{name}-{fold}" for name in FILTERS for fold in range(5)),
+}
+"""The same by notebook, for `domain: photo`."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,9 @@ def named_checkpoints(stages: tuple[Stage, ...]) -> list[str]:
     """The published weights that the stages' parameters name or imply, each once."""
     given = [(key, str(value)) for stage in stages for key, value in stage.parameters.items()]
     names = [name for pair in given for name in IMPLIED.get(pair, pair[1:])]
+    for stage in stages:
+        if stage.parameters.get("domain") == "photo":
+            names += PHOTO.get(stage.notebook.name[:2], ())
     return [name for name in dict.fromkeys(names) if name in checkpoints.CHECKPOINTS]
 
 
