@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from ohlora_lib.lab.label_and_filter import NETWORKS
 
 from ohlora_lib import checkpoints
-from ohlora_lib.lab import finetune
+from ohlora_lib.faces import domain
 from ohlora_lib.models.stylegan import GeneratorConfig, Mapping
 from ohlora_lib.runner import needs, notebook
 from ohlora_lib.runner.options import systems
 from ohlora_lib.runner.pipeline import Pipeline, PipelineError
+from ohlora_lib.train.classifier import FaceEvaluator
 
 
 @pytest.mark.parametrize("system", systems())
@@ -53,10 +53,9 @@ def test_checkpoints_that_a_setting_implies_are_those_that_its_code_loads(monkey
         return annotator
 
     monkeypatch.setattr(checkpoints.registry, "load", load)
-    finetune.Judge(published=True)
-    assert loaded[1:] == list(needs.IMPLIED["recipe", "published"])
-    started = [r.plan.start for r in NETWORKS["published"].values() if r.plan.start]
-    assert started == list(needs.IMPLIED["networks", "published"])
+    FaceEvaluator(domain.PHOTO)
+    assert loaded[1:] == list(needs.PHOTO["05"])
+    assert needs.PHOTO["02"] == ("gender-v1-0", "quality-v1-0")
 
 
 def test_sample_is_counted_by_the_layer_that_it_keeps():
