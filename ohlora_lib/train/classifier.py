@@ -279,7 +279,9 @@ def _try(task: FoldTask, data: _Data, number: int) -> tuple[FilterCNN, Try]:
 def _start(task: FoldTask, seed: Sequence[int]) -> FilterCNN:
     start = task.training.plan.start
     return (
-        checkpoints.load(start) if start else new_filter_cnn(task.training.network, _one_number((*seed, 1)))
+        checkpoints.load(start)
+        if start
+        else new_filter_cnn(task.training.network, _one_number((*seed, 1)))
     )
 
 

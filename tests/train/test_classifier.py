@@ -203,7 +203,7 @@ def test_evaluator_uses_the_meter_that_knows_the_domain(monkeypatch):
         loaded.append(name)
         if name == "annotator":
             return annotator
-        return networks.setdefault(name, fresh(TINY, len(networks)))
+        return networks.setdefault(name, new_filter_cnn(TINY, len(networks)))
 
     monkeypatch.setattr(checkpoints, "load", load)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
