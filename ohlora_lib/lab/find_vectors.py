@@ -10,7 +10,6 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib import checkpoints
-from ohlora_lib.compute.workers import workers
 from ohlora_lib.faces.properties import EXPRESSION, GROUP_PROPERTIES
 from ohlora_lib.measure.parse import PARSERS, EmbeddedParser, load_parser
 from ohlora_lib.models import precision
@@ -22,7 +21,7 @@ from ohlora_lib.steering.fit import DIRECTIONS, DirectionSet, fit_directions
 from ohlora_lib.steering.groups import Grouping, median_grouping, rows_by_group
 from ohlora_lib.steering.meters import AnnotatorMeter, CnnMeter, Meter, MeterSet, ParserMeter
 from ohlora_lib.steering.sample_count import sample_count_curve
-from ohlora_lib.steering.samples import SampleConfig, sample
+from ohlora_lib.steering.samples import sample_latents
 from ohlora_lib.steering.sampling import LAYERS, Sampler, latents, load_sampler
 from ohlora_lib.steering.svm import SvmConfig, overall_accuracy
 from ohlora_lib.store import inside_root
@@ -124,9 +123,9 @@ class Searched:
 
 def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
     """Sample, group, find; leaves samples/, meters.json and directions/ in `folder`."""
-    config = SampleConfig(settings.images, settings.seed, (settings.layer,))
-    with workers(tools.sampler.device) as pool:
-        found = sample(tools.sampler, tools.cnn, config, folder / "samples", pool)
+    found = sample_latents(
+        tools.sampler, tools.cnn, folder / "samples", settings.seed, settings.images, settings.layer
+    )
     first = latents(settings.seed, range(settings.population), tools.sampler.z_size)
     population = tools.sampler.images(tools.sampler.vectors(first))
     meters = MeterSet.fit(tools.cnn, tools.parser, tools.annotator, population)
@@ -134,7 +133,7 @@ def search(folder: Path, settings: FindSettings, tools: Tools) -> Searched:
     names = list(tools.cnn.properties)
     scores = pd.DataFrame(meters.cnn.standardize(found.scores[names].to_numpy()), columns=names)
     grouping = median_grouping(scores, GROUP_PROPERTIES[: settings.letters])
-    svm, vectors = SvmConfig(tail_fraction=settings.share), found.vectors[settings.layer]
+    svm, vectors = SvmConfig(tail_fraction=settings.share), found.vectors
     fitted = fit_directions(settings.directions, vectors, scores, grouping, found.scene, svm)
     made = {name: fit.directions for name, fit in fitted.items()}
     DirectionSet(settings.layer, grouping, made).save(folder / "directions")

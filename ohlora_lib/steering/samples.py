@@ -1,113 +1,185 @@
-"""Samples: latents of a seed, their vectors and the scores of their images, kept on disk.
+"""Samples of a generator on disk: latents with vectors and scores, or faces with images and scores.
 
-A sample folder holds w.npy (or another layer's name), to be memory-mapped, a file for each layer
-asked for, scene.npy with the colors around the face, and scores.parquet, which is written last: a
-folder without it is not finished. Latents
-go through the networks in blocks of their own (`latents.BLOCK`), so neither the number of shards
-nor a kill in between changes a bit of it. Images are never kept.
+Both are computed in parts, on worker processes if on a CPU. A part that an interrupted run finished
+is kept, and a latent goes through the networks in a block of its own (`sampling.BLOCK`), so neither
+an interruption nor the size of the parts changes a bit of the result.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
 from ohlora_lib.compute.jobs import Job, run_jobs
-from ohlora_lib.compute.workers import single_threaded
-from ohlora_lib.steering.groups import VectorError
+from ohlora_lib.compute.workers import single_threaded, workers
+from ohlora_lib.faces.properties import PROPERTIES
+from ohlora_lib.measure.parse import Parser, property_scores, usual_scores
+from ohlora_lib.measure.scores import ORIGINAL_HAIRSTYLE, SECOND
 from ohlora_lib.steering.meters import Meter
-from ohlora_lib.steering.sampling import BLOCK, LAYERS, Sampler, latents
+from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.steering.scene import border_colors
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import atomic_path, write_json
 from ohlora_lib.store.tables import read_table, write_table
 
-SCORES, PLAN, SCENE = "scores.parquet", "plan.json", "scene"
-
-
-@dataclass(frozen=True)
-class SampleConfig:
-    """How many latents, from which seed, and which of their vectors to keep.
-
-    Published: 80,000 (v7), 240,000 (v8, svm_ms2), 160,000 (mixed).
-    """
-
-    count: int
-    seed: int
-    layers: tuple[str, ...] = ("w",)
-    shards: int = 8
-
-    def __post_init__(self):
-        if self.count < 1 or self.shards < 1:
-            raise VectorError(f"{self.count} latents in {self.shards} shards: at least 1 of each")
-        unknown = [name for name in self.layers if name not in LAYERS]
-        if unknown or not self.layers:
-            raise VectorError(f"layers {self.layers}: choose from {', '.join(LAYERS)}")
+PART = 4 * BLOCK
+SCORES, PLAN = "scores.parquet", "plan.json"
+RAW_SCORES = (*PROPERTIES, ORIGINAL_HAIRSTYLE)
 
 
 class Sample(NamedTuple):
-    """What lies in a sample folder: vectors by layer (N, D), memory-mapped, and N scores."""
+    """N latents of a seed."""
 
-    vectors: dict[str, np.ndarray]
+    vectors: np.ndarray  # (N, D) of one layer, memory-mapped
     scores: pd.DataFrame  # idx, then the meter's properties
-    scene: np.ndarray  # (N, C) colors around the face, memory-mapped
+    scene: np.ndarray  # (N, C) uint8 colors around the face, memory-mapped
 
 
-def sample(
-    sampler: Sampler,
-    meter: Meter,
-    config: SampleConfig,
-    folder: str | Path,
-    executor: Executor | None = None,
+class FaceSample(NamedTuple):
+    """N generated faces of a seed."""
+
+    images: np.ndarray  # (N, R, R, 3) uint8, memory-mapped
+    scores: pd.DataFrame  # idx, then RAW_SCORES; NaN where the parser found no face
+
+
+def sample_latents(
+    sampler: Sampler, meter: Meter, folder: str | Path, seed: int, count: int, layer: str = "w"
 ) -> Sample:
-    """Draw, score and keep what is not there yet; what another plan left there is refused."""
+    """The first `count` latents of a seed: vectors at a layer and the scores of their images.
+
+    Images are not kept. Leaves LAYER.npy, scene.npy and, last, scores.parquet in `folder`; a folder
+    that was begun with another seed, count, layer, generator or meter is refused.
+    """
     folder = Path(folder)
-    _claim(folder, sampler, meter, config)
+    plan = {"count": count, "seed": seed, "layer": layer}
+    _claim(folder, plan | {"generator": _digest(sampler.generator), "meter": _identity(meter)})
     if not (folder / SCORES).exists():
-        jobs = [
-            Job(folder / f"shard_{blocks[0]:06d}_{blocks[-1]:06d}.npz", blocks)
-            for blocks in np.array_split(np.arange(-(-config.count // BLOCK)), config.shards)
-            if len(blocks)
-        ]
-        work = partial(single_threaded, _do_shard, sampler, meter, config)
-        shards = run_jobs(work, jobs, "sampling", executor)
-        _join(folder, shards, config, meter)
-    for shard in folder.glob("shard_*.npz"):
-        shard.unlink()
+        work = partial(_latents_part, sampler, meter, seed, layer)
+        parts = _in_parts(work, count, folder, sampler.device, "latents")
+        for name in (layer, "scene"):
+            _join(parts, name, count, folder / f"{name}.npy")
+        scores = np.concatenate([part for _, part in _arrays(parts, "scores")])
+        write_table(_numbered(scores, meter.properties), folder / SCORES)
+    _remove_parts(folder)
     return read_sample(folder)
 
 
 def read_sample(folder: str | Path) -> Sample:
-    """What a finished sample folder holds."""
+    """What `sample_latents` left in a folder."""
     folder = Path(folder)
     scores = read_table(folder / SCORES, ["idx"])
-    layers = [name for name in LAYERS if (folder / f"{name}.npy").exists()]
-    vectors = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in layers}
-    if not (folder / f"{SCENE}.npy").exists():
-        raise StoreError(f"{folder} has no {SCENE}.npy: remove the folder and sample again")
-    scene = np.load(folder / f"{SCENE}.npy", mmap_mode="r")
-    for name, array in (vectors | {SCENE: scene}).items():
+    layer = json.loads((folder / PLAN).read_text())["layer"]
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in (layer, "scene")}
+    for name, array in arrays.items():
         if len(array) != len(scores):
-            raise StoreError(f"{folder}: {len(array)} of {name} for {len(scores)} scores")
-    return Sample(vectors, scores, scene)
+            raise StoreError(
+                f"{folder}: {len(array)} rows of {name}.npy for {len(scores)} scores: "
+                "remove the folder and sample again"
+            )
+    return Sample(arrays[layer], scores, arrays["scene"])
 
 
-def _claim(folder: Path, sampler: Sampler, meter: Meter, config: SampleConfig) -> None:
-    """Note what is sampled; a folder begun with something else is not gone on with."""
-    plan = asdict(config) | {
-        "layers": list(config.layers),
-        "generator": _digest(sampler.generator),
-        "meter": _identity(meter),
-    }
-    del plan["shards"]  # how the work was cut changes nothing
+def sample_faces(
+    sampler: Sampler, parser: Parser, folder: str | Path, seed: int, count: int
+) -> FaceSample:
+    """The images of the first `count` latents of a seed and the raw scores from their class maps.
+
+    Leaves images.npy and, last, scores.parquet in `folder`.
+    """
+    folder = Path(folder)
+    if not (folder / SCORES).exists():
+        work = partial(_faces_part, sampler, parser, seed)
+        parts = _in_parts(work, count, folder, sampler.device, "faces")
+        _join(parts, "images", count, folder / "images.npy")
+        scores = np.concatenate([part for _, part in _arrays(parts, "scores")])
+        write_table(_numbered(scores, RAW_SCORES), folder / SCORES)
+    _remove_parts(folder)
+    scores = read_table(folder / SCORES, ["idx", *RAW_SCORES])
+    return FaceSample(np.load(folder / "images.npy", mmap_mode="r"), scores)
+
+
+def _latents_part(
+    sampler: Sampler, meter: Meter, seed: int, layer: str, rows: range, path: Path
+) -> None:
+    """Vectors, border colors and scores of these latents, block by block."""
+    blocks = []
+    for start in range(rows.start, rows.stop, BLOCK):
+        # The whole block, even if fewer are wanted: vectors depend on it in their last bits.
+        z = latents(seed, range(start, start + BLOCK), sampler.z_size)
+        vectors = sampler.vectors(z, layer)
+        images = sampler.images(vectors if layer == "w" else sampler.vectors(z))
+        blocks.append((vectors, border_colors(images), meter(images).scores))
+    arrays = [np.concatenate(arrays)[: len(rows)] for arrays in zip(*blocks, strict=True)]
+    _save(path, dict(zip((layer, "scene", "scores"), arrays, strict=True)))
+
+
+def _faces_part(sampler: Sampler, parser: Parser, seed: int, rows: range, path: Path) -> None:
+    """Images and raw scores of these latents."""
+    images = sampler.images(sampler.vectors(latents(seed, rows, sampler.z_size)))
+    which = {**usual_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
+    scores = property_scores(images, parser, which)[list(RAW_SCORES)].to_numpy()
+    _save(path, {"images": images, "scores": scores})
+
+
+def _in_parts(
+    work: Callable[[range, Path], None], count: int, folder: Path, device: torch.device, what: str
+) -> list[Path]:
+    """`work(rows, path)` for all rows, PART at a time -> the files of the parts, in order."""
+    jobs = []
+    for start in range(0, count, PART):
+        rows = range(start, min(start + PART, count))
+        jobs.append(Job(folder / "parts" / f"{rows.start:07d}_{rows.stop:07d}.npz", rows))
+    with workers(device) as pool:
+        return run_jobs(partial(single_threaded, work), jobs, f"parts of {count:,} {what}", pool)
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:  # np.savez would add .npz to the temporary name
+        np.savez(file, **arrays)
+
+
+def _arrays(parts: Sequence[Path], name: str):
+    """Each part's array with the row where it starts."""
+    start = 0
+    for path in parts:
+        with np.load(path) as arrays:
+            part = arrays[name]
+        yield start, part
+        start += len(part)
+
+
+def _join(parts: Sequence[Path], name: str, count: int, path: Path) -> None:
+    """The parts' arrays of this name as one .npy file, without holding them all in memory."""
+    with np.load(parts[0]) as first:
+        shape, dtype = (count, *first[name].shape[1:]), first[name].dtype
+    with atomic_path(path) as temporary:
+        whole = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+        for start, part in _arrays(parts, name):
+            whole[start : start + len(part)] = part
+        whole.flush()
+
+
+def _numbered(scores: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
+    table = pd.DataFrame(scores, columns=list(columns))
+    table.insert(0, "idx", np.arange(len(table)))
+    return table
+
+
+def _remove_parts(folder: Path) -> None:
+    for path in (folder / "parts").glob("*.npz"):
+        path.unlink()
+
+
+def _claim(folder: Path, plan: dict[str, object]) -> None:
+    """Note what is sampled; a folder begun with another plan is refused."""
     path = folder / PLAN
     if path.exists() and (there := json.loads(path.read_text())) != plan:
         differs = next(key for key in plan if there.get(key) != plan[key])
@@ -115,7 +187,6 @@ def _claim(folder: Path, sampler: Sampler, meter: Meter, config: SampleConfig) -
             f"{folder} holds a sample of another {differs} ({there.get(differs)}): "
             "remove it, or sample into another folder"
         )
-    # A folder cut otherwise has shards of other blocks: they are redone, nothing is lost but time.
     write_json(path, plan)
 
 
@@ -128,9 +199,9 @@ def _digest(network: nn.Module) -> str:
 
 
 def _identity(meter: Meter) -> str:
-    """A digest of what tells a meter from another: its type, properties, networks and settings."""
-    told = [type(meter).__name__, meter.properties, meter]
-    return hashlib.sha256(json.dumps(told, default=_as_json).encode()).hexdigest()
+    """A digest of what distinguishes meters: type, properties, networks and settings."""
+    known = [type(meter).__name__, meter.properties, meter]
+    return hashlib.sha256(json.dumps(known, default=_as_json).encode()).hexdigest()
 
 
 def _as_json(part: object) -> object:
@@ -138,52 +209,7 @@ def _as_json(part: object) -> object:
         return _digest(part)
     if isinstance(part, np.ndarray):
         return part.tolist()
-    name = type(part).__name__  # no more is known of an object of any other kind
+    name = type(part).__name__  # all that is known of an object of any other kind
     if not is_dataclass(part):
         return name
     return [name, {field.name: getattr(part, field.name) for field in fields(part)}]
-
-
-def _do_shard(sampler: Sampler, meter: Meter, config: SampleConfig, blocks, path: Path) -> None:
-    """Draw and score these blocks, each as a whole; the last one's surplus is cut off later."""
-    parts = [_block(sampler, meter, config, block) for block in blocks]
-    with path.open("wb") as file:
-        np.savez(
-            file, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        )
-
-
-def _block(
-    sampler: Sampler, meter: Meter, config: SampleConfig, block: int
-) -> dict[str, np.ndarray]:
-    numbers = np.arange(block * BLOCK, (block + 1) * BLOCK)
-    z = latents(config.seed, numbers, sampler.z_size)
-    kept = {name: sampler.vectors(z, name) for name in config.layers}
-    images = sampler.images(kept["w"] if "w" in kept else sampler.vectors(z))
-    return kept | {SCENE: border_colors(images), "scores": meter(images).scores}
-
-
-def _join(folder: Path, shards: Sequence[Path], config: SampleConfig, meter: Meter) -> None:
-    """Shards, in order -> an array a layer, and the table that says that all are there."""
-    for name in (*config.layers, SCENE):
-        with np.load(shards[0]) as first:
-            shape, dtype = (config.count, *first[name].shape[1:]), first[name].dtype
-        with atomic_path(folder / f"{name}.npy") as temporary:
-            whole = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
-            for start, part in _parts(shards, name):
-                whole[start : start + len(part)] = part[: config.count - start]
-            whole.flush()
-    scores = np.concatenate([part for _, part in _parts(shards, "scores")])[: config.count]
-    table = pd.DataFrame(scores, columns=list(meter.properties))
-    table.insert(0, "idx", np.arange(config.count))
-    write_table(table, folder / SCORES)
-
-
-def _parts(shards: Sequence[Path], name: str):
-    """Each shard's array with the place where it begins."""
-    start = 0
-    for shard in shards:
-        with np.load(shard) as arrays:
-            part = arrays[name]
-        yield start, part
-        start += len(part)

@@ -1,24 +1,24 @@
-"""What lies around the face: colors along a picture's border, that steering shall leave alone.
+"""The colors along an image's border, which steering should not change.
 
-The eight scores say how light and how uneven the background is, not of which color, nor what the
-shoulders look like. A regression that is told them, too, can keep the scene still.
+The eight scores describe how light and how uneven the background is, but not its color or the
+shoulders. A regression that controls these colors too keeps the scene still.
 """
 
 import numpy as np
 
 GRID = 16
-"""Cells across and down. Half as many each way, and steps change a tenth more of the background."""
+"""Cells across and down. With 8 x 8 cells, steps change the background by a tenth more."""
 BORDER = np.ones((GRID, GRID), bool)
 BORDER[4:-2, 4:-4] = False
-"""A quarter above and on either side, where aligned faces seldom are, and an eighth below."""
+"""A quarter of the image above and on each side, where faces rarely are, and an eighth below."""
 COLORS = 3 * int(BORDER.sum())
-"""So many numbers a picture."""
+"""Numbers per image."""
 
 
 def border_colors(images: np.ndarray) -> np.ndarray:
-    """Pictures (N, R, R, 3) uint8, R divisible by 16 -> border cells' colors (N, COLORS) uint8.
+    """Images (N, R, R, 3) uint8, R divisible by 16 -> border cells' mean colors (N, COLORS) uint8.
 
-    Whole gray levels: the thousands of pictures that a regression sees round to either side.
+    Rounded to whole gray levels: over thousands of images the rounding errors cancel.
     """
     count, size = len(images), images.shape[1] // GRID
     cells = images.reshape(count, GRID, size, GRID, size, 3).mean((2, 4), dtype=np.float32)

@@ -1,5 +1,6 @@
 """Samples come out the same to the last bit, whatever interrupts or cuts the work."""
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -7,12 +8,18 @@ import pandas as pd
 import pytest
 import torch
 
+from ohlora_lib.measure.parse import Parsed
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering import samples as module
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.meters import CnnMeter, Reading, StandardizedMeter
-from ohlora_lib.steering.samples import SampleConfig, read_sample, sample
+from ohlora_lib.steering.samples import (
+    RAW_SCORES,
+    read_sample,
+    sample_faces,
+    sample_latents,
+)
 from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.store import StoreError
 
@@ -34,80 +41,108 @@ def sampler():
     return Sampler(Generator(config, seed=1).eval())
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(module, "workers", lambda device: nullcontext())
+
+
+LAYER = "mapping_split2"
+
+
+def taken(sampler, folder, count=COUNT, seed=5, layer=LAYER, meter=None):
+    return sample_latents(sampler, meter or Brightness(), folder, seed, count, layer)
+
+
 @pytest.fixture(scope="module")
 def whole(sampler, tmp_path_factory):
-    layers = ("w", "mapping_split2")
-    folder = tmp_path_factory.mktemp("whole")
-    return sample(sampler, Brightness(), SampleConfig(COUNT, 5, layers, shards=1), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "workers", lambda device: nullcontext())
+        return taken(sampler, tmp_path_factory.mktemp("whole"))
 
 
 def same(one, other):
     pd.testing.assert_frame_equal(one.scores, other.scores, check_exact=True)
-    assert one.vectors.keys() == other.vectors.keys()
-    assert np.array_equal(one.scene, other.scene)
-    return all(np.array_equal(one.vectors[name], other.vectors[name]) for name in one.vectors)
+    return np.array_equal(one.scene, other.scene) and np.array_equal(one.vectors, other.vectors)
 
 
-@pytest.mark.parametrize("shards", [2, 3, 50])
-def test_any_number_of_shards_gives_the_same_bits(sampler, whole, tmp_path, shards):
-    config = SampleConfig(COUNT, 5, ("w", "mapping_split2"), shards)
-    assert same(whole, sample(sampler, Brightness(), config, tmp_path))
+@pytest.mark.parametrize("blocks", [1, 2, 50])
+def test_any_size_of_the_parts_gives_the_same_bits(sampler, whole, tmp_path, monkeypatch, blocks):
+    monkeypatch.setattr(module, "PART", blocks * BLOCK)
+    assert same(whole, taken(sampler, tmp_path))
 
 
-@pytest.mark.parametrize("dies", ["in a shard", "while joining", "before the table"])
+@pytest.mark.parametrize("dies", ["in a part", "while joining", "before the table"])
 def test_killed_sampling_resumes_to_the_same_bits(sampler, whole, tmp_path, monkeypatch, dies):
-    config = SampleConfig(COUNT, 5, ("w", "mapping_split2"), shards=3)
-    where = {"in a shard": "_block", "while joining": "_parts", "before the table": "write_table"}
-    real, calls = getattr(module, where[dies]), []
+    monkeypatch.setattr(module, "PART", BLOCK)
+    name, last = {
+        "in a part": ("border_colors", 3),
+        "while joining": ("_join", 2),
+        "before the table": ("write_table", 1),
+    }[dies]
+    real, calls = getattr(module, name), []
 
     def dying(*arguments):
         calls.append(arguments)
-        if len(calls) == (1 if dies == "before the table" else 3):
+        if len(calls) == last:
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(module, where[dies], dying)
+    monkeypatch.setattr(module, name, dying)
     with pytest.raises(KeyboardInterrupt):
-        sample(sampler, Brightness(), config, tmp_path)
-    monkeypatch.undo()
+        taken(sampler, tmp_path)
     assert not (tmp_path / "scores.parquet").exists()
-    assert same(whole, sample(sampler, Brightness(), config, tmp_path))
-    assert not list(tmp_path.glob("shard_*")), "shards stay behind"
+    monkeypatch.setattr(module, name, real)
+    computed = []
+    colors = module.border_colors
+    monkeypatch.setattr(module, "border_colors", lambda x: computed.append(len(x)) or colors(x))
+    assert same(whole, taken(sampler, tmp_path))
+    assert len(computed) == (2 if dies == "in a part" else 0), "finished parts are computed again"
+    assert not list(tmp_path.glob("parts/*.npz")), "parts stay behind"
 
 
-def test_finished_samples_are_read_and_not_drawn_again(sampler, whole, tmp_path, monkeypatch):
-    config = SampleConfig(COUNT, 5, ("w", "mapping_split2"), shards=3)
-    sample(sampler, Brightness(), config, tmp_path)
-    monkeypatch.setattr(module, "_block", lambda *arguments: pytest.fail("drawn again"))
-    assert same(whole, sample(sampler, Brightness(), config, tmp_path))
-    assert isinstance(read_sample(tmp_path).vectors["w"], np.memmap)
+def test_finished_samples_are_read_and_not_computed_again(sampler, whole, tmp_path, monkeypatch):
+    taken(sampler, tmp_path)
+    monkeypatch.setattr(module, "_in_parts", lambda *arguments: pytest.fail("computed again"))
+    assert same(whole, taken(sampler, tmp_path))
+    assert isinstance(read_sample(tmp_path).vectors, np.memmap)
 
 
 def test_more_latents_of_a_seed_begin_with_the_fewer(sampler, whole, tmp_path):
-    config = SampleConfig(2 * BLOCK + 1, 5, ("w",))
-    few = sample(sampler, Brightness(), config, tmp_path)
-    assert np.array_equal(few.vectors["w"], whole.vectors["w"][: 2 * BLOCK + 1])
+    few = taken(sampler, tmp_path, 2 * BLOCK + 1)
+    assert np.array_equal(few.vectors, whole.vectors[: 2 * BLOCK + 1])
     pd.testing.assert_frame_equal(few.scores, whole.scores[: 2 * BLOCK + 1])
 
 
-def test_scores_are_of_the_images_of_the_kept_vectors(sampler, whole):
+def test_scores_and_colors_are_of_the_images_of_the_kept_vectors(sampler, whole):
     rows = np.arange(BLOCK, 2 * BLOCK)
-    images = sampler.images(whole.vectors["mapping_split2"][rows], "mapping_split2")
-    drawn = Brightness()(images).scores
-    assert np.allclose(whole.scores.loc[rows, ["eyes", "mouth"]], drawn, atol=0.05)
+    z = latents(5, rows, sampler.z_size)
+    assert np.array_equal(whole.vectors[rows], sampler.vectors(z, LAYER))
+    images = sampler.images(sampler.vectors(z))
+    found = Brightness()(images).scores
+    assert np.array_equal(whole.scores.loc[rows, ["eyes", "mouth"]], found)
+    assert np.array_equal(whole.scene[rows], module.border_colors(images))
+    assert whole.scores["idx"].tolist() == list(range(COUNT))
     assert whole.scores["eyes"].std() > 0.5, "the images differ"
 
 
+def test_the_latents_have_the_size_of_the_generators_z(tmp_path):
+    config = GeneratorConfig(16, 40, 48, fmaps_base=128, fmaps_max=16)
+    small = Sampler(Generator(config, seed=1).eval())
+    assert small.z_size == 40
+    assert taken(small, tmp_path / "z", 3, layer="z").vectors.shape == (3, 40)
+    assert taken(small, tmp_path / "w", 3, layer="w").vectors.shape == (3, 48)
+
+
 def test_a_folder_of_another_plan_is_refused_by_name(sampler, tmp_path):
-    sample(sampler, Brightness(), SampleConfig(5, 5), tmp_path)
-    with pytest.raises(StoreError, match="another seed"):
-        sample(sampler, Brightness(), SampleConfig(5, 6), tmp_path)
+    taken(sampler, tmp_path, 5)
+    for changed, says in ({"seed": 6}, "seed"), ({"count": 6}, "count"), ({"layer": "w"}, "layer"):
+        with pytest.raises(StoreError, match=f"another {says}"):
+            taken(sampler, tmp_path, **{"count": 5} | changed)
     other = Sampler(Generator(sampler.generator.config, seed=2).eval())
     with pytest.raises(StoreError, match="another generator"):
-        sample(other, Brightness(), SampleConfig(5, 5), tmp_path)
-    darkness = Brightness(properties=("mouth", "eyes"))
+        taken(other, tmp_path, 5)
     with pytest.raises(StoreError, match="another meter"):
-        sample(sampler, darkness, SampleConfig(5, 5), tmp_path)
+        taken(sampler, tmp_path, 5, meter=Brightness(properties=("mouth", "eyes")))
 
 
 def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(sampler, tmp_path):
@@ -121,13 +156,12 @@ def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(sample
         size = len(meter.properties)
         return StandardizedMeter(meter, np.zeros(size), np.full(size, factor))
 
-    first = unit(meter(1), 1.0)
-    scores = sample(sampler, first, SampleConfig(5, 5), tmp_path).scores
-    again = sample(sampler, unit(meter(1), 1.0), SampleConfig(5, 5), tmp_path).scores
+    scores = taken(sampler, tmp_path, 5, meter=unit(meter(1), 1.0)).scores
+    again = taken(sampler, tmp_path, 5, meter=unit(meter(1), 1.0)).scores
     pd.testing.assert_frame_equal(scores, again)
     for other in (unit(meter(2), 1.0), unit(meter(1), 2.0), unit(meter(1, dropout_seed=3), 1.0)):
         with pytest.raises(StoreError, match="another meter"):
-            sample(sampler, other, SampleConfig(5, 5), tmp_path)
+            taken(sampler, tmp_path, 5, meter=other)
 
 
 def test_a_meter_of_an_unknown_kind_goes_on_with_its_own_sample(sampler, tmp_path):
@@ -138,14 +172,48 @@ def test_a_meter_of_an_unknown_kind_goes_on_with_its_own_sample(sampler, tmp_pat
             return Brightness()(images)
 
     for _ in range(2):
-        sample(sampler, Foreign(), SampleConfig(5, 5), tmp_path)
+        taken(sampler, tmp_path, 5, meter=Foreign())
 
 
-def test_plans_that_cannot_be_are_refused():
-    with pytest.raises(VectorError, match="at least 1"):
-        SampleConfig(0, 1)
-    with pytest.raises(VectorError, match="choose from z, mapping_split1"):
-        SampleConfig(5, 1, ("style",))
+class StripeParser:
+    """Maps of hair, eyes and so on whose places depend on the image's light; counts its images."""
+
+    def __init__(self, limit=10**9):
+        self.images, self.limit = 0, limit
+
+    def __call__(self, images):
+        self.images += len(images)
+        if self.images > self.limit:
+            raise KeyboardInterrupt
+        maps = np.ones((len(images), 224, 224), np.uint8)
+        for at, light in enumerate(images.mean((1, 2, 3)).astype(int)):
+            maps[at, 80 : 84 + light // 8, 60:90], maps[at, 80:90, 130:160] = 4, 5
+            maps[at, 150:160, 90:120], maps[at, 160 : 162 + light // 9, 90:120] = 7, 8
+            maps[at, :60, :30], maps[at, : 120 + light // 3, 180:] = 0, 10
+        faces = images.repeat(14, 1).repeat(14, 2)
+        boxes = np.zeros((len(images), 4), np.float32)
+        return Parsed(maps, faces, boxes, np.arange(len(images)) != 2)
+
+
+def test_faces_are_the_seeds_own_and_a_killed_run_keeps_finished_parts(
+    sampler, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "PART", BLOCK)
+    with pytest.raises(KeyboardInterrupt):
+        sample_faces(sampler, StripeParser(limit=100), tmp_path, 2, 150)
+    assert [path.name for path in (tmp_path / "parts").glob("0*.npz")] == ["0000000_0000064.npz"]
+    again = StripeParser()
+    faces = sample_faces(sampler, again, tmp_path, 2, 150)
+    assert again.images == 150 - BLOCK, "the finished part is computed again"
+    own = sampler.images(sampler.vectors(latents(2, range(BLOCK), sampler.z_size)))
+    assert np.array_equal(faces.images[:BLOCK], own) and faces.images.shape == (150, 16, 16, 3)
+    assert list(faces.scores) == ["idx", *RAW_SCORES]
+    assert faces.scores["idx"].tolist() == list(range(150))
+    found = module.property_scores(own, StripeParser())
+    for name in found:
+        assert np.array_equal(faces.scores[name][:BLOCK], found[name], equal_nan=True), name
+    assert faces.scores["eyes"].isna().sum() == len([at for at in range(150) if at % 64 % 8 == 2])
+    assert not list((tmp_path / "parts").glob("0*.npz")), "the images stay on disk twice"
 
 
 def test_a_latent_is_the_same_in_any_company():
