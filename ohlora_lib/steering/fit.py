@@ -61,6 +61,7 @@ def fit_directions(
     """
     svm, gradient = svm or SvmConfig(), gradient or GradientConfig()
     controlled = tuple(name for name in PROPERTIES if name in scores)
+    check_names(names)
     if "ridge scene" in names and scene is None:
         raise VectorError("'ridge scene' needs the colors around each face: pass scene=")
     fits = {
@@ -77,11 +78,15 @@ def fit_directions(
             vectors, scores, replace(gradient, controlled=controlled)
         ),
     }
-    for name in names:
-        if name not in DIRECTIONS:
-            raise VectorError(f"no directions are called {name!r}: {', '.join(DIRECTIONS)}")
     parts = [part for name in names for part in _parts(name)]
     return {name: fits[name]() for name in dict.fromkeys(parts)}
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise an error if one of the names is not in DIRECTIONS."""
+    for name in names:
+        if name not in DIRECTIONS:
+            raise VectorError(f"no directions are called {name!r}: use {', '.join(DIRECTIONS)}")
 
 
 def _parts(name: str) -> tuple[str, ...]:

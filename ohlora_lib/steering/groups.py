@@ -1,4 +1,4 @@
-"""Groups: images alike in hair and background, by the medians over the generator's images."""
+"""Groups of latents with similar hair and background, split at the medians of a sample."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,49 +10,48 @@ import pandas as pd
 from ohlora_lib.faces.properties import GROUP_PROPERTIES
 
 EVERYWHERE = "all"
-"""The one group where there is no grouping."""
+"""The name of the one group without a grouping."""
 
 
 class VectorError(ValueError):
-    """Vectors, scores or tables that the search cannot work on: the message says which and why."""
+    """Vectors, scores or tables that cannot be used: the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """A letter per property: h where an image's score is the median or above, l below it."""
+    """One bit per property, as a letter: h where a score is the median or above, l below it."""
 
     properties: tuple[str, ...]
     medians: tuple[float, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All groups, h before l: hhh, hhl, hlh, … lll."""
-        return tuple("".join(letters) for letters in product("hl", repeat=len(self.properties)))
+        """All groups in order: hhh, hhl, hlh, … lll."""
+        return tuple("".join(bits) for bits in product("hl", repeat=len(self.properties)))
 
     def indices(self, scores: pd.DataFrame) -> np.ndarray:
-        """Scores with the properties as columns -> each row's group, (N,) places in `names`."""
+        """Scores with the properties as columns -> each row's group, (N,) indices into `names`."""
         low = checked_scores(scores, self.properties).to_numpy() < np.array(self.medians)
         return low @ (1 << np.arange(len(self.properties))[::-1])
 
     def of(self, scores: pd.DataFrame) -> pd.Series:
-        """Scores -> each row's group by its name."""
+        """Scores -> the name of each row's group."""
         return pd.Series(
             np.array(self.names)[self.indices(scores)], scores.index, name="group_name"
         )
 
 
 def median_grouping(scores: pd.DataFrame, properties: Sequence[str] = GROUP_PROPERTIES) -> Grouping:
-    """Scores of the generator's images -> the groups that their medians make.
+    """Scores of a sample -> its groups.
 
-    A score that never varies makes no two halves: all its images are h, and the groups with its l
-    stay empty.
+    If a score never varies, all images are h, and the groups with its l stay empty.
     """
     medians = checked_scores(scores, properties).median()
     return Grouping(tuple(properties), tuple(float(value) for value in medians))
 
 
 def rows_by_group(scores: pd.DataFrame, grouping: Grouping | None) -> dict[str, np.ndarray]:
-    """The places of each group's rows, by its name; without a grouping, of all rows."""
+    """Group -> the numbers of its rows; without a grouping, one group of all rows."""
     if grouping is None:
         return {EVERYWHERE: np.arange(len(scores))}
     groups = grouping.indices(scores)
@@ -60,7 +59,7 @@ def rows_by_group(scores: pd.DataFrame, grouping: Grouping | None) -> dict[str, 
 
 
 def checked_scores(scores: pd.DataFrame, properties: Iterable[str]) -> pd.DataFrame:
-    """These columns of the scores, or an error that names what is missing or is not a number."""
+    """These columns of the scores, or an error that names a missing or non-finite one."""
     properties = list(properties)
     missing = [name for name in properties if name not in scores]
     if missing:

@@ -21,7 +21,7 @@ from torch import nn
 from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded, workers
 from ohlora_lib.faces.properties import PROPERTIES
-from ohlora_lib.measure.parse import Parser, property_scores, usual_scores
+from ohlora_lib.measure.parse import Parser, property_scores, default_scores
 from ohlora_lib.measure.scores import ORIGINAL_HAIRSTYLE, SECOND
 from ohlora_lib.steering.meters import Meter
 from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
@@ -124,7 +124,7 @@ def _latents_part(
 def _faces_part(sampler: Sampler, parser: Parser, seed: int, rows: range, path: Path) -> None:
     """Images and raw scores of these latents."""
     images = sampler.images(sampler.vectors(latents(seed, rows, sampler.z_size)))
-    which = {**usual_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
+    which = {**default_scores(parser), ORIGINAL_HAIRSTYLE: SECOND["hairstyle"]}
     scores = property_scores(images, parser, which)[list(RAW_SCORES)].to_numpy()
     _save(path, {"images": images, "scores": scores})
 

@@ -97,16 +97,11 @@ def _row(group: str, one: str, images: int, source: str, normal: Normal) -> dict
             **counts, "accuracy": accuracy}  # fmt: skip
 
 
-def tails(scores: np.ndarray, rows: np.ndarray, fraction: float, most: int | None = None):
+def _tails(scores: np.ndarray, rows: np.ndarray, config: SvmConfig):
     """The rows with the lowest and those with the highest of the scores (N,), equally many."""
     order = rows[np.argsort(scores[rows], kind="stable")]
-    count = int(fraction * len(rows))
-    count = count if most is None else min(count, most)
+    count = min(int(config.tail_fraction * len(rows)), config.most)
     return order[:count], order[len(order) - count :]
-
-
-def _tails(scores: np.ndarray, rows: np.ndarray, config: SvmConfig):
-    return tails(scores, rows, config.tail_fraction, config.most)
 
 
 def _can_learn(scores: np.ndarray, rows: np.ndarray, config: SvmConfig) -> bool:

@@ -1,13 +1,12 @@
-"""The property CNN: reads the normalized scores off a face's pixels.
+"""Training of the property CNN, which predicts the normalized scores from a face's pixels.
 
-Its branches share nothing but the picture, so each is trained for itself: a job with a file of its
-own. A killed run goes on from the finished branches, and within one from its last checkpoint; the
-same seed gives the same network, whoever trains which branch. Of every branch the best epoch is
-kept, by its loss on images that it does not learn from.
+Its branches share nothing but the image, so each is trained on its own: a job with its own file. An
+interrupted run keeps the finished branches and resumes the others at their last checkpoint. The
+same seed gives the same network, in any process. Each branch keeps the epoch with the lowest loss
+on validation images.
 """
 
 import math
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import workers
 from ohlora_lib.models.conv_tower import SLOPE
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.unet_parser import resize
@@ -32,21 +32,21 @@ BRANCHES = {
     "pose_score_cnn": ("pose",),
     "mouth_score_cnn": ("mouth",),
 }
-"""The network's branches and what they tell, those that take longest first."""
+"""The network's branches and the properties they predict; the slowest first."""
 
-PREDICTED_AT_ONCE = 64
-LEAST_IMAGES = 20
+BATCH = 64  # when predicting
+MIN_IMAGES = 20
 CHECKPOINT_EVERY = 5  # epochs
 
 
 @dataclass(frozen=True)
 class RegressorPlan:
-    """A network and how it is trained: mean squared error, AdamW, `validation` of the images apart.
+    """A network and its training: mean squared error, AdamW, a fraction `validation` of the images.
 
-    From `outlying` on (deviations) an error counts in proportion, no longer as its square: a face
-    with a few strands of hair can have an original hairstyle of twenty. The rate falls to zero
-    along a cosine, or, with `decay`, by that factor an epoch. `mirror` turns every second batch
-    around: scores stay, but a head turned to its right is turned to its left.
+    Errors above `huber` (in deviations) count linearly instead of quadratically: a face with a few
+    strands of hair can have an original hairstyle score of twenty. The learning rate falls to zero
+    along a cosine or, with `decay`, by that factor per epoch. `mirror` flips every second batch:
+    scores stay, only the pose changes its side.
     """
 
     network: PropertyCNNConfig
@@ -57,15 +57,15 @@ class RegressorPlan:
     batch: int = 16
     validation: float = 0.1
     mirror: bool = False
-    outlying: float = math.inf
+    huber: float = math.inf
 
 
-PUBLISHED = RegressorPlan(
+PUBLISHED_PLAN = RegressorPlan(
     PropertyCNNConfig(), epochs=1000, learning_rate=5e-5, decay=0.95, patience=45
 )
-"""As the third version's hairstyle CNN was trained; 256 px, 20 million values."""
+"""As the hairstyle CNN of v3 was trained: 256 pixels, 20 million weights."""
 
-SMALL = RegressorPlan(
+SMALL_PLAN = RegressorPlan(
     PropertyCNNConfig(
         resolution=128,
         width=1 / 4,
@@ -78,17 +78,20 @@ SMALL = RegressorPlan(
     epochs=8,
     learning_rate=3e-3,
     mirror=True,
-    outlying=1.0,
+    huber=1.0,
 )
-"""For two cores and 2,000 images in half a minute: so few passes forgive no dropout, but for the
-hairstyle branch, which would learn the images by heart."""
+"""For two cores: 2,000 images in half a minute. So few epochs leave no room for dropout, except in
+the hairstyle branch, which would overfit."""
+
+PLANS = {"small": SMALL_PLAN, "published": PUBLISHED_PLAN}
+"""By `Domain.networks`."""
 
 
 @dataclass(frozen=True)
 class BranchTask:
-    """One branch: images (.npy, (N, H, W, 3) uint8), what it shall say of them (N, outputs).
+    """One branch: images (.npy, (N, H, W, 3) uint8) and their scores (M, outputs) for the first M.
 
-    `front` is the score of a head that is not turned; NaN among the scores is learnt from nowhere.
+    `front` is the normalized pose of a frontal face. NaN scores are not trained on.
     """
 
     branch: str
@@ -100,8 +103,8 @@ class BranchTask:
     device: str
 
 
-class Trained(NamedTuple):
-    """The network in eval mode; a row for each branch and epoch: losses, and which was kept."""
+class TrainedPropertyCNN(NamedTuple):
+    """The network in eval mode; losses per branch and epoch, with the epoch that was kept."""
 
     network: PropertyCNN
     curves: pd.DataFrame
@@ -114,38 +117,38 @@ def train_property_cnn(
     plan: RegressorPlan,
     seed: int = 0,
     front: float = 0.0,
-    device: str = "cpu",
-    executor: Executor | None = None,
-) -> Trained:
-    """Images (.npy, (N, H, W, 3) uint8) and their normalized scores -> the property CNN.
+    device: torch.device | str = "cpu",
+) -> TrainedPropertyCNN:
+    """Images (.npy, (N, H, W, 3) uint8), normalized scores of the first M -> the property CNN.
 
-    `front` is the normalized pose of a head that is not turned. `folder`, this training's own,
-    takes the branches; what a killed run left there is gone on with.
+    `front` is the normalized pose of a frontal face: mirroring maps a pose p to 2 * front - p.
+    `folder` keeps the branches and checkpoints, from which an interrupted training resumes.
     """
     _check(scores, plan)
     jobs = []
-    for name, told in BRANCHES.items():
-        if set(told) <= set(plan.network.properties):
-            wanted = scores[list(told)].to_numpy(np.float32)
-            task = BranchTask(name, plan, images, wanted, front, seed, device)
+    for name, properties in BRANCHES.items():
+        if set(properties) <= set(plan.network.properties):
+            targets = scores[list(properties)].to_numpy(np.float32)
+            task = BranchTask(name, plan, images, targets, front, seed, str(device))
             jobs.append(Job(folder / f"{name}.pt", task))
-    run_jobs(train_branch, jobs, "branches of the property CNN", executor)
+    with workers(torch.device(device)) as pool:
+        run_jobs(train_branch, jobs, "branches of the property CNN", pool)
     return _joined(plan.network, {job.task.branch: job.output for job in jobs})
 
 
 def _check(scores: pd.DataFrame, plan: RegressorPlan) -> None:
-    """Every property needs some scores."""
+    """Every property needs enough scores."""
     for name in plan.network.properties:
         known = int(np.isfinite(scores[name]).sum())
-        if known < LEAST_IMAGES:
+        if known < MIN_IMAGES:
             raise ValueError(
-                f"{known} of {len(scores)} images have a score of {name}: at least {LEAST_IMAGES} "
-                "are needed; generate more, or see in notebook 03 why no faces are found"
+                f"{known} of {len(scores)} images have a score of {name}: at least {MIN_IMAGES} "
+                "are needed; generate more, or check in notebook 03 why no faces are found"
             )
 
 
-def _joined(config: PropertyCNNConfig, files: dict[str, Path]) -> Trained:
-    """The branches put together."""
+def _joined(config: PropertyCNNConfig, files: dict[str, Path]) -> TrainedPropertyCNN:
+    """The network from the files of its branches."""
     network, curves = PropertyCNN(config), []
     for name, file in files.items():
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -153,13 +156,13 @@ def _joined(config: PropertyCNNConfig, files: dict[str, Path]) -> Trained:
         curve = pd.DataFrame(content["curve"]).rename_axis("epoch").reset_index()
         curve.insert(0, "branch", name.removesuffix("_score_cnn"))
         curves.append(curve.assign(kept=curve.index == curve["validation"].idxmin()))
-    return Trained(network.eval(), pd.concat(curves, ignore_index=True))
+    return TrainedPropertyCNN(network.eval(), pd.concat(curves, ignore_index=True))
 
 
 def train_branch(task: BranchTask, path: Path) -> None:
-    """Train one branch; leaves its best epoch's weights and the losses after every epoch."""
+    """Train one branch; saves the weights of its best epoch and the losses of all epochs."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a network gains nothing from two, and stays the same
+    torch.set_num_threads(1)  # two gain nothing here, and one gives the same bits anywhere
     try:
         training = _BranchTraining(task)
         training.run(path.with_name(f"{task.branch}.checkpoint.pt"))
@@ -169,7 +172,7 @@ def train_branch(task: BranchTask, path: Path) -> None:
 
 
 class _BranchTraining:
-    """A branch on its way: network, optimizer, the best epoch's weights, losses so far."""
+    """A branch in training: network, optimizer, weights of the best epoch, losses so far."""
 
     def __init__(self, task: BranchTask):
         self.task, self.plan = task, task.plan
@@ -177,15 +180,15 @@ class _BranchTraining:
         self.scores = torch.tensor(task.scores)
         known = np.flatnonzero(np.isfinite(task.scores).any(1))
         rows = np.random.default_rng([task.seed, 0]).permutation(known)
-        apart = max(1, round(self.plan.validation * len(rows)))
-        self.held_out, self.learnt = rows[:apart], rows[apart:]
+        count = max(1, round(self.plan.validation * len(rows)))
+        self.held_out, self.training = rows[:count], rows[count:]
         self.branch = _started(task).to(task.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.branch.parameters(), self.plan.learning_rate)
         self.curve: list[dict[str, float]] = []
         self.best = _copied(self.branch)
 
     def run(self, checkpoint: Path) -> None:
-        """Epoch after epoch; from the checkpoint, where there is one."""
+        """Train to the last epoch, from the checkpoint if there is one."""
         if checkpoint.exists():
             self._restore(torch.load(checkpoint, map_location="cpu", weights_only=True))
         while len(self.curve) < self.plan.epochs and not self._is_stuck():
@@ -204,20 +207,20 @@ class _BranchTraining:
         return bool(losses and patience and len(losses) - 1 - int(np.argmin(losses)) >= patience)
 
     def _epoch(self) -> float:
-        """One pass over the images to learn from; the mean of its batches' losses."""
+        """One pass over the training images; the mean of its batches' losses."""
         number = len(self.curve)
-        # Of its own epoch: a resumed run draws what an uninterrupted one would have drawn.
+        # Seeded per epoch: a resumed run draws the same random numbers as an uninterrupted one.
         rng = np.random.default_rng([self.task.seed, 1, number])
         dropout = torch.Generator(self.task.device).manual_seed(int(rng.integers(2**63)))
         self.branch.train()
-        cuts = range(self.plan.batch, len(self.learnt), self.plan.batch)
-        batches = np.split(rng.permutation(self.learnt), cuts)
+        cuts = range(self.plan.batch, len(self.training), self.plan.batch)
+        batches = np.split(rng.permutation(self.training), cuts)
         losses = []
         for step, rows in enumerate(batches):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(number + step / len(batches))
-            turned = self.plan.mirror and rng.random() < 0.5
-            loss = self._loss(np.sort(rows), bool(turned), dropout)
+            mirrored = self.plan.mirror and rng.random() < 0.5
+            loss = self._loss(np.sort(rows), bool(mirrored), dropout)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -232,22 +235,22 @@ class _BranchTraining:
         warm_up = min(1.0, (epoch + 0.01) / (0.05 * plan.epochs))
         return plan.learning_rate * warm_up * (1 + math.cos(math.pi * epoch / plan.epochs)) / 2
 
-    def _loss(self, rows: np.ndarray, turned: bool, dropout: torch.Generator) -> torch.Tensor:
-        wanted = self.scores[rows].to(self.task.device)
+    def _loss(self, rows: np.ndarray, mirrored: bool, dropout: torch.Generator) -> torch.Tensor:
+        targets = self.scores[rows].to(self.task.device)
         images = self._pixels(rows)
-        if turned:
+        if mirrored:
             images = images.flip(3)
             if self.task.branch == "pose_score_cnn":
-                wanted = 2 * self.task.front - wanted
-        return error(self.branch(images, dropout), wanted, self.plan.outlying)
+                targets = 2 * self.task.front - targets
+        return huber_error(self.branch(images, dropout), targets, self.plan.huber)
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
         self.branch.eval()
-        cuts = range(PREDICTED_AT_ONCE, len(self.held_out), PREDICTED_AT_ONCE)
+        cuts = range(BATCH, len(self.held_out), BATCH)
         parts = np.split(self.held_out, cuts)
-        said = torch.cat([self.branch(self._pixels(rows)).cpu() for rows in parts])
-        return float(error(said, self.scores[self.held_out], self.plan.outlying))
+        predicted = torch.cat([self.branch(self._pixels(rows)).cpu() for rows in parts])
+        return float(huber_error(predicted, self.scores[self.held_out], self.plan.huber))
 
     def _pixels(self, rows: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(self.images[rows]).to(self.task.device)
@@ -267,18 +270,19 @@ class _BranchTraining:
         self.best, self.curve = state["best"], state["curve"]
 
 
-def error(said: torch.Tensor, wanted: torch.Tensor, outlying: float = math.inf) -> torch.Tensor:
-    """Mean square over what is wanted (a NaN is no wish); from `outlying` on a straight line."""
-    known = torch.isfinite(wanted)
-    apart = (said - wanted)[known].abs()
-    near = apart.clamp(max=outlying)
-    return (near * (2 * apart - near)).mean()
+def huber_error(predicted: torch.Tensor, targets: torch.Tensor, huber: float = math.inf):
+    """Mean squared error over the targets that are not NaN; above `huber` it grows linearly."""
+    known = torch.isfinite(targets)
+    error = (predicted - targets)[known].abs()
+    small = error.clamp(max=huber)
+    return (small * (2 * error - small)).mean()
 
 
 def _started(task: BranchTask) -> nn.Module:
-    """The branch with random weights that carry the signal through.
+    """The branch with Kaiming initialization.
 
-    With torch's own it fades from layer to layer, and a small branch learns nothing for epochs.
+    With torch's default the signal fades from layer to layer, and a small branch learns nothing
+    for several epochs.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([task.seed, 2]).generate_state(1)[0]))
@@ -296,14 +300,51 @@ def _copied(module: nn.Module) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def predict(network: PropertyCNN, images: np.ndarray) -> pd.DataFrame:
-    """Images (N, H, W, 3) uint8 -> the normalized scores that the network reads off them.
-
-    In eval mode, and at the network's own resolution.
-    """
+    """Images (N, H, W, 3) uint8 -> normalized scores, in eval mode at the network's resolution."""
     device = next(network.parameters()).device
     network.eval()
     parts = []
-    for at in range(0, len(images), PREDICTED_AT_ONCE):
-        pixels = property_input(np.asarray(images[at : at + PREDICTED_AT_ONCE])).to(device)
+    for at in range(0, len(images), BATCH):
+        pixels = property_input(np.asarray(images[at : at + BATCH])).to(device)
         parts.append(network(resize(pixels, network.config.resolution)).cpu())
     return pd.DataFrame(torch.cat(parts).double().numpy(), columns=network.config.properties)
+
+
+PUBLISHED_HAIRSTYLE_FIT = {"correlation": 0.7669, "mean error": 0.4144}
+"""Of v3's hairstyle CNN on its validation images (its training log, epoch 18). The logs of the
+other seven outputs were not published."""
+
+
+def fit_table(predicted: pd.DataFrame, computed: pd.DataFrame) -> pd.DataFrame:
+    """Predicted and computed scores (N, P) -> correlations and errors, one row per property."""
+    error = predicted - computed
+    return pd.DataFrame(
+        {
+            "correlation": predicted.corrwith(computed),
+            "rank correlation": predicted.corrwith(computed, method="spearman"),
+            "mean error": error.abs().mean(),
+            "root mean square": (error**2).mean() ** 0.5,
+        }
+    ).rename_axis("property")
+
+
+def worst_parsed(
+    predicted: pd.DataFrame, computed: pd.DataFrame, exact: pd.DataFrame, fraction: float = 0.1
+) -> pd.DataFrame:
+    """The errors of parser and CNN on the faces that the parser reads worst, one row per property.
+
+    `exact` (N, P) are the scores of the true class maps. For each property the worst faces are the
+    `fraction` (at least 3) with the largest error of the computed score.
+    """
+    rows = {}
+    for name in exact:
+        parser = (computed[name] - exact[name]).abs()
+        cnn = (predicted[name] - exact[name]).abs()
+        order = parser.sort_values(ascending=False, kind="stable").index
+        worst = order[: max(3, round(fraction * len(order)))]
+        rows[name] = {
+            "parser's error": parser[worst].mean(),
+            "CNN's error": cnn[worst].mean(),
+            "CNN nearer": (cnn[worst] < parser[worst]).mean(),
+        }
+    return pd.DataFrame(rows).T.rename_axis("property")

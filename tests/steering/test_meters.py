@@ -6,6 +6,7 @@ import torch
 
 from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import BACKGROUND, SKIN
+from ohlora_lib.faces.domain import DOMAINS
 from ohlora_lib.measure.parse import Parsed
 from ohlora_lib.models import precision
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
@@ -17,6 +18,7 @@ from ohlora_lib.steering.meters import (
     ParserMeter,
     StandardizedMeter,
     background_mask,
+    extra_meters,
 )
 from ohlora_lib.store import StoreError
 from ohlora_lib.toyworld.renderer import face
@@ -128,3 +130,20 @@ class Witnessed(Bystander):
         made = super().__new__(cls)
         made.mean_distance = mean_distance
         return made
+
+
+@pytest.mark.parametrize(
+    ("rates", "measured"),
+    [({}, False), ({"hairstyle_dropout": 0.25}, False), ({"dense_dropout": 0.4}, True)],
+)
+def test_dropout_is_measured_only_where_the_expression_branches_have_it(rates, measured):
+    none = {"conv_dropout": 0.0, "dense_dropout": 0.0, "hairstyle_dropout": 0.0}
+    config = PropertyCNNConfig(resolution=64, width=0.1, padding=1, **none | rates)
+    meters = extra_meters(CnnMeter(PropertyCNN(config)), None, DOMAINS["photo"])
+    assert list(meters) == ["dropout"] * measured
+
+
+def test_the_annotator_is_an_extra_meter_of_toy_faces_unless_it_is_the_cnn_already(cnn):
+    assert "annotator" in extra_meters(CnnMeter(cnn), None, DOMAINS["toy"])
+    assert "annotator" not in extra_meters(CnnMeter(cnn), None, DOMAINS["photo"])
+    assert extra_meters(AnnotatorMeter(None), None, DOMAINS["toy"]) == {}

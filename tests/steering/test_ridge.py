@@ -7,7 +7,7 @@ import pytest
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.ridge import RidgeConfig, fit_ridge
+from ohlora_lib.steering.ridge import Moments, RidgeConfig, _pooled, fit_ridge, moments, whitening
 from ohlora_lib.steering.svm import fit_svm
 from tests.steering.conftest import cosines
 
@@ -25,7 +25,7 @@ def test_every_group_has_its_planted_direction_pointing_upwards(planted):
 
 @pytest.fixture(scope="module")
 def entangled():
-    """Vectors that vary together, seven scores that lean on each other, and their truth."""
+    """Vectors that vary together, seven correlated scores, and their truth."""
     rng = np.random.default_rng(6)
     mixing = rng.standard_normal((40, 40)) * np.geomspace(3, 0.03, 40)[:, None]
     vectors = (rng.standard_normal((8000, 40)) @ mixing).astype(np.float32)
@@ -35,7 +35,7 @@ def entangled():
     return vectors, pd.DataFrame(scores, columns=names), truth
 
 
-def test_a_step_moves_what_is_asked_by_as_much_and_holds_the_rest(entangled):
+def test_a_step_changes_its_score_by_1_and_no_other(entangled):
     vectors, scores, truth = entangled
     arrows = fit_ridge(vectors, scores).directions.vectors[0]
     moved = arrows @ truth
@@ -54,13 +54,13 @@ def test_only_controlled_scores_stay(entangled):
     assert np.abs(free[:, 3:]).max() > 0.2
 
 
-def test_the_shared_arrows_do_not_depend_on_a_scale_of_the_vectors(entangled):
+def test_the_shared_directions_do_not_depend_on_a_scale_of_the_vectors(entangled):
     vectors, scores, _ = entangled
     arrows, larger = (fit_ridge(vectors * by, scores).directions.vectors for by in (1, 100))
     assert larger == pytest.approx(100 * arrows, rel=1e-3, abs=1e-3)
 
 
-def test_an_empty_group_has_the_arrows_of_all_images(planted):
+def test_an_empty_group_has_the_directions_of_all_images(planted):
     groups = planted.grouping.indices(planted.scores)
     vectors, scores = planted.vectors[groups != 5], planted.scores[groups != 5]
     by_group, report = fit_ridge(vectors, scores, planted.grouping)
@@ -70,7 +70,7 @@ def test_an_empty_group_has_the_arrows_of_all_images(planted):
     assert report[report["group"] == "lhl"]["r2"].isna().all()
 
 
-def test_what_never_varies_or_is_there_twice_needs_no_holding(entangled):
+def test_constant_and_duplicate_scores_are_no_obstacle(entangled):
     vectors, scores, truth = entangled
     twice = scores.assign(background_std=scores["background_mean"], hairstyle=0.0)
     moved = fit_ridge(vectors, twice).directions.vectors[0] @ truth[:, :6]
@@ -96,3 +96,63 @@ def test_what_has_no_direction_is_named(entangled):
         fit_ridge(np.ones_like(vectors), scores)
     with pytest.raises(VectorError, match="pooling and stillness must be above 0"):
         RidgeConfig(pooling=0)
+
+
+def test_ridge_by_hand():
+    """Least squares on whitened vectors and its pseudo-inverse, with all scores as targets."""
+    rng = np.random.default_rng(3)
+    mixing = rng.standard_normal((10, 10))
+    vectors = (rng.standard_normal((3000, 10)) @ mixing + 5).astype(np.float32)
+    scores = pd.DataFrame(
+        vectors @ rng.standard_normal((10, 4)) + rng.standard_normal((3000, 4)),
+        columns=["hair_length", *EXPRESSION],
+    )
+    train = np.random.default_rng(2025).random(3000) < 0.8
+    x, y = vectors[train].astype(float), scores[train]
+    names = ("eyes", "mouth", "pose", "hair_length")
+    weights = np.linalg.lstsq(x - x.mean(0), y[list(names)] - y[list(names)].mean(), rcond=None)[0]
+    covariance = np.cov(x.T, bias=True)
+    steps = covariance @ weights @ np.linalg.inv(weights.T @ covariance @ weights)  # (D, P)
+    found, report = fit_ridge(vectors, scores)
+    assert found.names == names
+    assert found.vectors[0] == pytest.approx(steps.T[:3], rel=1e-3, abs=1e-4)
+    assert found.controlled[0] == pytest.approx(steps.T[3:], rel=1e-3, abs=1e-4)
+    rest = scores[~train][list(names)]
+    predicted = (vectors[~train] - x.mean(0)) @ weights + y[list(names)].mean().to_numpy()
+    r2 = 1 - ((rest - predicted) ** 2).sum() / ((rest - rest.mean()) ** 2).sum()
+    assert report["r2"].tolist() == pytest.approx(r2.tolist(), rel=1e-5)
+    assert report["property"].tolist() == list(names) and (report["images"] == 3000).all()
+
+
+def test_few_images_support_few_components_and_tiny_ones_are_left_out():
+    variances = np.array([4.0, 3, 2, 1, 1e-7])
+    fit = Moments(12, np.zeros(5), np.zeros(1), np.diag(variances), np.zeros((5, 1)))
+    whiten, unwhiten = whitening(fit)  # 12 images: 3 components
+    assert whiten.shape == (5, 3)
+    assert whiten.T @ fit.covariance @ whiten == pytest.approx(np.eye(3))
+    assert whiten.T @ unwhiten == pytest.approx(np.eye(3))
+    assert np.flatnonzero(np.abs(whiten).sum(1)).tolist() == [0, 1, 2]
+    assert whitening(fit._replace(count=1000))[0].shape == (5, 4), "1e-7 is under the floor"
+
+
+def test_pooling_is_a_number_of_images():
+    """Weights of n images are the mean of their own and the shared ones, n to pooling."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4000, 3))
+    fit = moments(x, x @ np.float64([[1], [0], [0]]), np.arange(4000))
+    fit = fit._replace(covariance=np.eye(3))
+    shared = np.float64([[0], [1], [0]])
+    weights = _pooled(fit, np.eye(3), shared, 1000)
+    assert weights == pytest.approx(0.8 * fit.cross + 0.2 * shared)
+
+
+def test_moments_are_means_and_covariances_over_the_rows():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20_000, 3)).astype(np.float32) + 2, rng.standard_normal((20_000, 2))
+    rows = np.arange(0, 20_000, 2)  # more than one chunk
+    fit = moments(x, y, rows)
+    both = np.cov(np.column_stack([x[rows], y[rows]]).T, bias=True)
+    assert fit.count == 10_000 and fit.vector == pytest.approx(x[rows].mean(0), rel=1e-5)
+    assert fit.score == pytest.approx(y[rows].mean(0))
+    assert fit.covariance == pytest.approx(both[:3, :3], abs=1e-5)
+    assert fit.cross == pytest.approx(both[:3, 3:], abs=1e-5)
