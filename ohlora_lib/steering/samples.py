@@ -21,7 +21,7 @@ from torch import nn
 from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded, workers
 from ohlora_lib.faces.properties import PROPERTIES
-from ohlora_lib.measure.parse import Parser, property_scores, default_scores
+from ohlora_lib.measure.parse import Parser, default_scores, property_scores
 from ohlora_lib.measure.scores import ORIGINAL_HAIRSTYLE, SECOND
 from ohlora_lib.steering.meters import Meter
 from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
