@@ -61,6 +61,7 @@ def score_changes(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _diverging(table: pd.DataFrame, axes: pyplot.Axes, label: str) -> None:
+    table = table.round(2) + 0.0  # no "-0.00"
     seaborn.heatmap(
         table, annot=True, fmt=".2f", ax=axes, cmap="RdBu_r", vmin=-1, vmax=1,
         annot_kws={"size": 8}, cbar_kws={"label": label},
@@ -88,7 +89,7 @@ def sample_count(curve: pd.DataFrame) -> Figure:
     labels = {
         "accuracy": ("SVM accuracy", "accuracy on held-out latents"),
         "agreement": ("agreement of two samples", "cosine of their directions"),
-        "leakage": ("leakage", "mean |change| of other scores per unit"),
+        "leakage": ("leakage", "|change| of other scores per unit"),
     }
     ticks = sorted(curve.n.unique())
     for axes, (column, (title, label)) in zip(panels, labels.items(), strict=True):

@@ -55,8 +55,8 @@ def sample_latents(
 ) -> Sample:
     """The first `count` latents of a seed: vectors at a layer and the scores of their images.
 
-    Images are not kept. Leaves LAYER.npy, scene.npy and, last, scores.parquet in `folder`; a folder
-    that was begun with another seed, count, layer, generator or meter is refused.
+    Images are not kept. Writes LAYER.npy, scene.npy and, last, scores.parquet into `folder`, and
+    refuses a folder of another seed, count, layer, generator or meter.
     """
     folder = Path(folder)
     plan = {"count": count, "seed": seed, "layer": layer}
@@ -73,7 +73,7 @@ def sample_latents(
 
 
 def read_sample(folder: str | Path) -> Sample:
-    """What `sample_latents` left in a folder."""
+    """What `sample_latents` wrote into a folder."""
     folder = Path(folder)
     scores = read_table(folder / SCORES, ["idx"])
     layer = json.loads((folder / PLAN).read_text())["layer"]
@@ -92,7 +92,7 @@ def sample_faces(
 ) -> FaceSample:
     """The images of the first `count` latents of a seed and the raw scores from their class maps.
 
-    Leaves images.npy and, last, scores.parquet in `folder`.
+    Writes images.npy and, last, scores.parquet into `folder`.
     """
     folder = Path(folder)
     if not (folder / SCORES).exists():
@@ -112,7 +112,7 @@ def _latents_part(
     """Vectors, border colors and scores of these latents, block by block."""
     blocks = []
     for start in range(rows.start, rows.stop, BLOCK):
-        # The whole block, even if fewer are wanted: vectors depend on it in their last bits.
+        # The whole block, even if fewer are needed: vectors depend on it in their last bits.
         z = latents(seed, range(start, start + BLOCK), sampler.z_size)
         vectors = sampler.vectors(z, layer)
         images = sampler.images(vectors if layer == "w" else sampler.vectors(z))
@@ -179,7 +179,7 @@ def _remove_parts(folder: Path) -> None:
 
 
 def _claim(folder: Path, plan: dict[str, object]) -> None:
-    """Note what is sampled; a folder begun with another plan is refused."""
+    """Record what is sampled; refuse a folder with another plan."""
     path = folder / PLAN
     if path.exists() and (there := json.loads(path.read_text())) != plan:
         differs = next(key for key in plan if there.get(key) != plan[key])

@@ -1,4 +1,4 @@
-"""Latents by seed, the vectors that a generator makes of them on its way, and the images of those.
+"""Latents by seed, their vectors at the generator's layers, and the images of those.
 
 z -> mapping_split1 -> mapping_split2 -> w -> image; only FineTune-v9's mapping has the middle two.
 """
@@ -19,8 +19,8 @@ from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.store import inside_root
 
 BLOCK = 64
-"""Latents that are drawn, and sent through the networks, together: a latent's block is its own
-whatever is asked for with it, so it comes out the same to the last bit."""
+"""Latents of a seed that are sampled and mapped together. A latent belongs to one block, so its
+z and its vectors are the same to the last bit in any request."""
 LAYERS = ("z", "mapping_split1", "mapping_split2", "w")
 
 
@@ -40,10 +40,9 @@ def latents(seed: int, indices: Sequence[int] | np.ndarray, size: int) -> np.nda
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """A generator that draws for arrays: no truncation, the checkpoint's own noise.
+    """A generator for arrays: no truncation, the checkpoint's own noise.
 
-    `styles` (first, one past the last) restricts where an edited w enters: the other layers keep
-    `unedited`.
+    `number_format` is that of the synthesis, `batch` how many latents it takes at a time.
     """
 
     generator: Generator
@@ -67,15 +66,15 @@ class Sampler:
         if label is None and (size := self.generator.config.label_size):
             label = np.zeros((len(z), size), np.float32)
 
-        def send(z, label=None):
+        def forward(z, label=None):
             if layer == "w":
                 return mapping(z, label)
             split = mapping.split1(z, label)
             return split if layer == "mapping_split1" else mapping.split1_to_split2(split)
 
         given = (z,) if label is None else (z, label)
-        # The mapping is a hundredth of the work and all steps start from it: float32.
-        return self._batched(send, given, "float32", lambda out: out.cpu().numpy())
+        # float32: the mapping is a hundredth of the work, and all edits start from its output.
+        return self._batched(forward, given, "float32", lambda out: out.cpu().numpy())
 
     def to_w(self, vectors: np.ndarray, layer: str) -> np.ndarray:
         """Vectors of this layer -> w (N, 512)."""
@@ -95,18 +94,22 @@ class Sampler:
         unedited: np.ndarray | None = None,
         styles: tuple[int, int] | None = None,
     ) -> np.ndarray:
-        """Vectors (N, D) of this layer -> pictures (N, R, R, 3) uint8."""
+        """Vectors (N, D) of this layer -> images (N, R, R, 3) uint8.
+
+        With `styles` (first styled layer, one past the last) they enter only there; the other
+        layers get `unedited`.
+        """
         given = (self.to_w(vectors, layer),)
         if styles is not None:
             given += (self.to_w(unedited, layer),)
-        return map_row_blocks(self.device, partial(self._drawn, styles), *given)
+        return map_row_blocks(self.device, partial(self._synthesize, styles), *given)
 
-    def _drawn(self, styles: tuple[int, int] | None, *given: np.ndarray) -> np.ndarray:
+    def _synthesize(self, styles: tuple[int, int] | None, *given: np.ndarray) -> np.ndarray:
         if styles is None:
             return self._batched(self.generator.from_w, given, self.number_format, to_uint8)
         layers = self.generator.config.layers
         if styles[1] > layers:
-            raise VectorError(f"layer {styles[1] - 1}: this generator's are 0 to {layers - 1}")
+            raise VectorError(f"layer {styles[1] - 1}: this generator has layers 0 to {layers - 1}")
         inside = torch.zeros(layers, 1, dtype=torch.bool, device=self.device)
         inside[slice(*styles)] = True
 
@@ -115,23 +118,23 @@ class Sampler:
 
         return self._batched(mixed, given, self.number_format, to_uint8)
 
-    def _batched(self, send: Callable, arrays: tuple, number_format: str, take: Callable):
+    def _batched(self, network: Callable, arrays: tuple, number_format: str, to_array: Callable):
         parts = []
         with precision.inference(number_format, self.device):
             for start in range(0, len(arrays[0]), self.batch):
                 rows = slice(start, start + self.batch)
                 given = [torch.tensor(a[rows], device=self.device) for a in arrays]
-                parts.append(take(send(*given)))
+                parts.append(to_array(network(*given)))
         if not parts:
-            raise VectorError("no latents were given: nothing to draw")
+            raise VectorError("no latents were given: nothing to generate")
         return np.concatenate(parts)
 
     def _check(self, layer: str) -> None:
         if layer not in LAYERS:
-            raise VectorError(f"no layer is called {layer!r}: choose from {', '.join(LAYERS)}")
+            raise VectorError(f"layer = {layer!r}: must be one of {', '.join(LAYERS)}")
         if layer.startswith("mapping_split") and not self.generator.config.split_size:
             raise VectorError(
-                f"this generator's mapping has no split, so no {layer}: take 'w', or FineTune-v9"
+                f"this generator's mapping has no split, so no {layer}: use 'w', or FineTune-v9"
             )
 
 

@@ -40,7 +40,7 @@ def scores(values, **changed):
     return pd.DataFrame(dict.fromkeys(GROUP_PROPERTIES, values) | changed)
 
 
-def test_letters_follow_the_order_of_properties_and_the_median_itself_is_h():
+def test_bits_follow_the_order_of_properties_and_the_median_itself_is_h():
     table = pd.DataFrame([[0, 0, 0], [-1, 0, 9], [9, -1, -1]], columns=list(V7), dtype=float)
     grouping = Grouping(V7, (0.0, 0.0, 0.0))
     assert grouping.of(table).tolist() == ["hhh", "lhh", "hll"]
@@ -50,11 +50,11 @@ def test_letters_follow_the_order_of_properties_and_the_median_itself_is_h():
 def test_each_property_halves_the_images():
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.standard_normal((1000, 4)), columns=list(GROUP_PROPERTIES))
-    letters = median_grouping(table).of(table)
-    assert all((letters.str[place] == "h").sum() == 500 for place in range(4))
+    names = median_grouping(table).of(table)
+    assert all((names.str[place] == "h").sum() == 500 for place in range(4))
 
 
-def test_a_score_that_never_varies_leaves_its_low_groups_empty():
+def test_low_groups_of_a_constant_score_are_empty():
     table = scores(np.arange(10.0), hairstyle=0.3)
     assert set(median_grouping(table).of(table)) == {"hhhh", "lllh"}
 

@@ -15,9 +15,9 @@ OWN = RidgeConfig(pooling=10)
 
 
 def test_every_group_has_its_planted_direction_pointing_upwards(planted):
-    arrows, report = fit_ridge(planted.vectors, planted.scores, planted.grouping, OWN)
-    assert cosines(arrows.vectors, planted.truth).min() >= 0.9
-    assert np.einsum("gpd,gpd->gp", arrows.vectors, planted.truth) == pytest.approx(1, abs=0.15)
+    directions, report = fit_ridge(planted.vectors, planted.scores, planted.grouping, OWN)
+    assert cosines(directions.vectors, planted.truth).min() >= 0.9
+    assert np.einsum("gpd,gpd->gp", directions.vectors, planted.truth) == pytest.approx(1, abs=0.15)
     expression = report[report["property"].isin(EXPRESSION)]
     # The noise is a fifth of the scores' variance.
     assert len(expression) == 24 and expression["r2"].between(0.7, 0.87).all()
@@ -37,8 +37,7 @@ def entangled():
 
 def test_a_step_changes_its_score_by_1_and_no_other(entangled):
     vectors, scores, truth = entangled
-    arrows = fit_ridge(vectors, scores).directions.vectors[0]
-    moved = arrows @ truth
+    moved = fit_ridge(vectors, scores).directions.vectors[0] @ truth
     assert moved == pytest.approx(np.eye(3, 7), abs=0.06)
     normals = fit_svm(vectors, scores).directions.vectors[0] @ truth
     others = np.abs(normals / np.diag(normals)[:, None] - np.eye(3, 7)).max()
@@ -56,8 +55,8 @@ def test_only_controlled_scores_stay(entangled):
 
 def test_the_shared_directions_do_not_depend_on_a_scale_of_the_vectors(entangled):
     vectors, scores, _ = entangled
-    arrows, larger = (fit_ridge(vectors * by, scores).directions.vectors for by in (1, 100))
-    assert larger == pytest.approx(100 * arrows, rel=1e-3, abs=1e-3)
+    directions, larger = (fit_ridge(vectors * by, scores).directions.vectors for by in (1, 100))
+    assert larger == pytest.approx(100 * directions, rel=1e-3, abs=1e-3)
 
 
 def test_an_empty_group_has_the_directions_of_all_images(planted):

@@ -1,4 +1,4 @@
-"""A sampler draws what it is given, and lets an edit into the layers asked for alone."""
+"""A sampler maps latents to vectors and images; an edit enters only the requested layers."""
 
 import numpy as np
 import pytest
@@ -46,8 +46,8 @@ def test_a_label_changes_the_vectors_and_zeros_are_the_default(sampler):
     assert not np.allclose(sampler.vectors(z), sampler.vectors(z, "w", ones))
 
 
-def test_nothing_to_draw_is_told(sampler):
-    with pytest.raises(VectorError, match="nothing to draw"):
+def test_no_latents_are_an_error(sampler):
+    with pytest.raises(VectorError, match="nothing to generate"):
         sampler.vectors(np.zeros((0, 512), np.float32))
 
 

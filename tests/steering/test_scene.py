@@ -1,4 +1,4 @@
-"""What lies around a face is told by its colors there, and held by a regression on them."""
+"""Border colors describe the scene around the face; a ridge that knows them keeps them."""
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,13 @@ def test_border_is_seen_and_the_face_is_not():
     assert (border_colors(images)[1] > 0).sum() == 3
 
 
-def test_a_step_that_knows_the_scene_leaves_its_colors_alone():
+def test_a_ridge_with_the_scene_keeps_its_colors():
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((2000, 12)).astype(np.float32)
     vectors[:, 3] += vectors[:, 0]  # a color that goes along with open eyes
     scores = pd.DataFrame(vectors[:, :3], columns=["eyes", "mouth", "pose"])
     colors = np.clip(128 + 30 * np.repeat(vectors[:, 3:6], 40, axis=1), 0, 255).astype(np.uint8)
     free, still = (fit_ridge(vectors, scores, scene=known).directions for known in (None, colors))
-    moved = [abs(arrows.vectors[0, 0, 3]) for arrows in (free, still)]
+    moved = [abs(directions.vectors[0, 0, 3]) for directions in (free, still)]
     assert moved[0] > 0.5 and moved[1] < 0.02
     assert np.allclose(still.vectors[0, :, :3], np.eye(3), atol=0.02)

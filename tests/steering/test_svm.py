@@ -12,13 +12,13 @@ from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.svm import SvmConfig, fit_svm, overall_accuracy
 from tests.steering.conftest import cosines
 
-HELD = (*EXPRESSION, *V7)
+CONTROLLED = (*EXPRESSION, *V7)
 
 
 def test_every_group_has_its_planted_direction_pointing_upwards(planted):
-    arrows, report = fit_svm(planted.vectors, planted.scores, planted.grouping)
-    assert cosines(arrows.vectors, planted.truth).min() >= 0.9
-    assert np.linalg.norm(arrows.vectors, axis=2) == pytest.approx(np.ones((8, 3)), abs=1e-6)
+    directions, report = fit_svm(planted.vectors, planted.scores, planted.grouping)
+    assert cosines(directions.vectors, planted.truth).min() >= 0.9
+    assert np.linalg.norm(directions.vectors, axis=2) == pytest.approx(np.ones((8, 3)), abs=1e-6)
     assert len(report) == 24 and (report["learned_from"] == report["group"]).all()
     assert report["images"].sum() == 3 * len(planted.vectors)
 
@@ -77,11 +77,11 @@ def test_a_group_too_small_to_learn_from_borrows_from_all_images(planted):
     few = planted.grouping.indices(planted.scores) != 0
     few[np.flatnonzero(~few)[:30]] = True
     vectors, scores = planted.vectors[few], planted.scores[few]
-    arrows, report = fit_svm(vectors, scores, planted.grouping)
+    directions, report = fit_svm(vectors, scores, planted.grouping)
     everywhere = fit_svm(vectors, scores).directions.vectors[0]
     borrowed = report[report["learned_from"] == "all"]
     assert borrowed["group"].tolist() == ["hhh"] * 3 and (borrowed["images"] == 30).all()
-    assert (cosines(arrows.vectors[0], everywhere) > 0.99).all()
+    assert (cosines(directions.vectors[0], everywhere) > 0.99).all()
 
 
 def test_an_empty_group_and_one_with_a_constant_score_borrow_too(planted):

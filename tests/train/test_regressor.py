@@ -72,10 +72,10 @@ def same(one, other):
 
 def test_it_reads_off_new_pictures_what_it_was_shown(trained):
     images, scores = faces(100, seed=1)
-    said = predict(trained.network, images)
+    predicted = predict(trained.network, images)
     for name in ("hair_color", "background_mean", "pose"):
-        assert said[name].corr(scores[name]) > 0.9, name
-    assert list(said) == list(PROPERTIES) and not trained.network.training
+        assert predicted[name].corr(scores[name]) > 0.9, name
+    assert list(predicted) == list(PROPERTIES) and not trained.network.training
 
 
 def test_every_branch_keeps_the_epoch_that_was_best_on_pictures_apart(trained):
@@ -144,13 +144,12 @@ def test_a_resumed_training_still_returns_the_best_epoch(shown, tmp_path, monkey
     monkeypatch.setattr(regressor, "CHECKPOINT_EVERY", 1)
 
     def trained(folder, epochs, losses):
-        coming = iter(losses)
-        monkeypatch.setattr(regressor._BranchTraining, "_validation_loss", lambda _: next(coming))
+        monkeypatch.setattr(regressor._BranchTraining, "_validation_loss", lambda _: losses.pop(0))
         plan = replace(TINY, epochs=epochs, decay=1.0)
         return train_property_cnn(images, scores, tmp_path / folder, plan)
 
     first = trained("first", 1, [1.0])
-    with pytest.raises(StopIteration):
+    with pytest.raises(IndexError):
         trained("killed", 4, [1.0, 2.0])
     resumed = trained("killed", 4, [3.0, 4.0])
     assert same(resumed.network.mouth_score_cnn, first.network.mouth_score_cnn)
