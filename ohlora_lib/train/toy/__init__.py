@@ -1,1 +1,1 @@
-"""What trains the embedded models: `python -m ohlora_lib.train.toy WHAT`."""
+"""Training of the embedded toy-world models: `python -m ohlora_lib.train.toy WHAT`."""

@@ -1,7 +1,7 @@
-"""Trains an embedded model: `python -m ohlora_lib.train.toy parser --minutes 3`.
+"""Train an embedded model: `python -m ohlora_lib.train.toy parser --minutes 3`.
 
-Faces are rendered first (once); then it trains for the minutes given, goes on where a killed run
-stopped, measures the result on faces that trained nothing, and leaves weights and a model card.
+Renders the faces (once), trains for the given minutes, resumes an interrupted run, measures the
+result on held-out faces, and writes weights and a model card.
 """
 
 import argparse
@@ -24,21 +24,21 @@ from ohlora_lib.toyworld.face_sets import (
 )
 from ohlora_lib.train.toy import annotator, parser, quality
 from ohlora_lib.train.toy.card import Card, write_card
+from ohlora_lib.train.toy.defect_maps import load_defect_maps
 from ohlora_lib.train.toy.entangle import latents
 from ohlora_lib.train.toy.loop import Budget, Reached, fit
 from ohlora_lib.train.toy.original_adversarial import AdversarialPlan, AdversarialTraining
 from ohlora_lib.train.toy.original_defects import strengthen
 from ohlora_lib.train.toy.original_mapping import MappingTraining
 from ohlora_lib.train.toy.original_regression import RegressionPlan, RegressionTraining
-from ohlora_lib.train.toy.perceptual import Judges
-from ohlora_lib.train.toy.spoiled import load_spoiled
+from ohlora_lib.train.toy.perceptual import PerceptualLoss
 
 WORK = ROOT / "data" / "toyworld" / "train"
-MAPPING_SHARE, REGRESSION_SHARE = 0.04, 0.36  # of the minutes that `original` gets
+MAPPING_SHARE, REGRESSION_SHARE = 0.04, 0.36  # of the minutes of `original`
 
 
 def train_parser(options) -> None:
-    """Faces -> class maps."""
+    """The parser: image -> class map."""
     real, test = training_and_test_faces(options)
     plan = planned(parser.ParserPlan(), options)
     training = parser.ParserTraining(real, options.device, options.seed, plan)
@@ -48,8 +48,9 @@ def train_parser(options) -> None:
     about = Card(
         "Parser",
         "A compact U-Net: 128 px face -> class map (background, skin, brows, eyes, nose, lips, "
-        "inner mouth, hair). Intersection over union below.",
-        f"{describe(real)}; mirrored, moved, zoomed, recolored, blurred, noised",
+        "inner mouth, hair). The table has the intersection over union.",
+        f"{describe(real)}; augmented by mirroring, shifts, rotation, zoom, color changes, blur "
+        "and noise",
         command(options, "parser"),
         describe(test),
     )
@@ -57,7 +58,7 @@ def train_parser(options) -> None:
 
 
 def train_annotator(options) -> None:
-    """Faces -> attributes and filter properties."""
+    """The annotator: image -> attributes and filter probabilities."""
     real, test = training_and_test_faces(options)
     poor = faces(options, POOR_SEED, options.faces // 3, poor=True)
     plan = planned(annotator.AnnotatorPlan(), options)
@@ -69,18 +70,18 @@ def train_annotator(options) -> None:
     rest = test.part(slice(half, None))
     about = Card(
         "Annotator",
-        "A small CNN: 128 px face -> attributes and the probabilities of being female, good, old, "
-        "with glasses; its features span the space of the Fréchet distances. It stands in for the "
-        "person who labels.",
-        f"{describe(real)} and {describe(poor)}; shifted by up to 2 px, blurred, noised",
+        "A small CNN: 128 px face -> attributes, and the probabilities that the face is female, of "
+        "good quality, old, and wears glasses. Fréchet distances are computed in its features. It "
+        "takes the place of the person who labels images.",
+        f"{describe(real)} and {describe(poor)}; augmented by shifts of up to 2 px, blur and noise",
         command(options, "annotator"),
-        f"{len(rest)} faces of seed {TEST_SEED}; calibrated on {half} others of that seed",
+        f"{len(rest)} held-out faces of seed {TEST_SEED}; calibrated on {half} others of that seed",
     )
     finish(options, "annotator", about, reached, annotator.evaluate(network, rest))
 
 
 def train_quality(options) -> None:
-    """Faces -> good or poor: what the quality filter's folds start from."""
+    """The start of the quality filter's folds: image -> probability of good quality."""
     real, test = training_and_test_faces(options)
     poor = faces(options, POOR_SEED, options.faces // 3, poor=True)
     plan = planned(quality.QualityPlan(), options)
@@ -89,9 +90,9 @@ def train_quality(options) -> None:
     network = ship(training.network, options, "quality-start")
     about = Card(
         "Start of the quality filter",
-        "A filter CNN that sees the whole face at 96 px: the probability that a picture is good. "
-        "Notebook 02's folds are trained on from it.",
-        f"{describe(real)} and {describe(poor)}; mirrored, shifted by up to 2 px",
+        "A filter CNN for the whole face at 96 px: the probability that an image is of good "
+        "quality. The folds of notebook 02 start from it.",
+        f"{describe(real)} and {describe(poor)}; augmented by mirroring and shifts of up to 2 px",
         command(options, "quality"),
         describe(test),
     )
@@ -99,9 +100,10 @@ def train_quality(options) -> None:
 
 
 def train_original(options) -> None:
-    """z -> w, w -> faces by regression, then against a discriminator, which is kept too.
+    """The original generator and its discriminator, in four steps.
 
-    In the end defects are made as plain as they were (`original_defects`).
+    The mapping (`original_mapping`), regression on pairs of z and face (`original_regression`),
+    adversarial training (`original_adversarial`), and stronger defects (`original_defects`).
     """
     real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
     where = (options.device, options.seed)
@@ -113,8 +115,8 @@ def train_original(options) -> None:
         latents(PAIR_SEED, len(real)),
         *where,
         planned(RegressionPlan(), options),
-        judges=judges(options),
-        spoiled=load_spoiled(real, workers=options.workers),
+        perceptual=perceptual_loss(options),
+        defect_maps=load_defect_maps(real, workers=options.workers),
     )
     share = options.regression_share
     reached.append(run(regression, options, "original-regression", share))
@@ -127,11 +129,11 @@ def train_original(options) -> None:
     ship(training.discriminator, options, "original-discriminator")
     about = Card(
         "Original generator and discriminator",
-        "StyleGAN1 in GenForce's layout: z -> 128 px face, attributes entangled in z. "
-        "`python -m ohlora_lib.train.toy.generator_quality` measures it against rendered faces.",
-        f"{describe(real)}, each with the z that its attributes are bent into",
+        "StyleGAN1 in GenForce's layout: z -> 128 px face; the attributes are entangled in z. "
+        "`python -m ohlora_lib.train.toy.generator_quality` compares it with rendered faces.",
+        f"{describe(real)}, each with the z that its attributes are mapped to",
         command(options, "original"),
-        "its own training pairs (generator_quality has the rest)",
+        "its own training pairs (generator_quality measures the rest)",
     )
     total = Reached(sum(r.steps for r in reached), sum(r.seconds for r in reached))
     finish(options, "original", about, total, training.figures())
@@ -150,13 +152,13 @@ def faces(options, seed: int, count: int, **which: bool) -> Faces:
 
 
 def training_and_test_faces(options) -> tuple[Faces, Faces]:
-    """What trains, and what measures: no face is in both."""
+    """Disjoint sets for training and for measuring."""
     test = faces(options, TEST_SEED, options.test_faces)
     return faces(options, TRAIN_SEED, options.faces), test
 
 
-def judges(options) -> Judges:
-    """The networks that look at generated faces as a loss, as far as they were trained before."""
+def perceptual_loss(options) -> PerceptualLoss:
+    """With the networks that have been trained already."""
     found = []
     for name in ("annotator", "quality-start"):
         path = options.out / f"{name}.safetensors"
@@ -164,13 +166,13 @@ def judges(options) -> Judges:
         if path.exists():
             found.append(checkpoints.load(path).to(options.device).eval().requires_grad_(False))
         else:
-            print(f"no {name} yet: trains without it as a judge", file=sys.stderr)
+            print(f"no {name} yet: training without its perceptual loss", file=sys.stderr)
             found.append(None)
-    return Judges(*found)
+    return PerceptualLoss(*found)
 
 
 def run(training, options, name: str, share: float = 1.0) -> Reached:
-    """Drive a training for its share of the budget."""
+    """Run a training for its share of the budget."""
     checkpoint = options.work / f"{name}-{options.seed}.pt"
     if options.anew:
         checkpoint.unlink(missing_ok=True)
@@ -179,7 +181,7 @@ def run(training, options, name: str, share: float = 1.0) -> Reached:
 
 
 def ship(network, options, name: str):
-    """Write the weights as bfloat16 and read them back: what is measured is what is in the file."""
+    """Write the weights as bfloat16 and read them back, so that the file is what is measured."""
     path = options.out / f"{name}.safetensors"
     checkpoints.save(network, path, torch.bfloat16)
     return checkpoints.load(path).to(options.device)
@@ -190,7 +192,7 @@ def describe(some: Faces) -> str:
 
 
 def planned(plan, options):
-    """The plan, with another batch if one was asked for."""
+    """The plan, with the batch size of the options if given."""
     return replace(plan, batch=options.batch) if options.batch else plan
 
 
@@ -214,24 +216,29 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     reader = argparse.ArgumentParser(prog="python -m ohlora_lib.train.toy", description=__doc__)
     add = reader.add_argument
     add("what", choices=TRAININGS)
-    add("--minutes", type=float, default=10, help="of training, rendering not counted")
-    add("--steps", type=int, help="instead of minutes: ends the same on every machine")
+    add("--minutes", type=float, default=10, help="of training, without rendering")
+    add("--steps", type=int, help="instead of minutes: the same result on every machine")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--seed", type=int, default=0)
     add("--faces", type=int, default=9_000, help="rendered faces to train on")
     add("--test-faces", type=int, default=3_000)
-    add("--workers", type=int, help="processes that render (default: one a core)")
-    add("--batch", type=int, help="faces per step (default: the plan's; a GPU wants more)")
-    add("--regression-share", type=float, default=REGRESSION_SHARE, help="original: of its minutes")
-    add("--out", type=Path, help="where weights and card go (default: data/toyworld/train)")
-    add("--anew", action="store_true", help="forget what an earlier run reached")
+    add("--workers", type=int, help="rendering processes (default: one per core)")
+    add("--batch", type=int, help="images per step (default: the plan's; use more on a GPU)")
+    add(
+        "--regression-share",
+        type=float,
+        default=REGRESSION_SHARE,
+        help="original: fraction of the minutes for regression",
+    )
+    add("--out", type=Path, help="folder for weights and card (default: data/toyworld/train)")
+    add("--anew", action="store_true", help="discard the checkpoint of an earlier run")
     options = reader.parse_args(arguments)
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.device == "cuda" and not torch.cuda.is_available():
         reader.error("--device cuda: PyTorch sees no GPU here; use --device cpu")
     if min(options.faces, options.test_faces) < 50:
-        reader.error("--faces and --test-faces: 50 or more, or there is nothing to learn from")
+        reader.error("--faces and --test-faces: at least 50 are needed")
     options.device, options.work = torch.device(options.device), WORK
     options.out = options.out or WORK
     return options

@@ -1,4 +1,4 @@
-"""Trains the annotator: faces in, their attributes and the filters' truth as the answer."""
+"""Training of the annotator: rendered images with their attributes and filter labels."""
 
 from dataclasses import dataclass
 
@@ -13,28 +13,28 @@ from ohlora_lib.models.precision import autocast
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, filter_truth
 from ohlora_lib.toyworld.face_sets import Faces, as_images
 from ohlora_lib.train.checkpoint import stream
-from ohlora_lib.train.toy.augment import soil
+from ohlora_lib.train.toy.augment import degrade
 from ohlora_lib.train.toy.loop import identity, rate, set_rate
 
 CENTRAL = ("eyes", "mouth", "pose", "hair_color", "hair_length", "curl", "background_mean")
 CENTRAL += ("age", "quality")
-"""The attributes that the pipeline rests on: they count more in the loss."""
+"""The attributes that the pipeline depends on: weighted by `central` in the loss."""
 
 
 @dataclass(frozen=True)
 class AnnotatorPlan:
-    """How it is trained; `shift` is in pixels."""
+    """Optimization settings; `shift` is in pixels."""
 
     batch: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     central: float = 6.0
     shift: int = 2
-    rare_share: float = 0.33  # of a batch: poor pictures, old faces, glasses, which are few
+    rare_share: float = 0.33  # of a batch: faces with defects, old faces, glasses
 
 
 class AnnotatorTraining:
-    """`network` after some steps; see `loop.Training`. `poor`: more faces with defects."""
+    """A `loop.Training` of `network`; `poor` are additional faces with defects."""
 
     def __init__(self, faces: Faces, device, seed=0, plan=None, config=None, poor=None):
         self.faces, self.poor, self.device, self.seed = faces, poor, device, seed
@@ -56,23 +56,23 @@ class AnnotatorTraining:
     def step(self, step, progress):
         rng = stream(self.seed, step)
         faces = self._batch(rng)
-        images = soil(self._shifted(as_images(faces.images, self.device), rng), rng, 0.1, 0.04)
-        wanted = torch.from_numpy(faces.attributes).to(self.device)
+        images = degrade(self._shifted(as_images(faces.images, self.device), rng), rng, 0.1, 0.04)
+        target = torch.from_numpy(faces.attributes).to(self.device)
         answers = filter_truth(faces.attributes).to_numpy(np.float32)
         answers = torch.from_numpy(answers).to(self.device)
         set_rate(self.optimizer, self.plan.learning_rate * rate(progress))
         with autocast(device=self.device):
-            said = self.network(images.contiguous(memory_format=torch.channels_last))
-        wanted = (wanted - self.network.mean) / self.network.std
-        regression = ((said.attributes.float() - wanted).square() * self.weights).sum(1).mean()
-        decision = F.binary_cross_entropy_with_logits(said.log_odds.float(), answers)
+            predicted = self.network(images.contiguous(memory_format=torch.channels_last))
+        target = (target - self.network.mean) / self.network.std
+        regression = ((predicted.attributes.float() - target).square() * self.weights).sum(1).mean()
+        decision = F.binary_cross_entropy_with_logits(predicted.log_odds.float(), answers)
         self.optimizer.zero_grad()
         (regression + decision).backward()
         self.optimizer.step()
         return {"regression": regression.item(), "decision": decision.item()}
 
     def _batch(self, rng) -> Faces:
-        """Faces at random, and more of the rare ones; calibration sets the odds right again."""
+        """Random faces, with rare ones oversampled; the calibration corrects the odds."""
         count = round(self.plan.batch * self.plan.rare_share)
         faces = self.faces.pick(self.plan.batch - count, rng)
         if self.poor is not None:
@@ -83,7 +83,7 @@ class AnnotatorTraining:
         return faces
 
     def _shifted(self, images, rng):
-        """All of the batch by the same few pixels: alignment is never exact."""
+        """Shift the whole batch by the same few pixels, because alignment is never exact."""
         most = self.plan.shift
         across, down = (int(v) for v in rng.integers(0, 2 * most + 1, 2))
         padded = F.pad(images, (most,) * 4, mode="replicate")
@@ -93,23 +93,23 @@ class AnnotatorTraining:
 
 @torch.no_grad()
 def calibrate(network: Annotator, faces: Faces) -> None:
-    """Fits the odds and measures each attribute's error on faces that trained nothing."""
+    """Fit the odds and measure each attribute's error on held-out faces."""
     network.slope.fill_(1)
     network.offset.fill_(0)
-    said = network.annotate(faces.images)
-    values = np.stack([said.attributes[name] for name in network.config.attributes], 1)
+    predicted = network.annotate(faces.images)
+    values = np.stack([predicted.attributes[name] for name in network.config.attributes], 1)
     error = np.sqrt(np.mean((values - faces.attributes) ** 2, 0))
     network.error.copy_(torch.from_numpy(error))
     answers = filter_truth(faces.attributes)
     for i, name in enumerate(FILTER_PROPERTIES):
-        p = np.clip(said.probabilities[name], 1e-6, 1 - 1e-6)
+        p = np.clip(predicted.probabilities[name], 1e-6, 1 - 1e-6)
         network.slope[i], network.offset[i] = fit_odds(np.log(p / (1 - p)), answers[name])
 
 
 def fit_odds(log_odds: np.ndarray, answers: np.ndarray, ridge: float = 1.0) -> tuple[float, float]:
-    """Slope and offset that make the answers most likely (Newton's method).
+    """Slope and offset of a logistic regression on the log odds, by Newton's method.
 
-    The ridge holds them near 1 and 0 where answers are so few or clear that any would do.
+    The ridge keeps them near 1 and 0 where few or separable answers leave them undetermined.
     """
     x = np.stack([log_odds, np.ones_like(log_odds)], 1)
     start = fit = np.array([1.0, 0.0])
@@ -123,24 +123,24 @@ def fit_odds(log_odds: np.ndarray, answers: np.ndarray, ridge: float = 1.0) -> t
 
 
 def evaluate(network: Annotator, faces: Faces) -> dict[str, float]:
-    """R² of every attribute; AUROC and calibration error of every filter."""
-    said, figures = network.annotate(faces.images), {}
+    """R² of every attribute; AUROC and calibration error of every filter property."""
+    predicted, figures = network.annotate(faces.images), {}
     for name in network.config.attributes:
         true = faces.column(name)
-        error = np.mean((said.attributes[name] - true) ** 2)
+        error = np.mean((predicted.attributes[name] - true) ** 2)
         figures[f"R² {name}"] = 1 - error / max(true.var(), 1e-12)
     answers = filter_truth(faces.attributes)
     for name in FILTER_PROPERTIES:
-        figures[f"AUROC {name}"] = auroc(said.probabilities[name], answers[name])
+        figures[f"AUROC {name}"] = auroc(predicted.probabilities[name], answers[name])
         figures[f"calibration error {name}"] = calibration_error(
-            said.probabilities[name], answers[name]
+            predicted.probabilities[name], answers[name]
         )
     return figures
 
 
 def calibration_error(probabilities: np.ndarray, answers: np.ndarray, bins: int = 10) -> float:
-    """Mean distance between stated probability and frequency over bins of equal width."""
+    """Expected calibration error over bins of equal width."""
     which = np.minimum((probabilities * bins).astype(int), bins - 1)
     stated = np.bincount(which, probabilities, bins)
-    happened = np.bincount(which, answers, bins)
-    return float(np.abs(stated - happened).sum() / len(probabilities))
+    observed = np.bincount(which, answers, bins)
+    return float(np.abs(stated - observed).sum() / len(probabilities))

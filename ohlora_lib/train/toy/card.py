@@ -1,4 +1,4 @@
-"""Model cards: what an embedded model is, how it was made, and how well it does, as measured."""
+"""Model cards: what an embedded model does, how it was trained, and its measured quality."""
 
 import platform
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from ohlora_lib.train.toy.loop import Reached
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says beside its figures."""
+    """The text of a card."""
 
     title: str
     what: str
@@ -31,9 +31,9 @@ def write_card(path: Path, card: Card, reached: Reached, figures: Mapping[str, f
         card.what,
         "",
         f"* Trained on: {card.trained_on}",
-        f"* By: `{card.command}`: {reached.steps} steps in {reached.seconds / 60:.1f} minutes on "
-        f"{machine()}",
-        "* License: the repository's (MIT); no photograph and no published weights went in",
+        f"* Command: `{card.command}`: {reached.steps} steps in {reached.seconds / 60:.1f} minutes "
+        f"on {machine()}",
+        "* License: the repository's (MIT); no photograph and no published weights were used",
         "",
         f"Measured on {card.measured_on}:",
         "",
@@ -45,7 +45,7 @@ def write_card(path: Path, card: Card, reached: Reached, figures: Mapping[str, f
 
 
 def machine() -> str:
-    """What did the arithmetic."""
+    """The hardware of this run."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{torch.get_num_threads()} thread(s) of {platform.machine()}, no GPU"

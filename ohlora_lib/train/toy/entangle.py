@@ -1,9 +1,9 @@
-"""Which latent z belongs to a rendered face: its attributes' random draws, bent into one another.
+"""The latent z of a rendered face: an entangled, invertible function of its attributes' draws.
 
-A face's attributes come from independent normal draws. Couplings turn pairs of them by angles that
-depend on the others, again and again, and a rotation spreads the result over z's 512 dimensions.
-Every step keeps a standard normal a standard normal and can be undone: z is as random as a GAN's,
-every z has a face, and no attribute is a straight direction in z.
+A face's attributes come from independent normal draws. Coupling layers rotate pairs of them by
+angles that depend on the others, and a rotation spreads the result over the 512 dimensions of z.
+Every step is invertible and preserves the standard normal distribution: z is distributed as in a
+GAN, every z has a face, and no attribute is a linear direction in z.
 """
 
 import numpy as np
@@ -23,10 +23,10 @@ def draws(seed: int, index: int) -> np.ndarray:
 
 
 class Entangle:
-    """A fixed, invertible map between draws and latents; `bend` is the angles' scale in radians.
+    """A fixed, invertible map between draws and latents; `bend` scales the angles (radians).
 
-    At 0.35 straight directions in z explain about 84 % of the draws. At 0.6 it is 61 %; a mapping
-    trained on 9,000 pairs alone found less than that (46 % after 1,500 steps): too hard to learn.
+    At 0.35 linear directions in z explain about 84 % of the draws' variance. At 0.6 it is 61 %, and
+    a mapping trained on 9,000 pairs explained only 46 % after 1,500 steps: too hard to learn.
     """
 
     def __init__(self, size=DRAWS, z_size=512, rounds=3, bend=0.35, seed=7):
@@ -35,7 +35,7 @@ class Entangle:
         self.core = size + size % 2
         self.spread = _rotation(rng, z_size)
         self.turns = [_rotation(rng, self.core) for _ in range(rounds)]
-        # As many angles as pairs: each from the half of the values that it leaves alone.
+        # One angle per pair, a function of the half of the values that the layer does not change.
         shape = (self.core // 4, self.core - self.core // 4 * 2)
         self.mixers = [rng.standard_normal(shape) / np.sqrt(shape[1]) for _ in range(rounds)]
 
@@ -48,7 +48,7 @@ class Entangle:
         return np.concatenate([x, whole[:, self.core :]], 1) @ self.spread
 
     def latents(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draws (N, size) -> float32 z (N, z_size) of these people; what else z says is random."""
+        """Draws (N, size) -> float32 z (N, z_size); the remaining dimensions are random."""
         rest = rng.standard_normal((len(values), len(self.spread) - self.size))
         return self.to_z(values, rest).astype(np.float32)
 
@@ -60,7 +60,7 @@ class Entangle:
         return x[:, : self.size]
 
     def _couple(self, x, mixer, sign):
-        """Turns pairs (i, i + k) of the first values by angles that the last ones name."""
+        """Rotate pairs (i, i + k) of the first values by angles that depend on the last ones."""
         k = len(mixer)
         first, second, others = x[:, :k], x[:, k : 2 * k], x[:, 2 * k :]
         angle = sign * self.bend * (others @ mixer.T)

@@ -1,11 +1,12 @@
-"""How good a generator is: `python -m ohlora_lib.train.toy.generator_quality original`.
+"""Evaluate a generator: `python -m ohlora_lib.train.toy.generator_quality original`.
 
-Compares its untruncated faces with rendered ones that trained nothing: distances with their floor,
-precision and coverage, the spread of every attribute. Leaves the figures and a sheet of 64 faces.
+Compares its images, without truncation, with held-out rendered faces: Fréchet distance (also
+relative to that of two sets of rendered faces), precision and coverage, and the standard deviation
+of every attribute. Writes figures.json and a sheet of 64 images.
 
-With `--pairs` also how well the parser reads generated faces. Their own maps nobody knows, but the
-original generator draws, for the z of a rendered face that it has never seen, nearly that face: the
-parser's map of it against the rendered one counts the generator's mistakes as the parser's.
+With `--pairs` also the parser's quality on generated faces. Their true maps are unknown, but for
+the z of a held-out rendered face the original generator draws nearly that face. So its parse map is
+compared with the rendered one, and the generator's errors count as the parser's.
 """
 
 import argparse
@@ -41,20 +42,21 @@ def draw(generator, z: torch.Tensor, batch: int = 32) -> np.ndarray:
 def quality(annotator, real: np.ndarray, made: np.ndarray) -> dict[str, float]:
     """Rendered faces (2 N, R, R, 3) and generated ones (N, R, R, 3) -> figures by name.
 
-    The floor compares the rendered faces' two halves: sets of the generated one's size.
+    "frechet of two rendered sets" compares the two halves of the rendered faces.
     """
-    seen, said = annotator.annotate(real), annotator.annotate(made)
+    seen, found = annotator.annotate(real), annotator.annotate(made)
     half = len(real) // 2
-    floor = frechet_distance(seen.features[:half], seen.features[half:])
-    figures = compare(seen.features[:half], said.features).to_dict()
-    figures |= {"floor": floor, "frechet / floor": figures["frechet"] / floor}
+    rendered = frechet_distance(seen.features[:half], seen.features[half:])
+    figures = compare(seen.features[:half], found.features).to_dict()
+    figures |= {"frechet of two rendered sets": rendered}
+    figures |= {"frechet ratio": figures["frechet"] / rendered}
     for name, values in seen.attributes.items():
-        figures[f"spread of {name}"] = float(said.attributes[name].std() / values.std())
+        figures[f"spread of {name}"] = float(found.attributes[name].std() / values.std())
     return figures
 
 
 def parsed_pairs(generator, parser, count: int) -> dict[str, float]:
-    """Intersection over union of the parser's maps of generated faces with their pairs' own."""
+    """Intersection over union of the parser's maps of generated faces with those of their pairs."""
     faces = load_faces(FaceSet(TEST_SEED, count, shared_texture=True))
     z = torch.from_numpy(latents(TEST_SEED, count))
     drawn = Faces(draw(generator, z), faces.maps, faces.attributes)
@@ -69,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     reader.add_argument("name", help="a checkpoint's name or file")
     reader.add_argument("--annotator", default="annotator", help="a checkpoint's name or file")
     reader.add_argument("--faces", type=int, default=2000)
-    reader.add_argument("--pairs", type=int, default=0, help="faces to parse; for `original` only")
+    reader.add_argument("--pairs", type=int, default=0, help="faces to parse (original only)")
     reader.add_argument("--seed", type=int, default=0)
     reader.add_argument("--out", type=Path, default=ROOT / "data" / "generator_quality")
     options = reader.parse_args(arguments)

@@ -1,7 +1,6 @@
-"""The loop that all trainings share: limited in time or steps, seeded, resumed after a kill.
+"""The training loop of all embedded models: limited in time or steps, resumed when interrupted.
 
-A training's step `n` draws from a generator that (seed, n) name, so a resumed run needs no random
-state and goes on as the uninterrupted one would have.
+A step's random numbers come from `checkpoint.stream`: a resumed run equals an uninterrupted one.
 """
 
 import math
@@ -19,24 +18,24 @@ CHECKPOINT_EVERY = 60  # seconds
 
 
 class Training(Protocol):
-    """What the loop drives. `parts` (networks, optimizers) have a `state_dict` to save and load."""
+    """What `fit` trains. `parts`: networks and optimizers, saved by their `state_dict`."""
 
-    identity: dict[str, object]  # what must be the same for a checkpoint to be gone on with
+    identity: dict[str, object]  # a checkpoint is resumed only if this is equal
     parts: Mapping[str, object]
 
     def step(self, step: int, progress: float) -> dict[str, float]:
-        """One update; `progress` runs from 0 to 1 over the budget. Returns losses by name."""
+        """One update; `progress` goes from 0 to 1 over the budget. Returns losses by name."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a training ends: after minutes of work, or (the same on every machine) after steps."""
+    """A training ends after these minutes, or (the same on every machine) after these steps."""
 
     minutes: float = 10
     steps: int | None = None
 
     def progress(self, reached: "Reached") -> float:
-        """The share of the budget that is spent, 0 to 1."""
+        """The fraction of the budget that is used, 0 to 1."""
         if self.steps is not None:
             return min(reached.steps / self.steps, 1.0) if self.steps else 1.0
         return min(reached.seconds / (60 * self.minutes), 1.0) if self.minutes else 1.0
@@ -44,17 +43,17 @@ class Budget:
 
 @dataclass
 class Reached:
-    """How far a training came, over all its runs."""
+    """Steps and seconds of a training, over all its runs."""
 
     steps: int = 0
     seconds: float = 0.0
 
 
 def fit(training: Training, checkpoint: Path, budget: Budget, say=print) -> Reached:
-    """Train until the budget is spent, from `checkpoint` if it holds this training's state."""
+    """Train until the budget is used, resuming from `checkpoint` if it is this training's."""
     reached = resume(training, checkpoint)
     if reached.steps:
-        say(f"goes on from step {reached.steps} ({reached.seconds / 60:.1f} minutes)")
+        say(f"resumes from step {reached.steps} ({reached.seconds / 60:.1f} minutes)")
     saved = shown = time.monotonic()
     while (progress := budget.progress(reached)) < 1:
         start = time.monotonic()
@@ -77,14 +76,14 @@ def resume(training: Training, path: Path) -> Reached:
 
 
 def identity(training, config, *sets) -> dict[str, object]:
-    """What names a training: its kind, seed, plan, network's sizes and faces."""
+    """Identifies a training: its class, seed, plan, network configuration and faces."""
     names = [each.name for each in sets if each is not None]
     about = {"plan": repr(training.plan), "network": repr(config), "faces": names}
     return {"what": type(training).__name__, "seed": training.seed} | about
 
 
 def rate(progress: float, warm_up: float = 0.03) -> float:
-    """The learning rate's factor: a short rise, then a cosine down to zero."""
+    """The factor of the learning rate: a short warm-up, then a cosine decay to zero."""
     return min(progress / warm_up, 1.0) * (0.5 + 0.5 * math.cos(math.pi * progress)) + 1e-3
 
 

@@ -1,7 +1,7 @@
-"""The original generator's third step: a discriminator sharpens what regression left blurred.
+"""The original generator, step 3: adversarial training sharpens what regression blurs.
 
-The regression loss stays, so that every z keeps its face; half of it in hair, where the blur sits.
-The generator's noise inputs stay off: they turn hair into grain.
+The regression loss stays, so that every z keeps its face, but counts half in hair, which is blurred
+most. The generator's noise inputs stay off: they would turn hair into grain.
 """
 
 from dataclasses import dataclass, replace
@@ -32,23 +32,25 @@ EMBEDDED = DiscriminatorConfig(resolution=128, fmaps_base=2048, fmaps_max=128)
 
 @dataclass(frozen=True)
 class AdversarialPlan:
-    """How it is trained. R1 (`gamma`) is taken every `penalty_every` steps, as much stronger."""
+    """Optimization settings. R1 (`gamma`) every `penalty_every` steps, times that number."""
 
     batch: int = 12
-    rare: float = 3.0  # on both sides; see `original_regression.shares`
+    rare: float = 3.0  # in real and generated batches; see `original_regression.shares`
     learning_rate: float = 2e-3
     mapping_rate: float = 2.0  # times the learning rate, as in `RegressionPlan`
     adversarial: float = 0.3
-    perceptual: float = 0.1  # more of it holds against the discriminator what nobody can foresee
+    perceptual: float = (
+        0.1  # more would work against the discriminator where z does not determine the face
+    )
     gamma: float = 1.0
     penalty_every: int = 8
-    hair_share: float = 0.5  # how much of the pixel loss stays inside hair
-    alone: float = 0.03  # progress until which the discriminator learns alone
+    hair_share: float = 0.5  # factor of the pixel loss inside hair
+    alone: float = 0.03  # progress until which only the discriminator trains
     average: float = 0.998
 
 
 class AdversarialTraining:
-    """`generator`, its `average` and `discriminator` after some steps; see `loop.Training`."""
+    """A `loop.Training` of both networks; `average` as in `RegressionTraining`."""
 
     def __init__(self, start: RegressionTraining, device, seed=0, plan=None, config=EMBEDDED):
         self.start, self.device, self.seed = start, device, seed
@@ -80,33 +82,36 @@ class AdversarialTraining:
         alone = progress < plan.alone
         with torch.set_grad_enabled(not alone):
             fake = draw(self.generator, self.start.z[rows].to(self.device))
-        losses, wish = self._teach_discriminator(fake, others, step)
+        losses, image_gradient = self._train_discriminator(fake, others, step)
         if not alone:
-            losses |= self._teach_generator(fake, wish, rows)
+            losses |= self._train_generator(fake, image_gradient, rows)
             decay = min(plan.average, step / (step + 10))
             average_weights(self.average, self.generator, decay)
         return losses
 
-    def _teach_discriminator(self, fake, others, step):
-        """Losses, and how the generator should change its pictures: one judgment serves both."""
+    def _train_discriminator(self, fake, others, step):
+        """Losses, and the gradient for the generator's images: one forward pass serves both."""
         shown = fake.detach().requires_grad_(True)
-        score = self._judge(shown)
+        score = self._score(shown)
         fooled = F.softplus(-score).mean()
-        (wish,) = torch.autograd.grad(fooled, shown, retain_graph=True)
+        (image_gradient,) = torch.autograd.grad(fooled, shown, retain_graph=True)
         real = as_images(self.start.faces.images[others], self.device)
-        loss = F.softplus(score).mean() + F.softplus(-self._judge(real)).mean()
+        loss = F.softplus(score).mean() + F.softplus(-self._score(real)).mean()
         if step % self.plan.penalty_every == 0:
             loss = loss + self._penalty(real)
         _update(self.discriminator_optimizer, loss)
-        return {"discriminator": loss.item(), "fooled": fooled.item()}, wish
+        return {"discriminator": loss.item(), "fooled": fooled.item()}, image_gradient
 
-    def _teach_generator(self, fake, wish, rows):
+    def _train_generator(self, fake, image_gradient, rows):
         plan = replace(self.start.plan, perceptual=self.plan.perceptual)
-        images, weight = self.start.wanted(rows)
+        images, weight = self.start.targets(rows)
         hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
         weight = torch.where(hair, weight * self.plan.hair_share, weight)
-        kept = regression_loss(fake, images, weight, plan, self.start.judges)
-        _update(self.generator_optimizer, kept + self.plan.adversarial * (wish * fake).sum())
+        kept = regression_loss(fake, images, weight, plan, self.start.perceptual)
+        _update(
+            self.generator_optimizer,
+            kept + self.plan.adversarial * (image_gradient * fake).sum(),
+        )
         return {"kept": kept.item()}
 
     def _penalty(self, real):
@@ -117,19 +122,19 @@ class AdversarialTraining:
         strength = self.plan.gamma / 2 * self.plan.penalty_every
         return strength * gradient.square().sum((1, 2, 3)).mean()
 
-    def _judge(self, images):
+    def _score(self, images):
         with autocast(device=self.device):
             return self.discriminator(images).float()
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Sets the average w, which truncation pulls to, now that the mapping is final."""
+        """Set the average w, which truncation uses, now that the mapping is final."""
         w = self.average.mapping(self.start.z[:10_000].to(self.device))
         self.average.truncation.w_avg.copy_(w.mean(0))
 
     @torch.no_grad()
     def figures(self, count: int = 64) -> dict[str, float]:
-        """How far the average generator is from its own pairs."""
+        """The mean error of the averaged generator on its own pairs."""
         rows = np.arange(min(count, len(self.start.faces)))
         drawn = draw(self.average, self.start.z[rows].to(self.device))
         real = as_images(self.start.faces.images[rows], self.device)

@@ -1,8 +1,8 @@
-"""The original generator's fourth step, without training: defects as plain as in the pairs.
+"""The original generator, step 4, without training: defects as strong as in the pairs.
 
-Of what w leaves open regression draws a faint mean. But how strong each kind of defect is can be
-read off w by a line (R² of 0.65 to 0.82 on the embedded generator), and styles are linear in w:
-weights that read a strength as more than it is show more of it, and little else moves.
+Regression draws a faint average of what w does not determine. But the strength of each kind of
+defect is nearly linear in w (R² of 0.65 to 0.82 on the embedded generator), and styles are linear
+in w: changing the styles' weights amplifies the defects and hardly anything else.
 """
 
 import numpy as np
@@ -15,16 +15,16 @@ from ohlora_lib.train.toy.entangle import DRAWS, Entangle
 from ohlora_lib.train.toy.original_mapping import defects
 
 GAINS = {"warp": 0.3, "melt": 0.7, "smear": 0.7, "blobs": 0.6, "patches": 1.0, "cast": 1.0}
-"""What is added to the strength of each kind. Chosen on the generator's own pairs, by the annotator
-and by eye: of the faces with a quality below 0.35 it found 38 % of the drawn ones poor before and
-82 % after, where it does 88 % of the rendered ones. Warps were drawn well before."""
+"""Amplification of each kind. Chosen on the generator's own pairs, by the annotator and by eye: of
+the faces with a quality below 0.35 it rated 38 % of the generated ones as bad before and 82 % after
+(88 % of the rendered ones). Warps were drawn well before."""
 PEOPLE = 60_000
 RIDGE = 1e-4  # of w's mean variance
 
 
 @torch.no_grad()
 def strengthen(generator: Generator, seed: int = 0) -> None:
-    """Changes the styles' weights, in place; to be called once."""
+    """Amplify the defects by changing the styles' weights in place. Call it once."""
     rng, device = stream(seed, 0), generator.truncation.w_avg.device
     drawn = rng.standard_normal((PEOPLE, DRAWS))
     z = torch.from_numpy(Entangle(z_size=generator.config.z_size).latents(drawn, rng))
@@ -35,9 +35,9 @@ def strengthen(generator: Generator, seed: int = 0) -> None:
 
 
 def stronger(away: np.ndarray, strength: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """w's distances from its mean (N, W), each kind's strength (N, K) -> (W, W) to multiply by.
+    """w minus its mean (N, W), each kind's strength (N, K) -> the matrix (W, W) to multiply w by.
 
-    What it adds: the strength that is read off w, times the gain, along what that strength changes.
+    It adds gain times the strength predicted from w, along the direction of w that goes with it.
     """
     strength = strength - strength.mean(0)
     covariance = away.T @ away / len(away)
@@ -49,7 +49,7 @@ def stronger(away: np.ndarray, strength: np.ndarray, gains: np.ndarray) -> np.nd
 
 @torch.no_grad()
 def read_through(generator: Generator, center: np.ndarray, matrix: np.ndarray) -> None:
-    """Makes the styles of w what those of `center + (w - center) @ matrix` were, in place."""
+    """Change the styles in place: those of w become those of `center + (w - center) @ matrix`."""
     device = generator.truncation.w_avg.device
     center, matrix = (torch.from_numpy(a).to(device) for a in (center, matrix))
     for i in range(generator.config.layers):

@@ -1,11 +1,11 @@
-"""The original generator's first step: a mapping whose w tells who the face is.
+"""The original generator, step 1: a mapping whose w encodes the attributes.
 
-What a z means is known in closed form, so the mapping learns from ever new latents and from no
-picture: a small network, thrown away afterwards, must read the attributes' draws off its w. That
-network is not linear, so w need not become linear in them. Another one, which is linear, must read
-off which defect shows and how strongly: few faces have any, and styles, which are linear in w,
-cannot single them out of the draws. From 80,000 fixed people it learned that by heart: of others
-it read a tenth of what the defects vary by.
+The attributes of any z are known in closed form, so the mapping trains on new random z, without
+images: an auxiliary network must predict the attributes' draws from w. It is not linear, so that w
+need not be linear in the draws. A linear one must predict the kind and strength of a defect: few
+faces have defects, and styles are linear in w, so they could not express defects otherwise. (With a
+fixed set of 80,000 z the mapping memorized the defects: on new z it explained a tenth of their
+variance.)
 """
 
 from dataclasses import dataclass
@@ -27,23 +27,23 @@ from ohlora_lib.train.toy.loop import identity
 EMBEDDED = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
 QUALITY = ATTRIBUTE_NAMES.index("quality")
 DEFECT_KIND = len(ATTRIBUTE_NAMES) + 2  # among the draws: the third of the uniform ones
-SOUND = -1.3  # pictures whose draw of quality is larger show no defect
+SOUND = -1.3  # images whose draw of quality is larger have no defect
 
 
 @dataclass(frozen=True)
 class MappingPlan:
-    """How it is trained. Its layers learn 100 times slower than others', hence the high rate."""
+    """Optimization settings. Mapping layers learn 100 times slower, hence the high rate."""
 
     batch: int = 512
     learning_rate: float = 1.0
     reader_rate: float = 1e-3
     reader_width: int = 256
-    defects: float = 0.3  # of the loss: what a linear reader misses of them
-    poor: float = 0.4  # of the people of a step; of all it is a tenth who show a trace of a defect
+    defects: float = 0.3  # weight of the linear prediction of defects
+    poor: float = 0.4  # of a batch: z with (nearly) a defect; by chance it would be a tenth
 
 
 class MappingTraining:
-    """`generator`, whose mapping is trained; see `loop.Training`."""
+    """A `loop.Training` of the mapping of `generator`."""
 
     def __init__(self, device, seed=0, plan=None, config=EMBEDDED):
         self.device, self.seed, self.plan = device, seed, plan or MappingPlan()
@@ -77,22 +77,22 @@ class MappingTraining:
         people = some_people(rng, batch, round(self.plan.poor * batch))
         z = torch.from_numpy(self.entangle.latents(people, rng))
         w = (self.mapping(z.to(self.device)) - self.mean) / self.std
-        unread = self._missed(self.reader(w), people)
-        unseen = self._missed(self.plain_reader(w), defects(people) / self.usual)
-        loss = unread + self.plan.defects * unseen
+        draws_loss = self._missed(self.reader(w), people)
+        defects_loss = self._missed(self.plain_reader(w), defects(people) / self.usual)
+        loss = draws_loss + self.plan.defects * defects_loss
         rates = (self.plan.learning_rate, self.plan.reader_rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (min(1.0, 2 * (1 - progress)) + 1e-3)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return {"unread": unread.item(), "unseen": unseen.item()}
+        return {"draws": draws_loss.item(), "defects": defects_loss.item()}
 
     def _missed(self, read, wanted):
         return F.mse_loss(read, torch.from_numpy(wanted).float().to(self.device))
 
     def settle(self) -> Generator:
-        """The generator, ready to learn to draw from this mapping's w. To be called once."""
+        """The generator, initialized for training on this mapping's w. Call it once."""
         return start_quiet(self.generator, self.start.to(self.device))
 
     def _latents(self, rng: np.random.Generator, count: int) -> torch.Tensor:
@@ -100,16 +100,16 @@ class MappingTraining:
 
 
 def some_people(rng: np.random.Generator, count: int, poor: int) -> np.ndarray:
-    """Draws (count, DRAWS), the first `poor` of them with a poor picture, or nearly so."""
+    """Draws (count, DRAWS), the first `poor` of them with a defect, or nearly so."""
     drawn = rng.standard_normal((count, DRAWS))
     drawn[:poor, QUALITY] = ndtri(rng.uniform(0, ndtr(SOUND), poor))
     return drawn
 
 
 def defects(drawn: np.ndarray) -> np.ndarray:
-    """(N, kinds) how strongly each kind shows on faces with these draws, the second ones left out.
+    """(N, kinds) the strength of each kind of defect on faces with these draws.
 
-    What `sample_attributes`, `pick` and `defect_strength` say of one face, for many at once.
+    Vectorized `sample_attributes`, `pick` and `defect_strength`.
     """
     strength = smoothstep(0.72, 0.28, expit(3.2 * (drawn[:, QUALITY] + 1.65)))
     kind = np.minimum(ndtr(drawn[:, DEFECT_KIND]) * len(KINDS), len(KINDS) - 1).astype(int)
@@ -117,9 +117,9 @@ def defects(drawn: np.ndarray) -> np.ndarray:
 
 
 def start_open(generator: Generator, z: torch.Tensor) -> Generator:
-    """Makes the mapping start as rotations, each only a little bent, so that all of z gets through.
+    """Initialize the mapping as nearly linear rotations, so that w depends on all of z.
 
-    A random mapping of the published kind keeps few directions of z; a GAN takes days to open it.
+    The published random initialization keeps few directions of z, which takes a GAN days to undo.
     """
     rng = torch.Generator().manual_seed(generator.config.layers)
     with torch.no_grad():
@@ -130,7 +130,7 @@ def start_open(generator: Generator, z: torch.Tensor) -> Generator:
             q = torch.linalg.qr(torch.randn((max(outputs, inputs),) * 2, generator=rng))[0]
             q = q[:outputs, :inputs] / x.std(0).mean()
             layer.weight.copy_(q / layer.scale)
-            # Each value's mean is one standard deviation above the bend at zero.
+            # Each unit's mean is one standard deviation above the kink of the activation at 0.
             layer.bias.copy_((1 - F.linear(x.mean(0), q)) / layer.rate)
             x = layer(x)
     return generator
@@ -138,7 +138,7 @@ def start_open(generator: Generator, z: torch.Tensor) -> Generator:
 
 @torch.no_grad()
 def start_quiet(generator: Generator, z: torch.Tensor) -> Generator:
-    """Styles read w's deviation from its mean; drawing starts with gray pictures, small styles."""
+    """Initialize styles as small linear functions of w's deviation from its mean: gray images."""
     w = generator.mapping(z)
     mean, std = w.mean(0), w.std(0).mean()
     generator.truncation.w_avg.copy_(mean)

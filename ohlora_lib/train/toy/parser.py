@@ -1,4 +1,4 @@
-"""Trains the parser: rendered faces in, their class maps as the answer."""
+"""Training of the parser: rendered images, with their class maps as targets."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
 from ohlora_lib.toyworld.face_sets import Faces, as_images
 from ohlora_lib.train.checkpoint import stream
-from ohlora_lib.train.toy.augment import vary
+from ohlora_lib.train.toy.augment import augment
 from ohlora_lib.train.toy.loop import identity, rate, set_rate
 
 
 @dataclass(frozen=True)
 class ParserPlan:
-    """How it is trained."""
+    """Optimization settings."""
 
     batch: int = 16
     learning_rate: float = 3e-3
@@ -25,7 +25,7 @@ class ParserPlan:
 
 
 class ParserTraining:
-    """`network` after some steps; see `loop.Training`."""
+    """A `loop.Training` of `network`."""
 
     def __init__(self, faces: Faces, device, seed=0, plan=None, config=None):
         self.faces, self.device, self.seed, self.plan = faces, device, seed, plan or ParserPlan()
@@ -43,7 +43,7 @@ class ParserTraining:
         rng = stream(self.seed, step)
         faces = self.faces.pick(self.plan.batch, rng)
         maps = torch.from_numpy(faces.maps).to(self.device)
-        images, maps = vary(as_images(faces.images, self.device), maps, rng)
+        images, maps = augment(as_images(faces.images, self.device), maps, rng)
         set_rate(self.optimizer, self.plan.learning_rate * rate(progress))
         with autocast(device=self.device):
             logits = self.network(images.contiguous(memory_format=torch.channels_last))
@@ -55,7 +55,7 @@ class ParserTraining:
 
 
 def class_weights(faces: Faces, sample: int = 500) -> np.ndarray:
-    """Inverse square root of each class's share: without it eyes, brows and lips stay at zero."""
+    """Inverse square root of each class's share: else eyes, brows and lips are never predicted."""
     counts = np.bincount(faces.maps[:sample].ravel(), minlength=len(CLASS_NAMES)) + 1
     weights = 1 / np.sqrt(counts / counts.sum())
     return (weights / weights.mean()).astype(np.float32)
@@ -67,8 +67,8 @@ def evaluate(network: UNetParser, faces: Faces, batch: int = 50) -> dict[str, fl
     table = np.zeros((classes, classes), np.int64)
     for i in range(0, len(faces), batch):
         truth = faces.maps[i : i + batch].astype(np.int64)
-        said = network.parse(faces.images[i : i + batch], truth.shape[1])
-        table += np.bincount((truth * classes + said).ravel(), minlength=classes**2).reshape(
+        predicted = network.parse(faces.images[i : i + batch], truth.shape[1])
+        table += np.bincount((truth * classes + predicted).ravel(), minlength=classes**2).reshape(
             classes, classes
         )
     union = table.sum(0) + table.sum(1) - np.diag(table)

@@ -1,7 +1,7 @@
-"""How different two faces look to networks that were trained to see faces: a loss.
+"""A perceptual loss: how different two faces are in the feature maps of trained networks.
 
-Pixels hardly tell a spoilt picture from a clean one, nor curls from waves; feature maps do. The
-annotator's see attributes; those of the quality filter's start see warps, smears and patches.
+Pixels hardly distinguish an image with defects from one without, or curls from waves; feature maps
+do. The annotator's respond to attributes, those of the quality network to defects.
 """
 
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from ohlora_lib.models.annotator import Annotator
 from ohlora_lib.models.filter_cnn import FilterCNN
 
 
-class Judges(NamedTuple):
-    """Who looks, if anyone; neither is trained."""
+class PerceptualLoss(NamedTuple):
+    """The networks that are compared in, if any; they are not trained."""
 
     annotator: Annotator | None = None
     quality: FilterCNN | None = None
 
-    def loss(self, drawn, images, plan) -> torch.Tensor:
-        """The plan's share of each one's distance between images (N, 3, r, r) in -1..1."""
+    def __call__(self, drawn, images, plan) -> torch.Tensor:
+        """Distances between images (N, 3, r, r) in -1..1, weighted by the plan."""
         total = drawn.new_zeros(())
         for network, maps, weight in (
             (self.annotator, Annotator.maps, plan.perceptual),
@@ -32,7 +32,7 @@ class Judges(NamedTuple):
 
 
 def distance(network, maps, drawn, images) -> torch.Tensor:
-    """Mean L1 between the feature maps of both, each relative to the true ones, added up."""
+    """Sum over feature maps of their mean L1 distance, relative to the target's mean."""
     size = network.config.resolution
     if drawn.shape[-1] != size:
         drawn, images = (F.interpolate(x, size, mode="bilinear") for x in (drawn, images))
@@ -43,7 +43,7 @@ def distance(network, maps, drawn, images) -> torch.Tensor:
 
 
 def quality_maps(network: FilterCNN, images: torch.Tensor) -> list[torch.Tensor]:
-    """A filter CNN's map after every convolution; it reads pixels as 0..1."""
+    """A filter CNN's feature map after every convolution; it expects pixels in 0..1."""
     x, maps = network.tower.crop((images + 1) / 2), []
     for name in network.steps:
         x = network.get_submodule(name)(x)

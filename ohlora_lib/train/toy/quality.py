@@ -1,8 +1,7 @@
-"""Trains the network that the quality filter's folds start from.
+"""Training of the network that the quality filter's folds start from.
 
-Poor pictures are rare and go wrong in many ways: a few hundred labeled faces are too few to learn
-them from. The published third version starts its quality CNNs from the first version's; this is
-what ours start from.
+Defects are rare and of many kinds: a few hundred labeled faces are too few to learn them from. The
+published third version starts its quality CNNs from those of the first; ours start from this one.
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ohlora_lib.train.toy.loop import identity, rate, set_rate
 
 @dataclass(frozen=True)
 class QualityPlan:
-    """How it is trained; `sharpness` says how fast the wanted answer goes from poor to good."""
+    """Optimization settings; `sharpness` is the slope of the target at the threshold of quality."""
 
     batch: int = 32
     learning_rate: float = 1.5e-3
@@ -35,7 +34,7 @@ class QualityPlan:
 
 
 class QualityTraining:
-    """`network` after some steps; see `loop.Training`. `poor`: faces with defects."""
+    """A `loop.Training` of `network`; `poor` are additional faces with defects."""
 
     def __init__(self, faces: Faces, poor: Faces, device, seed=0, plan=None, config=None):
         self.faces, self.poor, self.device, self.seed = faces, poor, device, seed
@@ -52,22 +51,22 @@ class QualityTraining:
         count = round(self.plan.batch * self.plan.poor_share)
         faces = self.faces.pick(self.plan.batch - count, rng)
         faces = faces.with_others(self.poor.pick(count, rng))
-        wanted = expit(self.plan.sharpness * (faces.column("quality") - GOOD))
-        wanted = torch.tensor(wanted, dtype=torch.float32, device=self.device)
-        images = self._varied(filter_input(faces.images).to(self.device), rng)
+        target = expit(self.plan.sharpness * (faces.column("quality") - GOOD))
+        target = torch.tensor(target, dtype=torch.float32, device=self.device)
+        images = self._augmented(filter_input(faces.images).to(self.device), rng)
         images = resize(images, self.network.config.resolution)
         set_rate(self.optimizer, self.plan.learning_rate * rate(progress))
         dropout = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-        said = self.network.train().logits(images, dropout)[:, 0]
-        loss = F.binary_cross_entropy_with_logits(said, wanted)
+        predicted = self.network.train().logits(images, dropout)[:, 0]
+        loss = F.binary_cross_entropy_with_logits(predicted, target)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         return {"loss": loss.item()}
 
-    def _varied(self, images, rng):
-        """The batch in a mirror or not, moved by a few pixels."""
+    def _augmented(self, images, rng):
+        """The batch mirrored or not, shifted by a few pixels."""
         if rng.random() < 0.5:
             images = images.flip(3)
         moved = tuple(int(v) for v in rng.integers(-self.plan.shift, self.plan.shift + 1, 2))
@@ -76,7 +75,7 @@ class QualityTraining:
 
 @torch.no_grad()
 def evaluate(network: FilterCNN, faces: Faces) -> dict[str, float]:
-    """How well it tells poor pictures from good ones."""
+    """AUROC of good quality."""
     side, device = network.config.resolution, next(network.parameters()).device
     parts = [
         network(resize(filter_input(faces.images[at : at + 64]).to(device), side))[:, 0].cpu()

@@ -38,7 +38,7 @@ def test_pictures_of_the_same_kind_stay_near_the_floor_and_others_do_not(annotat
         quality(annotator, real, pictures(120, 1)),
         quality(annotator, real, pictures(120, 2, 0.1)),
     )
-    assert same["frechet / floor"] < 3 < dull["frechet / floor"]
+    assert same["frechet ratio"] < 3 < dull["frechet / that"]
     assert same["coverage"] > dull["coverage"] + 0.1
     assert 0.7 < same["spread of eyes"] < 1.3 and dull["spread of eyes"] < 0.7
 
@@ -57,7 +57,9 @@ def test_command_leaves_figures_and_a_sheet(tmp_path, monkeypatch, annotator, ge
     arguments += ["--annotator", str(tmp_path / "annotator.safetensors")]
     assert generator_quality.main(arguments) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["frechet / floor"] == pytest.approx(figures["frechet"] / figures["floor"])
+    assert figures["frechet ratio"] == pytest.approx(
+        figures["frechet"] / figures["frechet of two rendered sets"]
+    )
     assert (tmp_path / "sheet/000/000000.png").exists()
 
 

@@ -22,6 +22,7 @@ from ohlora_lib.toyworld.defects import KINDS, defect_strength
 from ohlora_lib.toyworld.face_sets import DEFECTS_BELOW, FaceSet, load_faces
 from ohlora_lib.train.toy import __main__ as command
 from ohlora_lib.train.toy import annotator, augment, original_defects, parser
+from ohlora_lib.train.toy.defect_maps import load_defect_maps
 from ohlora_lib.train.toy.entangle import DRAWS, Entangle, draws, latents
 from ohlora_lib.train.toy.loop import Budget, fit
 from ohlora_lib.train.toy.original_adversarial import AdversarialPlan, AdversarialTraining
@@ -36,8 +37,7 @@ from ohlora_lib.train.toy.original_mapping import (
     start_open,
 )
 from ohlora_lib.train.toy.original_regression import RegressionPlan, RegressionTraining, draw
-from ohlora_lib.train.toy.perceptual import Judges
-from ohlora_lib.train.toy.spoiled import load_spoiled
+from ohlora_lib.train.toy.perceptual import PerceptualLoss
 
 CPU = torch.device("cpu")
 QUIET = {"say": lambda line: None}
@@ -108,7 +108,7 @@ def test_mirror_swaps_the_eyes_names(few):
 
     maps = torch.from_numpy(np.array(few.maps[:2]))
     images = faces.as_images(np.array(few.images[:2]), CPU)
-    flipped_images, flipped = augment.flip(images, maps, Heads())
+    flipped_images, flipped = augment.mirror(images, maps, Heads())
     assert torch.equal(flipped_images, images.flip(3))
     assert torch.equal(flipped == LEFT_EYE, (maps == RIGHT_EYE).flip(2))
 
@@ -116,7 +116,7 @@ def test_mirror_swaps_the_eyes_names(few):
 def test_moved_picture_and_map_stay_together(few):
     maps = torch.from_numpy(np.array(few.maps[:4]))
     as_picture = (maps[:, None].float() / 5 - 1).repeat(1, 3, 1, 1)
-    images, moved = augment.move(as_picture, maps, np.random.default_rng(0))
+    images, moved = augment.warp(as_picture, maps, np.random.default_rng(0))
     same = (images[:, 0] - (moved.float() / 5 - 1)).abs() < 0.05
     assert same.float().mean() > 0.85 and not torch.equal(moved, maps)  # the rest lies on borders
 
@@ -317,7 +317,7 @@ def test_mapping_learns_to_tell_the_draws_apart_and_leaves_styles_that_fit_its_w
     before = first.step(0, 1.0)
     fit(first, tmp_path / "it.pt", Budget(steps=240), **QUIET)
     after = first.step(240, 1.0)
-    assert after["unread"] < 0.6 * before["unread"] and after["unseen"] < 0.7 * before["unseen"]
+    assert after["draws"] < 0.6 * before["draws"] and after["defects"] < 0.7 * before["defects"]
     resumed = training()
     assert fit(resumed, tmp_path / "it.pt", Budget(steps=240), **QUIET).steps == 240
     generator, z = resumed.settle(), torch.randn(500, config.z_size)
@@ -352,14 +352,14 @@ def test_judges_pull_toward_the_face_at_any_size():
     quality = FilterCNN(FilterCNNConfig(filter="quality", tower_of="gender", **filter_sizes))
     face = torch.rand(2, 3, 32, 32) * 2 - 1
     plan = RegressionPlan()
-    for judges in (Judges(annotator.eval()), Judges(quality=quality.eval())):
+    for perceptual in (PerceptualLoss(annotator.eval()), PerceptualLoss(quality=quality.eval())):
         other = (-face).requires_grad_()
-        assert judges.loss(face, face, plan) == 0
-        distance = judges.loss(other, face, plan)
+        assert perceptual(face, face, plan) == 0
+        distance = perceptual(other, face, plan)
         distance.backward()
-        nearer = judges.loss(other.detach() - 5 * other.grad, face, plan)
+        nearer = perceptual(other.detach() - 5 * other.grad, face, plan)
         assert nearer < distance.item()
-    assert Judges().loss(-face, face, plan) == 0
+    assert PerceptualLoss()(-face, face, plan) == 0
 
 
 def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, few, small):
@@ -444,13 +444,13 @@ def test_where_defects_are_counts_more(tmp_path, small):
     wanted = FaceSet(seed=7, count=40, size=64, shared_texture=True)
     some = load_faces(wanted, tmp_path, workers=1)
     poor = some.column("quality") < DEFECTS_BELOW
-    spoiled = load_spoiled(some, tmp_path, workers=1)
+    spoiled = load_defect_maps(some, tmp_path, workers=1)
     where = spoiled.of(np.arange(40))
     assert poor.any() and where.shape == (40, 64, 64) and not where[~poor].any()
     worst = some.column("quality").argmin()
     assert (where[worst] == 1).any()
     z, plan = latents(7, 40), RegressionPlan(region_weight=0, defect_weight=3)
-    training = RegressionTraining(Generator(small), some, z, CPU, plan=plan, spoiled=spoiled)
-    weight = training.wanted(np.array([worst]))[1][0, 0].numpy()
+    training = RegressionTraining(Generator(small), some, z, CPU, plan=plan, defect_maps=spoiled)
+    weight = training.targets(np.array([worst]))[1][0, 0].numpy()
     spoilt, whole = weight[where[worst] == 1], weight[where[worst] == 0]
     assert spoilt.min() == pytest.approx(4 * whole.max()) and weight.mean() == pytest.approx(1)

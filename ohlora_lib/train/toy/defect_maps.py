@@ -1,6 +1,6 @@
-"""Where a poor face's defects are: how far each pixel is from the same face without them.
+"""Where the defects of a rendered face are: its difference from the same face without them.
 
-Defects are small and rare. A generator that is to draw them needs to be told where they are.
+Defects are small and rare, so a generator learns them only if their pixels are weighted up.
 """
 
 import contextlib
@@ -15,28 +15,28 @@ from ohlora_lib.toyworld.attributes import FaceAttributes
 from ohlora_lib.toyworld.face_sets import CACHE, DEFECTS_BELOW, PER_SHARD, Faces
 from ohlora_lib.toyworld.renderer import render
 
-CLEAR = 32  # levels from which on a pixel counts as wholly spoiled
+FULL = 32  # gray levels of difference at which a pixel counts fully
 
 
 @dataclass(frozen=True)
-class Spoiled:
-    """`changes` (M, S, S) uint8, the largest of the three colors' each, and of which faces."""
+class DefectMaps:
+    """`changes` (M, S, S) uint8: the largest change of a color, for the faces `rows` (M,)."""
 
     rows: np.ndarray
     changes: np.ndarray
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """(N, S, S) 0..1 for some of the faces: 0 wherever nothing is wrong."""
+        """(N, S, S) weights in 0..1 for some of the faces: 0 where there is no defect."""
         found = np.zeros((len(rows), *self.changes.shape[1:]), np.float32)
         for i, row in enumerate(rows):
             at = np.searchsorted(self.rows, row)
             if at < len(self.rows) and self.rows[at] == row:
-                found[i] = np.minimum(self.changes[at] / CLEAR, 1)
+                found[i] = np.minimum(self.changes[at] / FULL, 1)
         return found
 
 
-def load_spoiled(faces: Faces, cache: Path = CACHE, workers: int | None = None) -> Spoiled:
-    """For faces of shared texture: what their defects changed, rendered first where need be."""
+def load_defect_maps(faces: Faces, cache: Path = CACHE, workers: int | None = None) -> DefectMaps:
+    """The defect maps of faces with shared texture; rendered once and cached."""
     rows = np.flatnonzero(faces.column("quality") < DEFECTS_BELOW)
     jobs = []
     for start in range(0, len(rows), PER_SHARD):
@@ -46,7 +46,7 @@ def load_spoiled(faces: Faces, cache: Path = CACHE, workers: int | None = None) 
     with processes(workers) if len(jobs) > 1 else contextlib.nullcontext() as executor:
         shards = run_jobs(_render_changes, jobs, "faces without their defects", executor)
     empty = np.zeros((0, *faces.images.shape[1:3]), np.uint8)
-    return Spoiled(rows, np.concatenate([empty, *(np.load(shard) for shard in shards)]))
+    return DefectMaps(rows, np.concatenate([empty, *(np.load(shard) for shard in shards)]))
 
 
 def _render_changes(task, path: Path) -> None:
