@@ -186,6 +186,8 @@ def test_shortened_training_has_one_try_of_that_many_epochs():
 
 def test_score_is_the_mean_of_the_folds_rounded(tmp_path, labeled, monkeypatch):
     monkeypatch.setattr(classifier, "FILTER_PROPERTIES", ("glass",))
+    monkeypatch.setattr(classifier, "IMAGES_PER_TASK", 2)
+    monkeypatch.setattr(classifier, "parallel_map", lambda device, work, parts: map(work, parts))
     train(tmp_path / "cnns", labeled, folds=3)
     images, _ = pictures(5, 9)
     folds = fold_probabilities(tmp_path / "cnns", "glass", images, 3)
