@@ -1,10 +1,10 @@
-"""How long finding directions takes: `python -m benchmarks.directions [--images N] [--letters L]`.
+"""Time and memory of fitting directions: `python -m benchmarks.directions [--images N]`.
 
-Made-up vectors (N, 512), memory-mapped, of decaying variance around a mean that is not 0, as w's;
-scores that follow planted directions with some noise, so that SVMs are right about as often as the
-published ones (96 to 99 %). With the defaults, VectorFind-v8's size: 240,000 vectors, 4 letters, 16
-groups, 48 SVMs. Exit status 1 when those take more than 6 minutes or 6 GB, or a direction is not as
-planted.
+Synthetic vectors (N, 512), memory-mapped, with decaying variance and a nonzero mean like those of
+w, and scores that follow planted directions with noise, so that the SVMs are about as accurate as
+the published ones (96 to 99 %). The defaults have the size of VectorFind-v8: 240,000 vectors, 16
+groups, 48 SVMs. Exit status 1 if the SVMs take more than 6 minutes or 6 GB, or a direction differs
+from the planted one.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from ohlora_lib.steering.svm import fit_svm, overall_accuracy
 SIZE = 512
 SECONDS, GIGABYTES = 360, 6
 EXPLAINED = 0.85
-"""Of a score's variance by the vector."""
+"""Part of a score's variance that the vector determines."""
 DEVIATIONS = np.arange(1, SIZE + 1) ** -0.5
-"""Of the vectors' coordinates."""
+"""Standard deviations of the vectors' coordinates."""
 
 
-def made_up(path: Path, count: int) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
-    """Vectors on disk, their scores, and the directions (3, D) that those follow."""
+def synthetic(path: Path, count: int) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+    """Vectors on disk, their scores, and the directions (3, D) that the scores follow."""
     rng = np.random.default_rng(0)
     names = (*EXPRESSION, *GROUP_PROPERTIES)
     mean = rng.standard_normal(SIZE)
@@ -50,13 +50,13 @@ def made_up(path: Path, count: int) -> tuple[np.ndarray, pd.DataFrame, np.ndarra
 
 
 def gigabytes() -> float:
-    """The most memory this process ever held."""
+    """Peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def agreement(arrows: np.ndarray, truth: np.ndarray) -> float:
-    """Directions (G, 3, D) and planted ones (3, D), as read-outs: their smallest correlation."""
-    mine, theirs = arrows * DEVIATIONS, truth * DEVIATIONS
+def agreement(directions: np.ndarray, truth: np.ndarray) -> float:
+    """Directions (G, 3, D) and planted ones (3, D) as readouts: their smallest correlation."""
+    mine, theirs = directions * DEVIATIONS, truth * DEVIATIONS
     lengths = np.linalg.norm(mine, axis=2) * np.linalg.norm(theirs, axis=1)
     return float(((mine * theirs).sum(axis=2) / lengths).min())
 
@@ -64,16 +64,16 @@ def agreement(arrows: np.ndarray, truth: np.ndarray) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=240_000)
-    parser.add_argument("--letters", type=int, default=4, help="of a group's name")
+    parser.add_argument("--group-bits", type=int, default=4, help="properties that define groups")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        vectors, scores, truth = made_up(Path(folder) / "w.npy", options.images)
-        grouping = median_grouping(scores, GROUP_PROPERTIES[: options.letters])
+        vectors, scores, truth = synthetic(Path(folder) / "w.npy", options.images)
+        grouping = median_grouping(scores, GROUP_PROPERTIES[: options.group_bits])
         before = gigabytes()
         start, used = time.perf_counter(), time.process_time()
-        arrows, report = fit_svm(vectors, scores, grouping)
+        directions, report = fit_svm(vectors, scores, grouping)
         seconds, used = time.perf_counter() - start, time.process_time() - used
-        least = agreement(arrows.vectors, truth)
+        least = agreement(directions.vectors, truth)
         print(f"{len(report)} SVMs on {options.images} x {SIZE}: {seconds:.1f} s (at most "
               f"{SECONDS}; {used:.1f} s of processor time), {gigabytes():.2f} GB (at most "
               f"{GIGABYTES}; {before:.2f} before)")  # fmt: skip

@@ -24,23 +24,12 @@ from ohlora_lib.steering.gradient import (
     save_gradient,
 )
 from ohlora_lib.steering.groups import Grouping, VectorError
+from ohlora_lib.steering.method_spec import DIRECTIONS
 from ohlora_lib.steering.ridge import fit_ridge
 from ohlora_lib.steering.svm import SvmConfig, fit_svm
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import write_json
 
-DIRECTIONS = {
-    "svm": "as published: an SVM per group, unit length, nothing controlled",
-    "svm all": "one SVM per property on all images",
-    "svm controlled": "as svm, made orthogonal to the normals of all other properties",
-    "ridge": "one regression of all scores on whitened vectors, its pseudo-inverse",
-    "ridge scene": "as ridge, with the colors around the face controlled too",
-    "ridge groups": "a ridge per group, shrunk toward that of all images",
-    "gradient": "as v9: unit gradients of a small MLP at each latent",
-    "gradient controlled": "the MLP's gradients at each latent, other properties controlled",
-    "mixed": "as v9: gradient for eyes, svm for mouth and pose",
-}
-"""The kinds of directions, and how each is found."""
 MIXED = {"eyes": "gradient", "mouth": "svm", "pose": "svm"}
 INDEX = "directions.json"
 
@@ -61,7 +50,9 @@ def fit_directions(
     """
     svm, gradient = svm or SvmConfig(), gradient or GradientConfig()
     controlled = tuple(name for name in PROPERTIES if name in scores)
-    check_names(names)
+    for name in names:
+        if name not in DIRECTIONS:
+            raise VectorError(f"no directions are called {name!r}: use {', '.join(DIRECTIONS)}")
     if "ridge scene" in names and scene is None:
         raise VectorError("'ridge scene' needs the colors around each face: pass scene=")
     fits = {
@@ -80,13 +71,6 @@ def fit_directions(
     }
     parts = [part for name in names for part in _parts(name)]
     return {name: fits[name]() for name in dict.fromkeys(parts)}
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Raise an error if one of the names is not in DIRECTIONS."""
-    for name in names:
-        if name not in DIRECTIONS:
-            raise VectorError(f"no directions are called {name!r}: use {', '.join(DIRECTIONS)}")
 
 
 def _parts(name: str) -> tuple[str, ...]:

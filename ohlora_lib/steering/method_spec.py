@@ -6,10 +6,24 @@ Given in YAML as a mapping, saved as JSON, named for display:
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from ohlora_lib.steering.fit import DIRECTIONS
 from ohlora_lib.steering.groups import VectorError
+
+DIRECTIONS = {
+    "svm": "as published: an SVM per group, unit length, nothing controlled",
+    "svm all": "one SVM per property on all images",
+    "svm controlled": "as svm, made orthogonal to the normals of all other properties",
+    "ridge": "one regression of all scores on whitened vectors, its pseudo-inverse",
+    "ridge scene": "as ridge, with the colors around the face controlled too",
+    "ridge groups": "a ridge per group, shrunk toward that of all images",
+    "gradient": "as v9: unit gradients of a small MLP at each latent",
+    "gradient controlled": "the MLP's gradients at each latent, other properties controlled",
+    "mixed": "as v9: gradient for eyes, svm for mouth and pose",
+}
+"""The kinds of directions and how each is fitted (`fit.fit_directions`)."""
+DirectionName = Literal[tuple(DIRECTIONS)]
+"""The annotation of a notebook parameter that names one."""
 
 
 @dataclass(frozen=True)
