@@ -39,7 +39,7 @@ def test_absent_weights_are_named_with_their_place_and_origin(tmp_path, monkeypa
     assert sorted(needs.named_checkpoints(stages)) == sorted(named + starts + judges)
     with pytest.raises(PipelineError, match=r"pnet.pt.*facenet-pytorch") as caught:
         needs.refuse_without_weights(stages)
-    assert "weights fetch facexformer" in str(caught.value)
+    assert "checkpoints fetch facexformer" in str(caught.value)
     for name in ("pnet.pt", "rnet.pt", "onet.pt"):
         (tmp_path / name).touch()
     assert not checkpoints.missing("mtcnn") and checkpoints.missing("genforce")
@@ -52,7 +52,7 @@ def test_checkpoints_that_a_setting_implies_are_those_that_its_code_loads(monkey
         loaded.append(name)
         return annotator
 
-    monkeypatch.setattr(checkpoints.registry, "load", load)
+    monkeypatch.setattr(checkpoints, "load", load)
     FaceEvaluator(domain.PHOTO)
     assert loaded[1:] == list(needs.PHOTO["05"])
     assert needs.PHOTO["02"] == ("gender-v1-0", "quality-v1-0")

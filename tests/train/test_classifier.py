@@ -221,3 +221,23 @@ def test_evaluator_uses_the_meter_that_knows_the_domain(monkeypatch):
     np.testing.assert_allclose(
         toy.probabilities(images)["age"], expected.probabilities["age"], atol=1e-5
     )
+
+
+def test_every_property_and_fold_has_its_own_split_and_seed(tmp_path, labeled, monkeypatch):
+    jobs = []
+
+    def run_jobs(work, given, *_):
+        jobs.extend(given)
+        for job in given:
+            job.output.write_text("{}")
+        return [job.output for job in given]
+
+    monkeypatch.setattr(classifier, "run_jobs", run_jobs)
+    images, labels = labeled
+    labels = labels.assign(age=labels["glass"])
+    trainings = dict.fromkeys(("glass", "age"), FilterTraining(TINY, PLAN))
+    train_folds(tmp_path, images, labels, trainings, folds=2, seed=7, workers=1)
+    assert [job.task.seed for job in jobs] == [(7, 0, 0), (7, 0, 1), (7, 1, 0), (7, 1, 1)]
+    splits = [job.task.held_out for job in jobs]
+    assert sorted(splits[0] + splits[1]) == list(range(60)) and splits[0] != splits[2]
+    assert splits[0] == tuple(stratified_folds(labels["glass"].to_numpy(), 2, (7, 0))[0])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ohlora_lib import checkpoints
+from ohlora_lib.measure.similarity import compare
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.toyworld.face_sets import Faces
@@ -38,6 +39,9 @@ def test_pictures_of_the_same_kind_stay_near_the_floor_and_others_do_not(annotat
         quality(annotator, real, pictures(120, 1)),
         quality(annotator, real, pictures(120, 2, 0.1)),
     )
+    features = [annotator.annotate(one).features for one in (real, pictures(120, 2, 0.1))]
+    expected = compare(features[0][:120], features[1])
+    assert (dull["precision"], dull["recall"]) == (expected.precision, expected.recall)
     assert same["frechet ratio"] < 3 < dull["frechet / that"]
     assert same["coverage"] > dull["coverage"] + 0.1
     assert 0.7 < same["spread of eyes"] < 1.3 and dull["spread of eyes"] < 0.7

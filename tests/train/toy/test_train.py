@@ -384,6 +384,22 @@ def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, 
     assert np.isfinite(list(two.figures().values())).all()
 
 
+def test_lazy_r1_is_multiplied_by_its_interval(few, small):
+    """The same penalty, computed every eighth step, counts eight times."""
+    z = latents(1, len(few))
+    first = RegressionTraining(Generator(small), few, z, CPU, plan=RegressionPlan(batch=4))
+    critic = DiscriminatorConfig(resolution=64, fmaps_base=256)
+    images = faces.as_images(np.array(few.images[:4]), CPU)
+    penalties = [
+        AdversarialTraining(
+            first, CPU, plan=AdversarialPlan(penalty_every=every, gamma=gamma), config=critic
+        )._penalty(images)
+        for every, gamma in ((1, 1.0), (8, 1.0), (1, 3.0))
+    ]
+    assert penalties[1].item() == pytest.approx(8 * penalties[0].item())
+    assert penalties[2].item() == pytest.approx(3 * penalties[0].item())
+
+
 def test_command_leaves_weights_that_load_and_a_card_with_the_measured_figures(
     tmp_path, monkeypatch, capsys, few
 ):
