@@ -33,7 +33,7 @@ def pictures(count, seed, contrast=1.0):
     return np.clip(light + rng.normal(0, 20, (count, 32, 32, 3)), 0, 255).astype(np.uint8)
 
 
-def test_pictures_of_the_same_kind_stay_near_the_floor_and_others_do_not(annotator):
+def test_images_of_the_same_kind_are_closer_than_others(annotator):
     real = pictures(240, 0)
     same, dull = (
         quality(annotator, real, pictures(120, 1)),
@@ -42,7 +42,7 @@ def test_pictures_of_the_same_kind_stay_near_the_floor_and_others_do_not(annotat
     features = [annotator.annotate(one).features for one in (real, pictures(120, 2, 0.1))]
     expected = compare(features[0][:120], features[1])
     assert (dull["precision"], dull["recall"]) == (expected.precision, expected.recall)
-    assert same["frechet ratio"] < 3 < dull["frechet / that"]
+    assert same["frechet ratio"] < 3 < dull["frechet ratio"]
     assert same["coverage"] > dull["coverage"] + 0.1
     assert 0.7 < same["spread of eyes"] < 1.3 and dull["spread of eyes"] < 0.7
 
