@@ -1,0 +1,99 @@
+"""Figures of the image generation test (notebook 08)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.style import INK, MUTED, SERIES
+from ohlora_lib.steering.responses import EYES, MOUTH, POSE
+from ohlora_lib.steering.select import CorrelationCutoffs
+
+METER_STYLES = {"cnn": ("property CNN", SERIES[1]), "parser": ("parser", SERIES[0])}
+"""Column prefix -> label and color."""
+
+
+def response_scatter(
+    requests: np.ndarray, measured: Mapping[str, np.ndarray], correlations: Mapping[str, np.ndarray]
+) -> Figure:
+    """Requests (50, 3) against measured scores (50, 3) by meter, with correlations (3,)."""
+    figure, panels = pyplot.subplots(1, 3, figsize=(8.6, 2.7))
+    for place, (axes, name) in enumerate(zip(panels, EXPRESSION, strict=True)):
+        title = []
+        for offset, (meter, scores) in enumerate(measured.items()):
+            label, color = METER_STYLES[meter]
+            shift = 0.06 * (2 * offset - 1)  # so that the meters do not cover each other
+            axes.scatter(requests[:, place] + shift, scores[:, place], s=9, lw=0, color=color,
+                         alpha=0.7, label=label)  # fmt: skip
+            title.append(f"{label} {correlations[meter][place]:.2f}")
+        axes.set(title=name, xlabel=f"requested {name}\ncorr.: {', '.join(title)}")
+    panels[0].set_ylabel("measured (std. deviations)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncol=2)
+    return figure
+
+
+def pass_rates(rates: Mapping[str, pd.DataFrame]) -> Figure:
+    """`comparison.pass_rates` by meter: a line per method, a dot with its interval per meter."""
+    names = list(next(iter(rates.values())).index)
+    figure, axes = pyplot.subplots(figsize=(8.6, 1.1 + 0.42 * len(names)))
+    for offset, (meter, table) in enumerate(rates.items()):
+        label, color = METER_STYLES[meter]
+        at = np.arange(len(names)) + 0.18 * (2 * offset - 1)
+        interval = np.clip([table.rate - table.low, table.high - table.rate], 0, None)
+        axes.errorbar(table.rate, at, xerr=interval, fmt="o", color=color, label=label, capsize=2)
+    axes.set(xlim=(-0.03, 1.03), xlabel="fraction of latents that pass, with 95 % interval")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper right", ncol=2)
+    return figure
+
+
+def all_requests(images: np.ndarray) -> Figure:
+    """The 50 images (50, H, W, 3) of one latent: mouth by row, pose by column, eyes by half."""
+    grid = images.reshape(len(EYES), len(MOUTH), len(POSE), *images.shape[1:])
+    by_mouth = grid.swapaxes(0, 1).reshape(-1, *images.shape[1:])
+    heads = [f"eyes {eyes:g}\npose {pose:g}" for eyes in EYES for pose in POSE]
+    return labeled_sheet(by_mouth, len(heads), [f"mouth {level:g}" for level in MOUTH], heads)
+
+
+def mouth_and_pose(images: np.ndarray) -> Figure:
+    """25 images of one latent, a row per mouth level, a column per pose level."""
+    rows = [f"mouth {level:g}" for level in MOUTH]
+    return labeled_sheet(images, len(POSE), rows, [f"pose {level:g}" for level in POSE])
+
+
+def strips(images: Mapping[str, np.ndarray]) -> Figure:
+    """By method, images (15, H, W, 3): five levels of eyes, then of mouth, then of pose."""
+    rows = [f"{name.replace(', ', chr(10))}\n{one}" for name in images for one in EXPRESSION]
+    return labeled_sheet(
+        np.concatenate(list(images.values())), 5, rows, ["lowest", "", "middle", "", "highest"]
+    )
+
+
+def correlation_by_start(
+    tested: pd.DataFrame, methods: Sequence[str], cutoffs: CorrelationCutoffs
+) -> Figure:
+    """Unedited score against correlation: a dot per latent and meter, a row per method."""
+    figure, grid = pyplot.subplots(
+        len(methods), 3, figsize=(8.6, 2.3 * len(methods)), sharey=True, squeeze=False
+    )
+    least = asdict(cutoffs)
+    for row, method in zip(grid, methods, strict=True):
+        mine = tested[tested["method"] == method]
+        for axes, name in zip(row, EXPRESSION, strict=True):
+            for meter, (label, color) in METER_STYLES.items():
+                axes.scatter(mine[f"unedited_{name}"], mine[f"{meter}_{name}_corr"], s=9, lw=0,
+                             alpha=0.6, color=color, label=label)  # fmt: skip
+            axes.axhline(least[name], color=MUTED, lw=1, ls="--")
+            axes.set(xlabel=f"{name} before steering (std. deviations)")
+        row[0].set_ylabel(f"{method.split(',')[0]}\ncorrelation")
+        row[0].annotate("cutoff", (0.02, least["eyes"]), xycoords=("axes fraction", "data"),
+                        va="bottom", fontsize=7, color=INK)  # fmt: skip
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncol=2)
+    return figure

@@ -1,0 +1,50 @@
+"""Leakage of true changes: in rendered faces a single attribute can be changed alone.
+
+It is the reference for the leakage of steering. When a head really turns, the slope of the eyes
+changes and less of the hair is visible, so not all leakage is a fault of the method.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from ohlora_lib.faces.concept import fits_concept
+from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.steering.meters import Meter
+from ohlora_lib.toyworld import render, sample_attributes, texture_seed
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, filter_truth
+from ohlora_lib.toyworld.face_sets import TEST_SEED
+
+POPULATION = 600
+"""Rendered faces whose attributes give the quantiles, and among which the faces are found."""
+QUANTILES = (0.16, 0.84)
+"""One standard deviation below and above the mean."""
+
+
+def rendered_leakage(meter: Meter, faces: int) -> pd.DataFrame:
+    """Mean |change| of each score (columns) while eyes, mouth or pose (rows) alone changes.
+
+    `faces` faces that fit the concept are rendered with the attribute at both QUANTILES. Changes
+    are divided by the change of the row's own score.
+    """
+    attributes = [sample_attributes(TEST_SEED, index) for index in range(POPULATION)]
+    values = np.array([list(one.to_dict().values()) for one in attributes], np.float32)
+    chosen = np.flatnonzero(fits_concept(filter_truth(values)))[:faces]
+    rows = {}
+    for name in EXPRESSION:
+        low, high = (
+            meter(_rendered(attributes, chosen, name, float(value))).scores
+            for value in np.quantile(values[:, ATTRIBUTE_NAMES.index(name)], QUANTILES)
+        )
+        own = np.nanmean((high - low)[:, meter.properties.index(name)])
+        rows[name] = np.nanmean(np.abs(high - low), axis=0) / abs(own)
+    return pd.DataFrame(rows, index=list(meter.properties)).T
+
+
+def _rendered(attributes: list, chosen: np.ndarray, name: str, value: float) -> np.ndarray:
+    """The chosen faces with one attribute at this value, (N, R, R, 3)."""
+    return np.stack([
+        render(replace(attributes[index], **{name: value}), texture_seed(TEST_SEED, index)).image
+        for index in chosen
+    ])  # fmt: skip
