@@ -13,7 +13,6 @@ from ohlora_lib.lab import (
     select_figures,
     select_vectors,
     steering,
-    steering_figures,
 )
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.runner.settings import SettingsError
@@ -85,10 +84,7 @@ def test_pages_are_made_of_whatever_was_measured(left):
     searched, tested, choosing, chosen = left[1], *left[3:6]
     report = searched.reports["svm"]
     assert find_vectors.accuracy_table(report).shape == (3, 2)
-    shown = steering_figures.table(tested)
     assert shown.index[:2].tolist() == NAMES and len(shown) == 6
-    assert steering_figures.side_effects_table(tested).shape[0] == 2
-    assert "miss a cutoff" in steering_figures.failing_told(tested, "svm")
     assert len(select_figures.grade_table(chosen)) == 2
     assert select_figures.found(chosen, choosing)[1]["tested"] == "3"
 
