@@ -81,10 +81,9 @@ def test_every_method_meets_the_same_latents_and_confirmation_other_ones(left):
 
 
 def test_pages_are_made_of_whatever_was_measured(left):
-    searched, tested, choosing, chosen = left[1], *left[3:6]
+    searched, choosing, chosen = left[1], *left[4:6]
     report = searched.reports["svm"]
     assert find_vectors.accuracy_table(report).shape == (3, 2)
-    assert shown.index[:2].tolist() == NAMES and len(shown) == 6
     assert len(select_figures.grade_table(chosen)) == 2
     assert select_figures.found(chosen, choosing)[1]["tested"] == "3"
 
