@@ -1,50 +1,38 @@
-"""`python -m tests.reference.scores DIR`: are our property scores the published ones?
+"""Compare our property scores with those of the original code.
 
-DIR has parse_maps.npz (`maps`, `names`), images_rgb.npz (`images`), reference_scores.csv, and may
-have reference_scores_normalised.csv and reference_status.json (where the original fails). Whole
+A folder has parse_maps.npz (`maps`, `names`), images_rgb.npz (`images`), reference_scores.csv, and
+may have reference_scores_normalised.csv and reference_status.json (where the original fails). Whole
 numbers must be equal, the rest to 1e-9 relative; where the reference has no value, ours is NaN.
-Exit status 1 on any miss.
 """
 
-import argparse
 import json
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ohlora_lib.measure.normalize import DECIMALS, z_scores
-from ohlora_lib.measure.scores import ALL, ScoreError, score
+from ohlora_lib.measure.scores import ALL, score
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.tables import read_table
+from tests.reference.golden import Row
 
 RELATIVE = 1e-9
 NEAR_ZERO = 1e-12
-"""Where a correlation or deviation cancels to 0, the original leaves its rounding noise."""
+"""Where a correlation or deviation cancels to 0, the original has rounding noise."""
 WHOLE = ("v1_eyes", "v1_hair_length", "v1_mouth", "v2_hair_length")
-"""Counts and heights, halves at most: equal to the last bit."""
+"""Counts and heights, multiples of a half: must be equal."""
 HALF_UNIT = 0.5 * 10**-DECIMALS + 1e-8
-"""How far a value lies from its rounded self."""
+"""Largest error of rounding to DECIMALS places."""
 PROSE = {"hairstyle_if_all_16_pixels_tested": "hairstyle_whole_blocks"}
-"""A column that is not the original's: what its prose would give."""
+"""A column that the original does not compute: its documentation's definition."""
 NORMALIZED, STATUS = "reference_scores_normalised.csv", "reference_status.json"
 
 
-class Row(NamedTuple):
-    """One line of the report; `missed` says which values differ, empty where all agree."""
-
-    what: str
-    compared: int
-    difference: float
-    missed: str
-
-
 def check(folder: Path) -> Iterator[Row]:
-    """The report's lines, file by file."""
+    """The table's rows; a StoreError or ScoreError if a file cannot be used."""
     maps, names = _arrays(folder / "parse_maps.npz", "maps", "names")
     (images,) = _arrays(folder / "images_rgb.npz", "images")
     ours = score(maps, images, ALL).set_axis(names.astype(str))
@@ -60,9 +48,12 @@ def _compare_raw(ours: pd.DataFrame, reference: pd.DataFrame) -> Iterator[Row]:
     reference = reference.rename(columns=PROSE)
     for column in reference:
         allowed = np.maximum(RELATIVE * np.abs(reference[column].to_numpy()), NEAR_ZERO)
-        yield _compare(column, column, ours, reference, 0.0 if column in WHOLE else allowed)
+        exact = column in WHOLE
+        yield _compare(
+            column, ours, reference, 0.0 if exact else allowed, "0" if exact else "1e-9 relative"
+        )
     for column in ours.columns.difference([*reference.columns, *PROSE.values()]):
-        yield Row(column, 0, np.nan, "the reference has no such score")
+        yield _row(column, np.nan, "-", "the reference has no such score")
 
 
 def _compare_normalized(ours: pd.DataFrame, reference: pd.DataFrame) -> Iterator[Row]:
@@ -71,20 +62,28 @@ def _compare_normalized(ours: pd.DataFrame, reference: pd.DataFrame) -> Iterator
     varies = ours.nunique() > 1
     ours = z_scores(ours)(ours, decimals=None).where(varies, axis=1)
     for column in reference:
-        yield _compare(f"{column}, normalized", column, ours, reference, HALF_UNIT)
+        yield _compare(column, ours, reference, HALF_UNIT, "rounding", " normalized")
 
 
-def _compare(what: str, column: str, ours: pd.DataFrame, reference: pd.DataFrame, allowed) -> Row:
+def _compare(
+    column: str,
+    ours: pd.DataFrame,
+    reference: pd.DataFrame,
+    allowed: float | np.ndarray,
+    tolerance: str,
+    suffix: str = "",
+) -> Row:
     """Compare one column; NaN agrees with NaN, and an infinity with itself only."""
+    what = column + suffix
     if column not in ours:
-        return Row(what, 0, np.nan, "we have no such score")
+        return _row(what, np.nan, "-", "we have no such score")
     mine, theirs = ours[column].to_numpy(), reference[column].to_numpy()
     finite = np.isfinite(mine) & np.isfinite(theirs)
     difference = np.abs(np.where(finite, mine, 0) - np.where(finite, theirs, 0))
     same = (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
     wrong = np.flatnonzero(~np.where(finite, difference <= allowed, same))
     missed = [f"{ours.index[i]}: {mine[i]:.17g}, not {theirs[i]:.17g}" for i in wrong]
-    return Row(what, len(mine), difference.max(initial=0), "; ".join(missed))
+    return _row(what, difference.max(initial=0), tolerance, "; ".join(missed))
 
 
 def _compare_status(ours: pd.DataFrame, status: dict[str, dict[str, str]]) -> Row:
@@ -101,7 +100,7 @@ def _compare_status(ours: pd.DataFrame, status: dict[str, dict[str, str]]) -> Ro
         for (name, score), value in values.items()
         if not np.isfinite(value) and (name, score) not in stated
     ]
-    return Row("status", len(stated), np.nan, "; ".join(missed))
+    return _row("status", np.nan, "same failures", "; ".join(missed))
 
 
 def _agrees(value: float, text: str) -> bool:
@@ -139,26 +138,6 @@ def _status(path: Path) -> dict[str, dict[str, str]]:
         raise StoreError(f"{path} is no JSON: {error}") from error
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.reference.scores", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args(arguments).folder
-    failed = total = 0
-    try:
-        for row in check(folder):
-            difference = "-" if np.isnan(row.difference) else f"{row.difference:.1e}"
-            mark = f"   MISS {row.missed}" if row.missed else ""
-            print(f"{row.what:36} {row.compared:6} compared, off by {difference:>7}{mark}")
-            total, failed = total + 1, failed + bool(row.missed)
-    except (StoreError, ScoreError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    for file in (NORMALIZED, STATUS):
-        if not (folder / file).exists():
-            print(f"{file} is not there: not compared")
-    print(f"{total - failed} of {total} agree" + (f", {failed} MISS" if failed else ""))
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _row(what: str, difference: float, tolerance: str, missed: str) -> Row:
+    shown = "-" if np.isnan(difference) else f"{difference:.1e}"
+    return Row("property scores", what, shown, tolerance, not missed, missed)

@@ -1,4 +1,8 @@
-"""Golden sets: the recipe of their seeded weights, and the comparison with their stored arrays."""
+"""Golden sets: networks with seeded weights, and the stored outputs of the original code.
+
+A set is NAME.manifest.json (state dict with the recipe of each weight, inputs, list of arrays) and
+NAME.golden.npz (the arrays).
+"""
 
 import json
 import math
@@ -15,29 +19,31 @@ from torch import nn
 
 from ohlora_lib.checkpoints import layouts
 
-# Largest differences in float32; the golden set's README says how they were measured.
+# Allowed absolute differences in float32: several times the largest difference between a float64
+# run, a run without oneDNN and a two-thread run of the original code.
 EXACT, SCORE, LATENT, IMAGE, HALF, BOX = 0.0, 1e-5, 2e-5, 1e-4, 2e-3, 1e-3
-RANGE = 3.5  # of the images that IMAGE was measured on; features reach further, so does rounding
+RANGE = 3.5  # of the images that IMAGE was measured on; larger features have larger errors
 
 
 class GoldenError(Exception):
-    """A golden file that cannot be used: damaged, incomplete, or of a recipe that is not ours."""
+    """A golden file that is damaged, incomplete or made by another recipe."""
 
 
 @dataclass
 class Row:
-    """One line of the table: a stored array and how far we are from it."""
+    """One line of the table: a stored array and the difference to it."""
 
     golden: str
     tensor: str
     difference: str
     tolerance: str
     passed: bool
+    detail: str = ""
 
 
 @dataclass
 class Golden:
-    """One NAME.manifest.json with its NAME.golden.npz; collects the comparisons made with it."""
+    """One golden set; collects the comparisons made with it."""
 
     name: str
     folder: Path
@@ -49,21 +55,26 @@ class Golden:
         self.rows.append(Row(self.name, tensor, difference, tolerance, passed))
 
     def compare(self, tensor: str, ours: object, tolerance: float, part: bool = False) -> None:
-        """Our array (or tensor) with the stored one, which may be a `part` of it: see `thinned`."""
+        """Compare our array or tensor with the stored one, which may be a `part`: see `thinned`.
+
+        A set need not store every tensor; one that its manifest lists must be there (`leftovers`).
+        """
         if tensor not in self.arrays:
-            return self.row(tensor, "not stored", f"{tolerance:.3g}", False)
+            return
         stored = self.arrays[tensor]
         ours = np.asarray(ours.detach().cpu() if isinstance(ours, torch.Tensor) else ours)
         shape = ours.shape
         if part:
             ours = thinned(ours, stored.shape)
-        if ours.size == stored.size == 0:  # no face found, in whatever shape that is stored
-            return self.row(tensor, "both empty", f"{tolerance:.3g}", True)
+        if ours.size == stored.size == 0:  # no face found, whatever the stored shape
+            self.row(tensor, "both empty", f"{tolerance:.3g}", True)
+            return
         if ours.shape != stored.shape:
-            problem = f"{stored.shape} stored, ours is {shape}"
-            return self.row(tensor, problem, f"{tolerance:.3g}", False)
+            problem = f"stored {stored.shape}, ours {shape}"
+            self.row(tensor, problem, f"{tolerance:.3g}", False)
+            return
         largest = np.abs(stored).max(initial=0)
-        if stored.dtype == np.float16:  # a copy of float32 results: large ones are rounded by more
+        if stored.dtype == np.float16:  # rounded float32 results
             tolerance = max(tolerance, IMAGE + float(np.spacing(largest)) / 2)
         elif part:
             tolerance *= max(1.0, float(largest) / RANGE)
@@ -73,16 +84,18 @@ class Golden:
 
     def compare_levels(self, tensor: str, ours: np.ndarray) -> None:
         """uint8 images: at most one level off, in fewer than 0.1 % of the values."""
+        if tensor not in self.arrays:
+            return
         stored = self.arrays[tensor]
         if ours.shape != stored.shape:
-            self.row(tensor, f"ours is {ours.shape}", "1 level", False)
+            self.row(tensor, f"ours {ours.shape}", "1 level", False)
             return
         off = np.abs(ours.astype(int) - stored.astype(int))
         passed = off.max() <= 1 and (off > 0).mean() < 1e-3
         self.row(tensor, f"{off.max()} ({(off > 0).mean():.2%})", "1 level, < 0.1 %", bool(passed))
 
     def leftovers(self) -> list[Row]:
-        """A failed row for each stored array that nothing was compared with."""
+        """A failed row for each stored or listed array that was not compared."""
         done = {row.tensor for row in self.rows}
         names = [*self.arrays, *(n for n in self.manifest["arrays"] if n not in self.arrays)]
         return [
@@ -93,13 +106,13 @@ class Golden:
 def thinned(ours: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The part of `ours` stored as `shape`: the first images and channels, every k-th pixel.
 
-    Where `ours` does not fit, what comes back has another shape.
+    If `ours` does not fit, the result has another shape.
     """
     if ours.ndim == len(shape) + 1:
         ours = ours[0]
     if ours.ndim != len(shape) or 0 in shape:
         return ours
-    pixels = ours.ndim - 2 if ours.ndim >= 3 else ours.ndim  # the first axis that counts pixels
+    pixels = ours.ndim - 2 if ours.ndim >= 3 else ours.ndim  # the first pixel axis
     steps = [math.ceil(have / want) for have, want in zip(ours.shape, shape, strict=True)]
     cuts = [slice(None, None, step) for step in steps[pixels:]]
     return ours[(*(slice(want) for want in shape[:pixels]), *cuts)]
@@ -121,25 +134,25 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def normals(seed: int, key: str, shape: list[int]) -> np.ndarray:
-    """The float64 standard normals that the recipe gives to `key`."""
+    """The recipe's float64 standard normals for `key`."""
     words = [seed, zlib.crc32(key.encode())]
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
     return rng.standard_normal(shape)
 
 
 def seeded_input(golden: Golden, name: str) -> torch.Tensor:
-    """The input `name`, if the manifest describes it by the recipe."""
+    """The input `name`, made by the recipe."""
     entry = golden.manifest["inputs"][name]
     values = normals(golden.manifest["seed"], entry["key"], entry["shape"]) * entry["scale"]
     return torch.from_numpy(values.astype(np.float32))
 
 
 def image_input(golden: Golden, name: str = "images") -> np.ndarray:
-    """(N, H, W, 3) uint8: the pictures that the manifest names for the input `name`."""
+    """(N, H, W, 3) uint8: the images that the manifest names for the input `name`."""
     text = golden.manifest["inputs"][name]
     file = next((word.strip(",;") for word in text.split() if ".npz" in word), None)
     if file is None:
-        raise GoldenError(f"input '{name}' names no .npz of images: {text!r}")
+        raise GoldenError(f"input '{name}' names no .npz file: {text!r}")
     try:
         return read_arrays(golden.folder / file)["images"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -147,7 +160,7 @@ def image_input(golden: Golden, name: str = "images") -> np.ndarray:
 
 
 def weight(entry: dict, seed: int, own: torch.Tensor) -> torch.Tensor:
-    """One entry of a manifest's state dict, made by its recipe and checked against its sums."""
+    """One entry of a manifest's state dict, made by its recipe, checked against its sums."""
     kind, shape = entry["kind"], entry["shape"]
     if kind == "normal":
         values = normals(seed, entry["key"], shape) * entry["scale"] + entry["offset"]
@@ -161,20 +174,21 @@ def weight(entry: dict, seed: int, own: torch.Tensor) -> torch.Tensor:
     elif kind == "structural":
         values = own.numpy()
     else:
-        raise GoldenError(f"'{entry['key']}' is of the unknown kind '{kind}'")
+        raise GoldenError(f"'{entry['key']}' has the unknown kind '{kind}'")
     values = values.astype(entry["dtype"])
     first, total = float(values.flat[0]), float(values.sum(dtype=np.float64))
     close = math.isclose(first, entry["check_first"], rel_tol=1e-6, abs_tol=1e-9)
     if not (close and math.isclose(total, entry["check_sum"], rel_tol=1e-6, abs_tol=1e-6)):
-        raise GoldenError(f"'{entry['key']}' differs from its check sums: another recipe made it")
+        raise GoldenError(
+            f"'{entry['key']}' differs from its check sums: it was made by another recipe"
+        )
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
 def seeded_network(golden: Golden) -> nn.Module | None:
-    """The network whose state dict the manifest lists, seeded, in eval mode; None if of none.
+    """The seeded network of the manifest's state dict, in eval mode; None if it is unknown.
 
-    Its layout is read from keys and shapes; of the constructor's fields we need those that no shape
-    shows.
+    Its layout follows from keys and shapes, the rest from the manifest's constructor arguments.
     """
     entries = golden.manifest["state_dict"]
     config = layouts.recognize({entry["key"]: tuple(entry["shape"]) for entry in entries})
@@ -192,7 +206,7 @@ def seeded_network(golden: Golden) -> nn.Module | None:
 
 
 def with_constructor(config: object, constructor: dict) -> object:
-    """The config with what the manifest's constructor says and the state dict does not show."""
+    """The config with those constructor arguments that no shape shows."""
     names = {
         "minibatch_std_group_size": "group_size",
         "min_face_size": "min_face_size",
@@ -206,9 +220,9 @@ def with_constructor(config: object, constructor: dict) -> object:
 
 @contextmanager
 def captured(network: nn.Module, *names: str, part: int = 0) -> Iterator[dict[str, torch.Tensor]]:
-    """After the block: what the named modules gave in it, call after call along the first axis.
+    """After the block: outputs of the named modules, calls concatenated along the first axis.
 
-    `part` chooses among several outputs.
+    `part` selects one of several outputs.
     """
     calls: dict[str, list[torch.Tensor]] = {name: [] for name in names}
     outputs: dict[str, torch.Tensor] = {}
