@@ -1,9 +1,8 @@
-"""What a device allows at best: a network's operations, each at the device's own full speed.
+"""Roofline model: the least time that a device needs for a network's operations.
 
-An operation takes at least what its multiplications take at the rate of a large convolution in its
-number format, and at least what its operands and its result take at the rate of the fastest pass
-over memory. Views cost nothing. Winograd's method would need fewer multiplications in a 3x3
-convolution; it is not counted.
+An operation takes at least the time of its FLOPs at the rate of a large convolution in its number
+format, and at least the time to move its operands and its result at the measured memory bandwidth.
+Views are free. Winograd convolution, which needs fewer multiplications, is not considered.
 """
 
 import time
@@ -15,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, register_flop_formula
+from torch.utils.flop_counter import flop_registry
 
 
 def rate(run: Callable[[], object], images: int, seconds: float, device: torch.device) -> float:
-    """Images per second: the best of all runs that fit into `seconds`, after one to warm up."""
+    """Images per second: the best of all runs within `seconds`, after one warm-up run."""
     best, end = float("inf"), None
     while end is None or time.perf_counter() < end:
         start = time.perf_counter()
@@ -33,33 +32,20 @@ def rate(run: Callable[[], object], images: int, seconds: float, device: torch.d
     return images / best
 
 
-def _linear_flops(x: torch.Size, weight: torch.Size, *_, **__) -> int:
-    return 2 * x.numel() * weight[0]
-
-
-def _convolution_flops(x: torch.Size, kernel: torch.Size, *_, out_shape=None, **__) -> int:
-    return 2 * out_shape.numel() // out_shape[1] * kernel.numel()
-
-
-if torch.backends.mkldnn.is_available():  # the steps of `models.onednn`
-    register_flop_formula(torch.ops.mkldnn._linear_pointwise)(_linear_flops)
-    register_flop_formula(torch.ops.mkldnn._convolution_pointwise)(_convolution_flops)
-
-
 FORMATS = (torch.float32, torch.bfloat16)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device was measured to do at most."""
+    """Measured peak rates of a device."""
 
     flops: Mapping[torch.dtype, float]  # per second, by number format
     bytes: float  # per second
 
     @classmethod
     def measured(cls, device: torch.device, seconds: float = 1) -> "Limits":
-        """By a convolution of the kind that StyleGAN spends its time in, and by adding maps (in
-        float32: a CPU adds bfloat16 by converting it) that stay in a CPU's cache."""
+        """Measure a convolution as in StyleGAN, and the addition of maps that fit a CPU's cache (in
+        float32: a CPU converts bfloat16 to add it)."""
         flops = {dtype: _convolution_rate(dtype, device, seconds) for dtype in FORMATS}
         few = torch.zeros(1 << 20, device=device)
         with torch.inference_mode():
@@ -78,8 +64,7 @@ def _convolution_rate(dtype: torch.dtype, device: torch.device, seconds: float) 
 
 
 class Roofline(TorchDispatchMode):
-    """Adds up, while it is on, `flops` (by number format), `bytes`, and the least `seconds` that a
-    device needs."""
+    """While active, adds up `flops` (by number format), `bytes`, and the least `seconds` needed."""
 
     def __init__(self, limits: Limits):
         super().__init__()
@@ -88,7 +73,7 @@ class Roofline(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, count = kwargs or {}, flop_registry.get(func._overloadpacket)
         if count is None:
-            with self:  # what it is made of is counted, if it is made of others
+            with self:  # count the operations that it decomposes into
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
@@ -105,7 +90,7 @@ class Roofline(TorchDispatchMode):
 
 
 def _is_free(func: torch._ops.OpOverload) -> bool:
-    """Whether it touches no pixel."""
+    """Whether it moves no data."""
     return func.is_view or "empty" in func.__name__ or func.__name__.startswith("_reshape_alias")
 
 
@@ -114,7 +99,7 @@ def _tensors(part: object) -> list[torch.Tensor]:
 
 
 def counted(run: Callable[[], object], limits: Limits) -> Roofline:
-    """What one call of `run` computes and moves."""
+    """FLOPs and bytes of one call of `run`."""
     with Roofline(limits) as roofline, torch.inference_mode():
         run()
     return roofline

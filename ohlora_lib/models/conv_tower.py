@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
-
-from ohlora_lib.models.cpu.pools import MaxPool, avg_pool
 
 SLOPE = 0.01  # nn.LeakyReLU's default, which the published CNNs use (StyleGAN uses 0.2)
 CHUNK_BYTES = 16 << 20  # larger maps leave a CPU's cache and are page-faulted in again each time
@@ -74,7 +73,9 @@ class ConvTower(nn.Module):
             conv = nn.Conv2d(last, channels, kernel_size=3, padding=sizes.padding)
             self._add_step(f"conv{number}", nn.Sequential(conv, nn.LeakyReLU(SLOPE)))
             if number in tower.pooled:
-                self._add_step(f"pool{tower.pooled.index(number) + 1}", MaxPool())
+                self._add_step(
+                    f"pool{tower.pooled.index(number) + 1}", nn.MaxPool2d(2, ceil_mode=True)
+                )
             last = channels
         height, width, self.largest = self._map_sizes()
         self.features = last * height * width
@@ -123,7 +124,7 @@ class ConvTower(nn.Module):
             )
         crops = self.tower.crop(images)
         if self.downsample > 1:
-            crops = avg_pool(crops, self.downsample)
+            crops = F.avg_pool2d(crops, self.downsample, ceil_mode=True)
         # Channels last halves the time on a CPU; on a GPU it makes no difference.
         crops = crops.contiguous(memory_format=torch.channels_last)
         if crops.device.type != "cpu" or torch.is_grad_enabled():

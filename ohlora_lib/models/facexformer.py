@@ -15,7 +15,6 @@ from PIL import Image
 from torch import nn
 
 from ohlora_lib.faces.classes import CLASS_NAMES
-from ohlora_lib.models.cpu.onednn import Linear
 from ohlora_lib.models.pixels import channels_first
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
@@ -97,8 +96,8 @@ class WindowAttention(nn.Module):
         table = torch.empty((2 * window - 1) ** 2, heads)
         self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
         self.register_buffer("relative_position_index", relative_positions(window))
-        self.qkv = Linear(channels, 3 * channels)
-        self.proj = Linear(channels, channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
 
     def bias(self, mask: torch.Tensor | None) -> torch.Tensor:
         """(1 or windows, heads, cells, cells) the bias of the attention's logits."""
@@ -126,12 +125,12 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(channels, NORM_EPS)
         self.attn = WindowAttention(channels, heads, window)
         self.norm2 = nn.LayerNorm(channels, NORM_EPS)
-        # Positions 1, 2 and 4 of the published Sequential are the GELU and dropouts.
+        # Positions 2 and 4 of the published Sequential are dropouts.
         self.mlp = nn.Sequential(
-            Linear(channels, 4 * channels, gelu=True),
+            nn.Linear(channels, 4 * channels),
+            nn.GELU(),
             nn.Identity(),
-            nn.Identity(),
-            Linear(4 * channels, channels),
+            nn.Linear(4 * channels, channels),
         )
 
     def forward(self, x: torch.Tensor, shift: tuple[torch.Tensor, ...] | None) -> torch.Tensor:
@@ -170,7 +169,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.reduction = Linear(4 * channels, 2 * channels, bias=False)
+        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
         self.norm = nn.LayerNorm(4 * channels, NORM_EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -232,7 +231,7 @@ class MLP(nn.Module):
     def __init__(self, width: int, outputs: int):
         super().__init__()
         self.layers = nn.ModuleList(
-            [Linear(width, width), Linear(width, width), Linear(width, outputs)]
+            [nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, outputs)]
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -246,10 +245,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, downsample: int = 1):
         super().__init__()
         self.heads, inner = heads, width // downsample
-        self.q_proj = Linear(width, inner)
-        self.k_proj = Linear(width, inner)
-        self.v_proj = Linear(width, inner)
-        self.out_proj = Linear(inner, width)
+        self.q_proj = nn.Linear(width, inner)
+        self.k_proj = nn.Linear(width, inner)
+        self.v_proj = nn.Linear(width, inner)
+        self.out_proj = nn.Linear(inner, width)
 
     def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         projected = (self.q_proj(q), self.k_proj(k), self.v_proj(v))
@@ -263,8 +262,8 @@ class TokenMLP(nn.Module):
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.lin1 = Linear(width, hidden)
-        self.lin2 = Linear(hidden, width)
+        self.lin1 = nn.Linear(width, hidden)
+        self.lin2 = nn.Linear(hidden, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.lin2(F.relu(self.lin1(x)))

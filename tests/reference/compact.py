@@ -49,7 +49,8 @@ def compact(name: str, array: np.ndarray) -> np.ndarray | None:
     step = math.ceil(max(height, width) / PIXELS)
     shape = [*array.shape[:-2], math.ceil(height / step), math.ceil(width / step)]
     part = thinned(array, tuple(shape))
-    if size(part) > WHOLE:  # all images stay: in a discriminator they depend on each other
+    if size(part) > WHOLE and part.shape[-3] > 4:
+        # All images stay: in a discriminator they depend on each other.
         part = part[..., : part.shape[-3] // 4, :, :]
     return part
 

@@ -1,4 +1,4 @@
-"""A network to read with reads the same; the one that it was made of stays as it was."""
+"""A fused network gives the same results; the original network is unchanged."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def images():
 
 
 @pytest.mark.parametrize(("number_format", "apart"), [("float32", 1e-5), ("bfloat16", 0.1)])
-def test_it_says_the_same(network, images, number_format, apart):
+def test_results_are_the_same(network, images, number_format, apart):
     with torch.no_grad():
         wanted = network(images)
     with precision.inference(number_format):
@@ -38,7 +38,7 @@ def test_it_says_the_same(network, images, number_format, apart):
         torch.testing.assert_close(one.float(), other, atol=apart, rtol=apart)
 
 
-def test_no_norm_is_left_and_the_network_itself_stays_as_it_was(network, images):
+def test_no_norm_is_left_and_the_network_itself_is_unchanged(network, images):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     read = fuse_for_inference(network)
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in read.modules())
