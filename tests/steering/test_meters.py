@@ -1,4 +1,4 @@
-"""Meters read what is in the picture, and say where they cannot."""
+"""Meters measure what an image shows, and return NaN where they cannot."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,23 @@ import torch
 
 from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import BACKGROUND, SKIN
-from ohlora_lib.faces.domain import DOMAINS
+from ohlora_lib.faces.domain import PHOTO, TOY
+from ohlora_lib.faces.properties import PROPERTIES
 from ohlora_lib.measure.parse import Parsed
 from ohlora_lib.models import precision
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
+from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.meters import (
     AnnotatorMeter,
     CnnMeter,
     IdentityMeter,
     MeterSet,
     ParserMeter,
+    Reading,
     StandardizedMeter,
     background_mask,
     extra_meters,
+    load_meters,
 )
 from ohlora_lib.store import StoreError
 from ohlora_lib.toyworld.renderer import face
@@ -26,7 +30,7 @@ from tests.steering.conftest import SIZE, Bystander, Rows
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return np.random.default_rng(0).integers(0, 256, (70, 64, 64, 3), np.uint8)
 
 
@@ -36,15 +40,15 @@ def cnn():
     return PropertyCNN(PropertyCNNConfig(resolution=64, width=0.1, padding=1)).eval()
 
 
-def test_cnn_meter_is_the_network_in_eval_mode_whatever_the_batch(cnn, pictures):
+def test_cnn_meter_is_the_network_in_eval_mode_whatever_the_batch(cnn, images):
     meter = CnnMeter(cnn)
-    assert np.allclose(meter(pictures).scores[66:], meter(pictures[66:]).scores, atol=1e-5)
+    assert np.allclose(meter(images).scores[66:], meter(images[66:]).scores, atol=1e-5)
 
 
-def test_dropout_is_on_only_where_asked_for_and_repeats(cnn, pictures):
+def test_dropout_is_on_only_where_asked_for_and_repeats(cnn, images):
     plain, noisy = CnnMeter(cnn), CnnMeter(cnn, dropout_seed=3)
-    assert np.array_equal(noisy(pictures).scores, noisy(pictures).scores)
-    assert np.abs(noisy(pictures).scores - plain(pictures).scores).max() > 1e-3
+    assert np.array_equal(noisy(images).scores, noisy(images).scores)
+    assert np.abs(noisy(images).scores - plain(images).scores).max() > 1e-3
 
 
 def test_background_lies_where_the_crop_saw_it_and_nowhere_outside():
@@ -58,32 +62,43 @@ def test_background_lies_where_the_crop_saw_it_and_nowhere_outside():
     assert not seen[2].any()
 
 
-def test_a_picture_without_a_face_has_no_scores_and_stops_nothing(pictures):
+@pytest.mark.parametrize("along", ["columns", "rows"])
+@pytest.mark.parametrize(("cells", "pixels"), [(110, 31), (111, 32), (113, 32), (114, 33)])
+def test_a_pixel_belongs_to_the_map_cell_of_its_center(along, cells, pixels):
+    """Pixel i of 64 has its center at (i + 0.5) * 3.5 of 224 cells."""
+    maps = np.full((1, 224, 224), SKIN, np.uint8)
+    maps[:, :cells] = BACKGROUND
+    maps = maps.swapaxes(1, 2) if along == "columns" else maps
+    box, found = np.float32([[0, 0, 64, 64]]), np.array([True])
+    mask = background_mask(Parsed(maps, np.zeros((1, 224, 224, 3), np.uint8), box, found), 64, 64)
+    mask = mask.swapaxes(1, 2) if along == "columns" else mask
+    assert mask[0, :pixels].all() and not mask[0, pixels:].any()
+
+
+def test_a_picture_without_a_face_has_no_scores_and_stops_nothing(images):
     def parser(images):
         found = np.arange(len(images)) != 1
         boxes = np.where(found[:, None], np.float32([0, 0, 64, 64]), np.float32(np.nan))
         blank = np.zeros((len(images), 224, 224), np.uint8)
         return Parsed(blank, np.zeros((*blank.shape, 3), np.uint8), boxes, found)
 
-    reading = ParserMeter(parser)(pictures[:3])
+    reading = ParserMeter(parser)(images[:3])
     assert np.isnan(reading.scores[1]).all() and np.isfinite(reading.scores[[0, 2]]).all()
     units = StandardizedMeter.fit(ParserMeter(parser), reading.scores)
     assert np.isfinite(units.center).all() and (units.spread > 0).all()
 
 
-def test_standardized_scores_are_of_the_population(pictures):
+def test_standardized_scores_are_of_the_population(images):
     def by_channel(images):
-        from ohlora_lib.steering.meters import Reading
-
         return Reading(images.mean((1, 2)))
 
     by_channel.properties = ("r", "g", "b")
-    scores = by_channel(pictures).scores
-    found = StandardizedMeter.fit(by_channel, scores)(pictures).scores
+    scores = by_channel(images).scores
+    found = StandardizedMeter.fit(by_channel, scores)(images).scores
     assert np.allclose(found.mean(0), 0) and np.allclose(found.std(0), 1)
 
 
-def test_witness_says_the_same_in_bfloat16(monkeypatch):
+def test_identity_is_the_same_in_bfloat16(monkeypatch):
     faces = np.stack([face(5, index).image for index in range(12)])
     identity = IdentityMeter.fit(checkpoints.load("annotator"), faces)
     said = []
@@ -132,18 +147,52 @@ class Witnessed(Bystander):
         return made
 
 
+def test_the_population_defines_every_unit(monkeypatch):
+    """Backgrounds of consecutive images are compared where both show them."""
+    monkeypatch.setattr(IdentityMeter, "fit", lambda annotator, images: (annotator, len(images)))
+    images = np.zeros((3, 4, 4, 3), np.uint8)
+    images[0], images[1], images[2] = 10, 40, 100
+    mask = np.zeros((3, 4, 4), bool)
+    mask[:, :2] = True
+    mask[2, :1] = False  # the last image's background is one row
+
+    class Parsing:
+        properties = ("eyes", "mouth")
+
+        def __call__(self, images):
+            means = images.mean((1, 2, 3))
+            return Reading(np.stack([means, np.full(3, 7.0)], 1), mask)
+
+    meters = MeterSet.fit(Parsing(), Parsing(), "annotator", images)
+    assert meters.identity == ("annotator", 3)
+    assert meters.background == pytest.approx((90 + 30 + 60) / 3)
+    assert meters.parser.center.tolist() == [50, 7]
+    assert meters.parser.spread.tolist() == pytest.approx([np.std([10, 40, 100]), 1])
+    with pytest.raises(VectorError, match="1 images are no population"):
+        MeterSet.fit(Parsing(), Parsing(), None, images[:1])
+
+
 @pytest.mark.parametrize(
-    ("rates", "measured"),
-    [({}, False), ({"hairstyle_dropout": 0.25}, False), ({"dense_dropout": 0.4}, True)],
+    ("domain", "rates", "names"),
+    [
+        (TOY, {}, ["annotator"]),
+        (PHOTO, {}, []),
+        (TOY, {"hairstyle_dropout": 0.25}, ["annotator"]),
+        (PHOTO, {"dense_dropout": 0.4}, ["dropout"]),
+        (TOY, {"conv_dropout": 0.1}, ["annotator", "dropout"]),
+    ],
 )
-def test_dropout_is_measured_only_where_the_expression_branches_have_it(rates, measured):
+def test_extra_meters_are_the_annotator_on_toy_faces_and_the_cnn_with_dropout(domain, rates, names):
     none = {"conv_dropout": 0.0, "dense_dropout": 0.0, "hairstyle_dropout": 0.0}
-    config = PropertyCNNConfig(resolution=64, width=0.1, padding=1, **none | rates)
-    meters = extra_meters(CnnMeter(PropertyCNN(config)), None, DOMAINS["photo"])
-    assert list(meters) == ["dropout"] * measured
+    cnn = PropertyCNN(PropertyCNNConfig(resolution=64, width=0.1, padding=1, **none | rates))
+    assert list(extra_meters(CnnMeter(cnn), None, domain)) == names
 
 
-def test_the_annotator_is_an_extra_meter_of_toy_faces_unless_it_is_the_cnn_already(cnn):
-    assert "annotator" in extra_meters(CnnMeter(cnn), None, DOMAINS["toy"])
-    assert "annotator" not in extra_meters(CnnMeter(cnn), None, DOMAINS["photo"])
-    assert extra_meters(AnnotatorMeter(None), None, DOMAINS["toy"]) == {}
+def test_where_the_annotator_is_the_cnn_meter_there_is_no_extra_one():
+    assert extra_meters(AnnotatorMeter(None), None, TOY) == {}
+
+
+def test_without_a_property_cnn_the_annotator_takes_its_place():
+    cnn, parser, annotator = load_meters(TOY, None, torch.device("cpu"))
+    assert isinstance(cnn, AnnotatorMeter) and cnn.annotator is annotator
+    assert isinstance(parser, ParserMeter) and cnn.properties == PROPERTIES

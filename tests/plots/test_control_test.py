@@ -1,0 +1,100 @@
+"""Figures of notebook 08 show the numbers and images they are given, each at its place."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+
+from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.plots import control_test as plots
+from ohlora_lib.steering.responses import REQUESTS
+from ohlora_lib.steering.select import CorrelationCutoffs
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    pyplot.close("all")
+
+
+def pixels(figure) -> np.ndarray:
+    """The sheet that a figure shows, (H, W, 3)."""
+    (artist,) = (a for a in figure.axes[0].get_children() if hasattr(a, "image"))
+    return np.asarray(artist.image)
+
+
+def gray(levels) -> np.ndarray:
+    """Images of 4 x 4 pixels of these gray levels."""
+    return np.tile(np.uint8(levels)[:, None, None, None], (4, 4, 3))
+
+
+def labels(axes):
+    return [t.get_text() for t in axes.get_xticklabels()], [
+        t.get_text() for t in axes.get_yticklabels()
+    ]
+
+
+def test_all_requests_have_mouth_by_row_and_eyes_and_pose_by_column():
+    figure = plots.all_requests(gray(np.arange(50)))
+    shown = pixels(figure)[::8, ::8, 0]  # one pixel per image
+    columns, rows = labels(figure.axes[0])
+    assert shown.shape == (5, 10)
+    for row, mouth in enumerate(rows):
+        for column, head in enumerate(columns):
+            eyes, pose = (line.split()[1] for line in head.split("\n"))
+            request = [float(eyes), float(mouth.split()[1]), float(pose)]
+            assert REQUESTS[shown[row, column]] == pytest.approx(request)
+
+
+def test_mouth_and_pose_are_labeled_by_row_and_column():
+    figure = plots.mouth_and_pose(gray(np.arange(25)))
+    assert pixels(figure)[::8, ::8, 0].tolist() == np.arange(25).reshape(5, 5).tolist()
+    columns, rows = labels(figure.axes[0])
+    assert columns[0] == "pose -1.8" and rows[-1] == "mouth 1.8"
+
+
+def test_strips_have_a_row_per_method_and_property():
+    figure = plots.strips(
+        {"svm": gray(np.arange(15)), "ridge, calibrated": gray(np.arange(15, 30))}
+    )
+    assert pixels(figure)[::8, ::8, 0].tolist() == np.arange(30).reshape(6, 5).tolist()
+    assert labels(figure.axes[0])[1] == [
+        "svm\neyes", "svm\nmouth", "svm\npose",
+        *(f"ridge\ncalibrated\n{name}" for name in EXPRESSION),
+    ]  # fmt: skip
+
+
+def test_pass_rates_stand_beside_their_method_with_their_interval():
+    columns = {"rate": [0.25, 1.0], "low": [0.1, 0.8], "high": [0.5, 1.0]}
+    rates = pd.DataFrame(columns, index=["svm", "ridge"])
+    figure = plots.pass_rates({"cnn": rates, "parser": rates.assign(rate=[0.2, 0.9])})
+    axes = figure.axes[0]
+    assert labels(axes)[1] == ["svm", "ridge"] and axes.get_ylim() == (1.5, -0.5)
+    cnn, parser = axes.containers
+    assert cnn.get_label() == "property CNN" and parser.get_label() == "parser"
+    assert cnn[0].get_xdata().tolist() == [0.25, 1.0]
+    assert parser[0].get_xdata().tolist() == [0.2, 0.9]
+    assert np.array(cnn[2][0].get_segments())[0, :, 0].tolist() == pytest.approx([0.1, 0.5])
+
+
+def test_response_scatter_shows_each_property_with_its_correlations():
+    measured = {"cnn": np.arange(150.0).reshape(50, 3), "parser": np.zeros((50, 3))}
+    correlations = {"cnn": np.array([0.1, 0.2, 0.3]), "parser": np.array([0.4, 0.5, 0.6])}
+    figure = plots.response_scatter(REQUESTS, measured, correlations)
+    pose = figure.axes[2]
+    assert pose.get_xlabel() == "requested pose\ncorr.: property CNN 0.30, parser 0.60"
+    at = pose.collections[0].get_offsets()
+    assert at[:, 1].tolist() == measured["cnn"][:, 2].tolist()
+    assert np.abs(at[:, 0] - REQUESTS[:, 2]).max() < 0.1
+
+
+def test_correlation_by_start_has_a_row_per_method_and_the_cutoffs():
+    columns = {f"unedited_{n}": [k, k + 0.5] for k, n in enumerate(EXPRESSION)}
+    for meter, value in (("cnn", 0.9), ("parser", 0.8)):
+        columns |= {f"{meter}_{n}_corr": [value, value - k / 10] for k, n in enumerate(EXPRESSION)}
+    table = pd.DataFrame({"method": ["a", "b"]} | columns)
+    figure = plots.correlation_by_start(table, ["b", "a"], CorrelationCutoffs(0.5, 0.6, 0.7))
+    mouth = figure.axes[1]
+    assert mouth.collections[1].get_offsets().tolist() == [[1.5, pytest.approx(0.7)]]
+    assert [axes.lines[0].get_ydata()[0] for axes in figure.axes[:3]] == [0.5, 0.6, 0.7]
+    assert figure.axes[0].get_ylabel().startswith("b") and figure.axes[3].get_ylabel()[0] == "a"
