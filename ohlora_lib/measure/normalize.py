@@ -1,4 +1,4 @@
-"""Raw scores to the range that the models are fed: z, or min-max as in the first version."""
+"""Raw scores -> normalized scores, which the models use: z, or min-max as in the first version."""
 
 import json
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ DECIMALS = 4
 
 @dataclass(frozen=True)
 class Normalization:
-    """score -> (score - center) / spread, column by column, as fitted on one data set."""
+    """score -> (score - center) / spread per column, fitted on one data set."""
 
     center: Mapping[str, float]
     spread: Mapping[str, float]
 
     def __call__(self, raw: pd.DataFrame, decimals: int | None = DECIMALS) -> pd.DataFrame:
-        """The same columns normalized and rounded; what is NaN or infinite becomes NaN."""
+        """The fitted columns, normalized and rounded; NaN and infinite scores become NaN."""
         columns = list(self.center)
         scores = (_finite(raw[columns]) - pd.Series(self.center)) / pd.Series(self.spread)
         return scores if decimals is None else scores.round(decimals)
@@ -36,7 +36,7 @@ def z_scores(raw: pd.DataFrame) -> Normalization:
 
 
 def min_max(raw: pd.DataFrame) -> Normalization:
-    """The smallest score to 0 and the largest to 1; of a pose to -1 and +1."""
+    """The smallest score becomes 0 and the largest 1; for a pose, -1 and +1."""
     finite = _finite(raw)
     smallest, largest = finite.min(), finite.max()
     center, spread = smallest.copy(), largest - smallest
@@ -50,7 +50,7 @@ def _finite(raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def _normalization(center: pd.Series, spread: pd.Series) -> Normalization:
-    """A score that never varies lies at its center: dividing by 1 keeps it at 0."""
+    """A constant score has a spread of 0: dividing by 1 instead keeps it at 0."""
     return Normalization(center.to_dict(), spread.where(spread > 0, 1.0).to_dict())
 
 

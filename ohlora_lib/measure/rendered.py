@@ -9,12 +9,15 @@ import pandas as pd
 from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.faces.properties import PROPERTIES
 from ohlora_lib.measure.parse import Parsed, Parser, parse
+from ohlora_lib.measure.scores import DIFFERENT, FIRST, ORIGINAL_HAIRSTYLE
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
 from ohlora_lib.toyworld.face_sets import TEST_SEED, FaceSet, load_faces
 
 TRUE_ATTRIBUTES = {name: name for name in PROPERTIES} | {"hairstyle": "curl"}
 """Property -> the attribute of a rendered face that it should follow."""
+TARGETS = dict.fromkeys(PROPERTIES, 0.9) | {"background_std": np.nan, "hairstyle": 0.7}
+"""Correlation with the true attribute that a property's score should reach on the toy world."""
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,36 @@ def crop_maps(maps: np.ndarray, parsed: Parsed) -> np.ndarray:
         one_hot = (crop[..., None] == np.arange(len(CLASS_NAMES))).astype(np.float32)
         crops[number] = cv2.resize(one_hot, (SIZE, SIZE)).argmax(-1)
     return crops
+
+
+def truth_correlations(
+    computed: pd.DataFrame, exact: pd.DataFrame, attributes: pd.DataFrame
+) -> pd.DataFrame:
+    """Correlation of scores with the true attribute, one row per property, all inputs N rows.
+
+    `second` and `first` are of the two algorithms on the parser's maps (`computed`), `true maps` of
+    the second on the true maps (`exact`): what it would reach if the parser made no error.
+    """
+    rows = {}
+    for name, attribute in (TRUE_ATTRIBUTES | {ORIGINAL_HAIRSTYLE: "curl"}).items():
+        truth = attributes[attribute].to_numpy()
+        rows[name] = {
+            "true attribute": attribute,
+            "second": _correlation(computed[name], truth),
+            "first": _correlation(computed[FIRST[name]], truth) if name in DIFFERENT else np.nan,
+            "true maps": _correlation(exact[name], truth),
+            "target": TARGETS.get(name, np.nan),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("property")
+
+
+def algorithm_agreement(raw: pd.DataFrame) -> pd.DataFrame:
+    """Correlation of the first with the second algorithm's scores where they differ."""
+    rows = {name: _correlation(raw[name], raw[FIRST[name]].to_numpy()) for name in DIFFERENT}
+    return pd.Series(rows, name="first with second").rename_axis("property").to_frame()
+
+
+def _correlation(scores: pd.Series, others: np.ndarray) -> float:
+    """Pearson's r over the rows where both are finite."""
+    both = pd.DataFrame({"a": scores.to_numpy(), "b": others}).replace([np.inf, -np.inf], np.nan)
+    return float(both["a"].corr(both["b"]))

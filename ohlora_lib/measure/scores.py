@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.classes import CLASS_NAMES, NOSE
-from ohlora_lib.faces.properties import LABEL_PROPERTIES
+from ohlora_lib.faces.properties import LABEL_PROPERTIES, PROPERTIES
 from ohlora_lib.measure.segments import (
     EYE_ROWS,
     HALF,
@@ -268,6 +268,10 @@ SECOND_MIN_BLOCKS = SECOND | {"hairstyle": "hairstyle_min_blocks"}
 """The same, but too little hair to tell its style counts as none."""
 ORIGINAL_HAIRSTYLE = "original_hairstyle"
 """The column of the published hairstyle score where `hairstyle` is that of SECOND_MIN_BLOCKS."""
+OTHERS = {name: name for name in FIRST.values()} | {ORIGINAL_HAIRSTYLE: "hairstyle"}
+"""What notebook 04 compares with the eight scores that are used."""
+DIFFERENT = ("eyes", "hair_color", "hair_length", "mouth", "pose")
+"""Properties that the two algorithms compute differently."""
 ALL = {name: name for name in SCORES if name != "hairstyle_min_blocks"}
 """Every score of the original project, as its code or its paper defines it."""
 
@@ -286,6 +290,24 @@ def score(maps: np.ndarray, images: np.ndarray, which: Mapping[str, str] = SECON
         for column, name in enumerate(which.values()):
             table[batch, column] = SCORES[name](segments)
     return pd.DataFrame(table, columns=list(which))
+
+
+def complete_rows(raw: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a finite score of every property: only these can be normalized and used."""
+    complete = raw[np.isfinite(raw[list(PROPERTIES)]).all(axis=1)]
+    if len(complete) < 2:
+        raise ScoreError(
+            f"{len(complete)} of {len(raw)} faces have all eight scores, too few to normalize: "
+            "check in notebook 03 what the parser finds"
+        )
+    return complete
+
+
+def strongest_pair(correlation: pd.DataFrame) -> tuple[str, str, float]:
+    """The two properties with the strongest correlation of either sign, and its value."""
+    pairs = correlation.where(np.triu(np.ones(correlation.shape, bool), 1)).stack()
+    first, second = pairs.abs().idxmax()
+    return first, second, float(pairs[first, second])
 
 
 def _checked(maps: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Parsed faces on disk: class maps, face crops and their boxes; areas and errors of class maps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ import pandas as pd
 from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.faces.classes import CLASS_NAMES
-from ohlora_lib.measure.parse import Parsed, Parser, class_pixels, parse
+from ohlora_lib.measure.parse import Parsed, Parser, class_pixels, face_scores, parse
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, SIZE
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
@@ -93,6 +93,14 @@ def _part(images: ImageSet, made: Segmentation, parser: Parser, idx: np.ndarray,
     table.insert(0, "idx", idx)
     table.insert(1, "found", parsed.found)
     write_table(table, path)
+
+
+def segmentation_scores(segmentation: Segmentation, which: Mapping[str, str]) -> pd.DataFrame:
+    """Raw scores of every parsed face: idx and a column for each of `which` (column -> score)."""
+    parts = [face_scores(parsed, which) for parsed in segmentation.batches()]
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "idx", segmentation.boxes["idx"].to_numpy())
+    return table
 
 
 def class_areas(segmentation: Segmentation) -> tuple[pd.DataFrame, np.ndarray]:

@@ -1,10 +1,19 @@
 """Scores of whole batches against the definitions, pixel by pixel."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ohlora_lib.faces.properties import PROPERTIES
-from ohlora_lib.measure.scores import ALL, FIRST, SECOND, ScoreError, score
+from ohlora_lib.measure.scores import (
+    ALL,
+    FIRST,
+    SECOND,
+    ScoreError,
+    complete_rows,
+    score,
+    strongest_pair,
+)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -115,3 +124,18 @@ def test_columns_stand_in_the_order_of_the_property_cnns_outputs():
 def test_what_cannot_be_scored_is_named(maps, images, said):
     with pytest.raises(ScoreError, match=said):
         score(maps, images)
+
+
+def test_only_rows_with_a_finite_score_of_every_property_are_complete():
+    raw = pd.DataFrame({"idx": range(5), **{name: np.arange(5.0) for name in SECOND}})
+    raw["v1_pose"] = np.nan  # the first algorithm's scores do not count
+    raw.loc[1, "pose"], raw.loc[2, "eyes"] = np.inf, np.nan
+    assert complete_rows(raw)["idx"].tolist() == [0, 3, 4]
+    with pytest.raises(ScoreError, match=r"1 of 2 faces have all eight scores.*notebook 03"):
+        complete_rows(raw[:2])
+
+
+def test_the_strongest_pair_may_be_negative_and_is_not_a_property_with_itself():
+    names = ["eyes", "mouth", "pose"]
+    matrix = pd.DataFrame([[1, 0.3, -0.6], [0.3, 1, 0.5], [-0.6, 0.5, 1]], names, names)
+    assert strongest_pair(matrix) == ("eyes", "pose", -0.6)

@@ -1,0 +1,100 @@
+"""Figures of notebook 04: distributions, correlations, extremes and truth of the scores."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from ohlora_lib.faces.properties import PROPERTIES
+from ohlora_lib.measure.rendered import TRUE_ATTRIBUTES
+from ohlora_lib.measure.scores import DIFFERENT, FIRST
+from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.style import INK, MUTED, SERIES
+
+ENDS = {
+    "eyes": ("closed", "open"),
+    "hair_color": ("dark", "light"),
+    "hair_length": ("short", "long"),
+    "mouth": ("closed", "open"),
+    "pose": ("turned left", "turned right"),
+    "background_mean": ("dark", "light"),
+    "background_std": ("even", "uneven"),
+    "hairstyle": ("straight", "curly"),
+}
+"""What the lowest and the highest score of each property mean."""
+
+
+def histograms(scores: pd.DataFrame) -> Figure:
+    """A histogram of each raw score with its mean; the outer 0.2 % are drawn at the ends."""
+    figure, grid = pyplot.subplots(2, 4, figsize=(8.6, 4.2))
+    for axes, name in zip(grid.flat, PROPERTIES, strict=True):
+        values = scores[name]
+        low, high = values.quantile([0.002, 0.998])
+        axes.hist(values.clip(low, high), bins=26, color=SERIES[1], alpha=0.85)
+        axes.axvline(values.mean(), color=INK, lw=1, ls="--")
+        lowest, highest = ENDS[name]
+        axes.set(title=name, xlabel=f"{lowest}  →  {highest}")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("faces")
+    return figure
+
+
+def correlation_heatmap(correlation: pd.DataFrame) -> Figure:
+    """A square matrix of correlations with their values."""
+    figure, axes = pyplot.subplots(figsize=(6.2, 5))
+    names = [name.replace("_", " ") for name in correlation.columns]
+    seaborn.heatmap(
+        correlation.set_axis(names, axis=0).set_axis(names, axis=1),
+        cmap="RdBu_r",
+        vmin=-1,
+        vmax=1,
+        annot=True,
+        fmt=".2f",
+        annot_kws={"size": 8},
+        cbar_kws={"label": "correlation", "shrink": 0.8},
+        ax=axes,
+    )
+    axes.set(xlabel="", ylabel="")
+    pyplot.setp(axes.get_xticklabels(), rotation=40, ha="right")
+    return figure
+
+
+def extremes(faces: np.ndarray, columns: int) -> Figure:
+    """Faces (8 * 2 * columns, H, W, 3): per property the lowest scores, then the highest."""
+    heads = [""] * (2 * columns)
+    heads[0], heads[columns] = "lowest …", "… highest"
+    rows = [name.replace("_", "\n") for name in PROPERTIES]
+    figure = labeled_sheet(faces, 2 * columns, rows=rows, heads=heads)
+    axes = figure.axes[0]
+    axes.set_aspect("auto")  # otherwise the layout cuts the longest label
+    axes.axvline(columns * (faces.shape[2] + 4) - 2, color=INK, lw=1.5)
+    return figure
+
+
+def first_against_second(raw: pd.DataFrame) -> Figure:
+    """Both algorithms' scores of the same faces, where they differ."""
+    figure, grid = pyplot.subplots(1, len(DIFFERENT), figsize=(8.6, 2.3))
+    for axes, name in zip(grid, DIFFERENT, strict=True):
+        axes.plot(raw[FIRST[name]], raw[name], ".", ms=2.5, color=SERIES[1], alpha=0.4)
+        axes.set(title=name, xlabel="first")
+    grid[0].set_ylabel("second algorithm")
+    return figure
+
+
+def truth_scatter(
+    computed: pd.DataFrame, attributes: pd.DataFrame, correlations: Sequence[float]
+) -> Figure:
+    """Computed score over true attribute, rows alike, with each property's correlation."""
+    figure, grid = pyplot.subplots(2, 4, figsize=(8.6, 4.6))
+    for axes, name, r in zip(grid.flat, PROPERTIES, correlations, strict=True):
+        attribute = TRUE_ATTRIBUTES[name]
+        axes.plot(attributes[attribute], computed[name], ".", ms=3, color=SERIES[3], alpha=0.5)
+        axes.set_title(name)
+        axes.text(0.04, 0.9, f"r = {r:.2f}", transform=axes.transAxes, color=INK)
+        axes.set_xlabel(f"true {attribute.replace('_', ' ')}", color=MUTED)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("computed score")
+    return figure
