@@ -1,16 +1,22 @@
-"""What the image generation test of a latent costs: `python -m benchmarks.control_test`.
+"""Cost of the image generation test: `python -m benchmarks.control_test`.
 
-The same 50 pictures of one latent, by a plain float32 loop that sends one picture after the other
-through generator, property CNN, parser and annotator, as a first implementation has it; by the same
-loop over our own networks; and by `control_test`, in one process a core as the notebooks call it,
-which also does the statistics. The networks are the notebooks' own and draw the embedded faces; at
-`--resolution 256` generator and property CNN are the published ones with random weights, whose
-noise takes the parser's maps longer than faces do.
-Last come two bounds (`benchmarks.roofline`): the operations as they are, the CNN in float32, and
-their multiplications alone at the chosen format's full speed, which no code can beat that makes
-them; and how fast the chosen format's multiplications would have to be for an eighth, if all else
-stayed. A machine's speed changes, so every round measures all of it, against its own plain loop.
-Exit status 1 when the test costs more than an eighth of the plain loop in the median round.
+The same 50 images of one latent are made and measured in three ways:
+
+* a plain float32 loop, one image after the other, through generator, property CNN, parser and
+  annotator, as in a first implementation;
+* the same loop with our networks;
+* `control_test` with one process per core, as the notebooks call it, including its statistics.
+
+At 128 pixels the networks are those of the notebooks and generate toy faces. With `--resolution
+256`, generator and property CNN have the published sizes and random weights; parsing their noise
+takes longer than parsing faces.
+
+Then two lower bounds from `benchmarks.roofline`: all operations as they are (the CNN in float32),
+and only the multiplications at the full rate of the chosen number format. The last line says how
+much faster these multiplications would have to be to reach the target if nothing else changed.
+
+The speed of a machine varies, so each round measures everything and compares with its own plain
+loop. Exit status 1 if, in the median round, the test takes more than 1/8 of the plain loop.
 """
 
 import argparse
@@ -40,44 +46,44 @@ from ohlora_lib.steering.responses import REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.train.regressor import SMALL
 
-SHARE = 1 / 8
-PIECES = 4  # for the processes: of as many latents each as are drawn together
+TARGET = 1 / 8  # of the plain loop
+BATCHES = 4  # of latents, spread over the processes
 NETWORKS = {
     128: (partial(checkpoints.load, "original"), SMALL.network),
     256: (Generator, PropertyCNNConfig()),
 }
-"""Resolution -> how the generator is made, the property CNN's sizes."""
+"""Resolution -> function that makes the generator, configuration of the property CNN."""
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Wall-clock time of one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def loop(
-    draw: Callable, generator, cnn, parse, annotator, steered: np.ndarray, together: int = 1
+    synthesize: Callable, generator, cnn, parse, annotator, edited: np.ndarray, batch: int = 1
 ) -> None:
-    """50 pictures, one after the other in float32, or some together as `control_test` has them."""
-    chosen = "float32" if together == 1 else "auto"
-    for w in torch.tensor(steered).split(together):
-        with precision.inference(chosen):
-            image = to_uint8(draw(generator, w))
+    """Make and measure the images of `edited` (50, D): one at a time in float32, or in batches."""
+    number_format = "float32" if batch == 1 else "auto"
+    for w in torch.tensor(edited).split(batch):
+        with precision.inference(number_format):
+            image = to_uint8(synthesize(generator, w))
         with torch.inference_mode():
             cnn(property_input(image))
         parse(image)
-        with precision.inference(chosen):
+        with precision.inference(number_format):
             annotator.annotate(image)
 
 
 OURS = "control_test"
-AS_THEY_ARE = "bound, operations as they are"
-REST = "control_test without the chosen format's multiplications"
+ALL_OPERATIONS = "lower bound, all operations"
+REST = "control_test without its multiplications"
 
 
 def measured(resolution: int, rounds: int) -> pd.DataFrame:
-    """A row for each round: seconds a latent of the plain loop, of the others, and the bounds."""
+    """One row per round: seconds per latent of the three ways, and the lower bounds."""
     build, cnn_config = NETWORKS[resolution]
     generator, cnn = precision.place(build().eval()), PropertyCNN(cnn_config).eval()
     annotator, parse = checkpoints.load("annotator"), ParserMeter(load_parser())
@@ -87,33 +93,33 @@ def measured(resolution: int, rounds: int) -> pd.DataFrame:
     method = Method(
         MethodSpec("svm all"), LinearDirections(rng.normal(0, 0.05, (1, 3, 512)).astype(np.float32))
     )
-    z = latents(0, range(PIECES * BATCH), sampler.z_size)
-    steered = sampler.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), REQUESTS)
+    z = latents(0, range(BATCHES * BATCH), sampler.z_size)
+    edited = sampler.vectors(z[:1]) + method.directions.step(z[:1].repeat(50, 0), REQUESTS)
     population = sampler.images(sampler.vectors(latents(1, range(16), sampler.z_size)))
     meters = MeterSet.fit(CnnMeter(cnn), parse, quick, population)
     exact = ParserMeter(EmbeddedParser(checkpoints.load("parser"), number_format="float32"))
-    singly = (generator, cnn, exact, annotator, steered)
+    singly = (generator, cnn, exact, annotator, edited)
     loops = {
-        "plain loop, picture by picture": partial(loop, plain_synthesis, *singly),
-        "the same loop over our networks": partial(loop, Generator.from_w, *singly),
+        "plain loop, one image at a time": partial(loop, plain_synthesis, *singly),
+        "the same loop with our networks": partial(loop, Generator.from_w, *singly),
     }
-    networks = (generator, cnn, parse, quick, steered)
-    together = partial(loop, Generator.from_w, *networks, together=len(REQUESTS))
+    networks = (generator, cnn, parse, quick, edited)
+    in_one_batch = partial(loop, Generator.from_w, *networks, batch=len(REQUESTS))
     tested, rows = LatentSet(z, np.arange(len(z))), []
     with workers(sampler.device) as pool:
         test = partial(control_test, [method], sampler, meters, tested, executor=pool)
         for run in (*loops.values(), test):
-            run()  # to warm up
+            run()  # warm-up
         for _ in range(rounds):
             row = {name: seconds(run) for name, run in loops.items()}
             row[OURS] = seconds(test) / len(z)
             limits = Limits.measured(sampler.device)
-            together()  # what is done once is not counted
-            every = counted(together, limits)
-            row[AS_THEY_ARE] = every.seconds
+            in_one_batch()  # warm-up: caches are not counted
+            operations = counted(in_one_batch, limits)
+            row[ALL_OPERATIONS] = operations.seconds
             chosen = precision.chosen()
-            row["bound, multiplications"] = every.flops.total() / limits.flops[chosen]
-            multiplying = every.flops[chosen] / limits.flops[chosen]
+            row["lower bound, multiplications"] = operations.flops.total() / limits.flops[chosen]
+            multiplying = operations.flops[chosen] / limits.flops[chosen]
             row[REST] = row[OURS] - multiplying
             rows.append(row)
     return pd.DataFrame(rows)
@@ -125,21 +131,22 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     table = measured(options.resolution, options.rounds)
-    share = table.div(table.iloc[:, 0], axis=0)
-    print(f"{torch.get_num_threads()} threads, computing in {precision.chosen()}, "
-          f"{options.resolution} px: median (least … most) of {len(table)} rounds")  # fmt: skip
+    fraction = table.div(table.iloc[:, 0], axis=0)
+    number_format = precision.chosen()
+    print(f"{torch.get_num_threads()} threads, {number_format}, {options.resolution} px: "
+          f"median (minimum to maximum) of {len(table)} rounds")  # fmt: skip
     for name in table:
-        least, middle, most = share[name].quantile([0, 0.5, 1])
-        print(f"{name}: {table[name].median():.2f} s a latent, "
-              f"{middle:.3f} ({least:.3f} … {most:.3f}) of the plain loop")  # fmt: skip
-    print(f"wanted of {OURS}: at most {SHARE:.3f}")
-    beyond = (share[AS_THEY_ARE] > SHARE).sum()
-    print(f"all operations at this device's full speed would miss that in {beyond} rounds")
-    faster = (share[OURS] - share[REST]) / (SHARE - share[REST])
-    faster = faster[share[REST] < SHARE]
-    print(f"with {precision.chosen()} multiplications {faster.median():.1f} times as fast, else "
-          f"as it is, it would be reached (in {len(faster)} rounds at some speed)")  # fmt: skip
-    return 0 if share[OURS].median() <= SHARE else 1
+        low, median, high = fraction[name].quantile([0, 0.5, 1])
+        print(f"{name}: {table[name].median():.2f} s per latent, "
+              f"{median:.3f} ({low:.3f} to {high:.3f}) of the plain loop")  # fmt: skip
+    print(f"target for {OURS}: at most {TARGET:.3f} of the plain loop")
+    missed = (fraction[ALL_OPERATIONS] > TARGET).sum()
+    print(f"rounds in which the lower bound of all operations misses the target: {missed}")
+    speedup = (fraction[OURS] - fraction[REST]) / (TARGET - fraction[REST])
+    speedup = speedup[fraction[REST] < TARGET]
+    print(f"{number_format} multiplications would have to be {speedup.median():.1f} times as fast "
+          f"({len(speedup)} rounds in which that could suffice)")  # fmt: skip
+    return 0 if fraction[OURS].median() <= TARGET else 1
 
 
 if __name__ == "__main__":
