@@ -1,4 +1,4 @@
-"""State dicts in files: read without running anything, checked key by key, written whole."""
+"""Files of state dicts: read without executing code, checked key by key, written atomically."""
 
 import pickle
 import re
@@ -14,46 +14,44 @@ from ohlora_lib.checkpoints.layouts import describe
 from ohlora_lib.store.atomic import atomic_path
 
 WRAPPERS = ("generator", "state_dict_backbone", "state_dict", "model_state_dict", "model")
-"""Where a published file may keep its state dict, tried in this order when nobody says where."""
+"""Keys under which a published file may have its state dict, tried in this order."""
 
 
 class WeightsError(Exception):
-    """A file of weights that is missing, unreadable, unsafe or of another network."""
+    """Weights that are missing, unreadable, unsafe or of another network."""
 
 
 State = dict[str, torch.Tensor]
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The text beside the tensors of a .safetensors file; {} where there is none."""
+    """The metadata of a .safetensors file; {} if it has none."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged or no .safetensors file: {error}") from error
+        raise WeightsError(f"{path} is damaged or not a .safetensors file: {error}") from error
 
 
 def read_state(path: Path, inside: str = "") -> State:
-    """The tensors of a .safetensors, .pth or .pt file, on the CPU; `inside` names a part of it."""
+    """The tensors of a .safetensors, .pth or .pt file, on the CPU; `inside` selects a part."""
     if path.suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(path)
         except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path} is damaged or no .safetensors file: {error}") from error
+            raise WeightsError(f"{path} is damaged or not a .safetensors file: {error}") from error
     return _unwrapped(_read_pickle(path), path, inside)
 
 
 def _read_pickle(path: Path) -> object:
-    """What a .pth file holds, if that is data alone: `weights_only`, never otherwise."""
+    """The content of a .pth file, always with `weights_only`: data, never code."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL (\S+)|global '?([\w.]+)", str(error))
         if code is None:
             raise WeightsError(f"{path} is damaged or no PyTorch file: {_first(error)}") from error
-        raise WeightsError(
-            f"{path} wants to run code ({code[1] or code[2]}): refused, weights are data alone"
-        ) from error
+        raise WeightsError(f"{path} would run code ({code[1] or code[2]}): refused") from error
     # A damaged file can fail anywhere in the unpickler.
     except Exception as error:
         raise WeightsError(f"{path} is damaged or no PyTorch file: {_first(error)}") from error
@@ -64,21 +62,21 @@ def _first(error: Exception) -> str:
 
 
 def _unwrapped(content: object, path: Path, inside: str) -> State:
-    """The state dict in what a .pth file holds: at `inside`, at the top, or in a known wrapper."""
+    """The state dict in the content of a .pth file: under `inside`, at the top, or in a wrapper."""
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
+        raise WeightsError(f"{path} contains a {type(content).__name__}, not a state dict")
     flat = any(isinstance(value, torch.Tensor) for value in content.values())
     if not flat:
         names = [inside] if inside else WRAPPERS
         found = [content[name] for name in names if isinstance(content.get(name), Mapping)]
         if not found:
             wanted = f"'{inside}'" if inside else "state dict"
-            raise WeightsError(f"{path} has no {wanted}: it holds {sorted(map(str, content))[:8]}")
+            raise WeightsError(f"{path} has no {wanted}; it has {sorted(map(str, content))[:8]}")
         content = found[0]
     for key, value in content.items():
         if not isinstance(value, torch.Tensor):
             raise WeightsError(f"{path}: '{key}' is a {type(value).__name__}, not a tensor")
-    if content and all(key.startswith("module.") for key in content):  # nn.DataParallel's mark
+    if content and all(key.startswith("module.") for key in content):  # of nn.DataParallel
         content = {key.removeprefix("module."): value for key, value in content.items()}
     return dict(content)
 
@@ -86,10 +84,10 @@ def _unwrapped(content: object, path: Path, inside: str) -> State:
 def fill(
     network: nn.Module, state: State, path: Path, prefix: str = "", without: tuple[str, ...] = ()
 ) -> None:
-    """Put `state` into `network`, or refuse it, naming `path` and the first key that is wrong.
+    """Load `state` into `network`; a WeightsError names `path` and the first key that is wrong.
 
-    A file with only a part of the network lacks the `prefix` of its keys, and has none that start
-    with `without`.
+    If the file has only a part of the network, its keys lack `prefix`, and no key of the network
+    that starts with `without` belongs to it.
     """
     own = {
         key.removeprefix(prefix): value
@@ -110,9 +108,9 @@ def fill(
 def _checked(tensor: torch.Tensor, own: torch.Tensor, where: str) -> torch.Tensor:
     if tensor.shape != own.shape:
         raise WeightsError(f"{where} is {tuple(tensor.shape)}, should be {tuple(own.shape)}")
-    if not own.is_floating_point():  # a table that the architecture fixes
+    if not own.is_floating_point():  # a constant of the architecture
         if not torch.equal(tensor.to(own.dtype), own):
-            raise WeightsError(f"{where} differs from what the architecture fixes")
+            raise WeightsError(f"{where} differs from the constant of the architecture")
         return own
     if not tensor.isfinite().all():
         raise WeightsError(f"{where} has NaN or infinite values")
@@ -120,10 +118,10 @@ def _checked(tensor: torch.Tensor, own: torch.Tensor, where: str) -> torch.Tenso
 
 
 def save(network: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write a network as .safetensors with its config; `dtype` stores it smaller (bfloat16)."""
+    """Write a network with its config as .safetensors; `dtype` bfloat16 halves the file."""
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise WeightsError(f"{path}: we write .safetensors only")
+        raise WeightsError(f"{path}: weights are written as .safetensors only")
     state = {}
     for key, tensor in network.state_dict().items():
         kept = tensor.dtype if dtype is None or not tensor.is_floating_point() else dtype

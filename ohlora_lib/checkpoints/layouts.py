@@ -1,4 +1,4 @@
-"""Which network a state dict is: by the class and config we wrote, or by keys and shapes."""
+"""Which network a state dict belongs to: from its metadata, or from its keys and shapes."""
 
 import json
 from collections.abc import Mapping
@@ -26,32 +26,32 @@ NETWORKS = {
     UNetParser: UNetConfig,
     Annotator: AnnotatorConfig,
 }
-"""Every network that a file can hold, and its config. Each is built as `network(config)` and keeps
-it as `.config`."""
+"""Every network that a file can have, and its config. Each is built as `network(config)` and keeps
+the config as `.config`."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def build(config: object) -> nn.Module:
-    """The network that a config describes."""
+    """A new network with this config."""
     for network, kind in NETWORKS.items():
         if type(config) is kind:
             return network(config)
-    raise TypeError(f"{type(config).__name__} is no network's config")
+    raise TypeError(f"{type(config).__name__} is not the config of a network")
 
 
 def describe(network: nn.Module) -> dict[str, str]:
-    """A network -> what `rebuild` needs, as the metadata of a .safetensors file holds it."""
+    """A network -> the metadata of its .safetensors file, from which `rebuild` makes a new one."""
     if type(network) not in NETWORKS:
         raise TypeError(f"{type(network).__name__} is not in checkpoints.layouts.NETWORKS")
     return {"network": type(network).__name__, "config": json.dumps(asdict(network.config))}
 
 
 def rebuild(metadata: Mapping[str, str]) -> nn.Module:
-    """What `describe` made -> a new network; ValueError if it is not of this version."""
+    """Metadata of `describe` -> a new network; ValueError if it is of another version."""
     kinds = {network.__name__: kind for network, kind in NETWORKS.items()}
     if metadata.get("network") not in kinds:
-        raise ValueError(f"its metadata name no network of ours, but {metadata.get('network')!r}")
+        raise ValueError(f"its metadata name an unknown network, {metadata.get('network')!r}")
     kind, values = kinds[metadata["network"]], json.loads(metadata["config"])
     unknown = set(values) - {field.name for field in fields(kind)}
     if unknown:
@@ -65,7 +65,7 @@ def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def recognize(shapes: Shapes) -> object | None:
-    """The config of the network whose layout these keys and shapes are; None if of none."""
+    """The config of the network with these keys and shapes; None if there is none."""
     if "synthesis.layer0.const" in shapes or "mapping.dense0.weight" in shapes:
         return _generator(shapes)
     if "input0.weight" in shapes:
@@ -108,7 +108,7 @@ def _discriminator(shapes: Shapes) -> DiscriminatorConfig:
     return DiscriminatorConfig(
         resolution=resolution,
         label_size=label,
-        group_size=16 if label else 4,  # no shape tells; Oh-LoRA's and GenForce's own
+        group_size=16 if label else 4,  # not visible in shapes: values of Oh-LoRA and GenForce
         fmaps_base=shapes["input0.weight"][0] * resolution,
         fmaps_max=shapes[f"layer{last - 2}.weight"][0],
         image_channels=shapes["input0.weight"][1],
@@ -116,7 +116,7 @@ def _discriminator(shapes: Shapes) -> DiscriminatorConfig:
 
 
 def _filter(shapes: Shapes) -> FilterCNNConfig | None:
-    """Gender and age, quality and glass differ in the width of their first dense layer alone."""
+    """Gender and age, quality and glass differ only in the width of their first dense layer."""
     for name in FILTERS:
         with torch.device("meta"):
             layout = shapes_of(FilterCNN(FilterCNNConfig(filter=name)).state_dict())
@@ -126,7 +126,7 @@ def _filter(shapes: Shapes) -> FilterCNNConfig | None:
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
-    """How many keys `pattern` makes of 0, 1, 2, ... before the first that is not there."""
+    """The first number 0, 1, 2, … for which `pattern` is not a key."""
     number = 0
     while pattern.format(number) in shapes:
         number += 1

@@ -1,12 +1,12 @@
-"""The ground floor: files, images and tables on disk, shards."""
+"""Files on disk: atomic writes, manifests, image sets, tables, work folders."""
 
 import os
 from pathlib import Path
 
 
 def _project_root() -> Path:
-    """The checkout that this file belongs to. An installed library: the checkout that the current
-    folder lies in, or the current folder itself, so that data/ and reports/ are made there."""
+    """The checkout of this file. For an installed library: the checkout around the current
+    folder, or the current folder itself, where data/ and reports/ are then created."""
     here = Path(__file__).resolve().parents[2]
     around = [here, *(folder for folder in (Path.cwd(), *Path.cwd().parents))]
     return next((folder for folder in around if (folder / "pipelines").is_dir()), Path.cwd())
@@ -17,12 +17,12 @@ ROOT = _project_root()
 
 
 class StoreError(Exception):
-    """What a person can mend about files: the message names the file and the remedy."""
+    """A problem with files that the user can fix: the message names the file and what to do."""
 
 
 def inside_root(path: str | Path) -> Path:
-    """A path that was given relative to the repository, as an absolute one inside it."""
-    full = Path(os.path.normpath(ROOT / path))  # links stay: data/ may lie on a larger disk
+    """A path relative to the repository -> the absolute path; it must be inside."""
+    full = Path(os.path.normpath(ROOT / path))  # links are kept: data/ may be on a larger disk
     if not full.is_relative_to(ROOT):
-        raise StoreError(f"{path} lies outside the repository: give a path below it")
+        raise StoreError(f"{path} is outside the repository: give a path inside it")
     return full

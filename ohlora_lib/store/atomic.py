@@ -1,4 +1,4 @@
-"""Atomic file writes: a file is there whole, or as it was before."""
+"""Atomic file writes: a file is complete, or as it was before."""
 
 import errno
 import json
@@ -17,7 +17,7 @@ MARK = ".tmp-"
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the renames in `folder` survive a power cut."""
+    """Make the renames in `folder` durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -27,25 +27,25 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there takes its place at the end.
+    """Yields a temporary path in the folder of `path`; at the end it is renamed to `path`.
 
-    When the block raises, `path` is as it was and the temporary file is gone.
+    If the block raises, `path` is unchanged and the temporary file is deleted.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers choose their format by it.
+    # The suffix stays last: writers choose the format by it.
     temporary = path.with_name(f".{path.stem}{MARK}{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # or a crash could leave an empty file under the name
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
                 f"no space left while writing {path}: free some and run again "
-                "(what was there before is untouched)"
+                "(the previous file is unchanged)"
             ) from error
         raise
     finally:
@@ -59,7 +59,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` atomically, as UTF-8 with Unix line ends."""
+    """Write `text` atomically, as UTF-8 with Unix line endings."""
     write_bytes(path, text.encode())
 
 
@@ -75,7 +75,7 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
 
 
 def sweep(folder: Path) -> int:
-    """Remove what killed writers left below `folder`; call it only while nobody writes there."""
+    """Delete temporary files of killed processes below `folder`; only while nobody writes there."""
     leftovers = [path for path in folder.rglob(f".*{MARK}*") if path.is_file()]
     for path in leftovers:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Image sets: fixed-size uint8 pictures as numbered files, plus one table."""
+"""Image sets: uint8 images of one size as numbered files, and one table."""
 
 import os
 from collections.abc import Sequence
@@ -15,42 +15,43 @@ from ohlora_lib.store.atomic import write_bytes
 from ohlora_lib.store.tables import read_table, write_table
 
 PER_FOLDER = 1000
-JPEG_QUALITY = 95  # OpenCV's default, which the published images were written with
+JPEG_QUALITY = 95  # as the published images; OpenCV's default
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A folder of numbered pictures: `000/000000.png`, … and `table.parquet`, one row each.
+    """A folder of numbered images: `000/000000.png`, … and `table.parquet`, one row each.
 
-    The table is written last and has a column `index`: a set without it is not finished.
+    The table is written last and has a column `index`: a set without it is incomplete.
     """
 
     folder: Path
     suffix: str = ".png"
 
     def path(self, index: int) -> Path:
-        """Where picture `index` lies."""
+        """The file of image `index`."""
         name = f"{index:06d}{self.suffix}"
         return self.folder / f"{index // PER_FOLDER:03d}" / name
 
     def write(self, indices: Sequence[int], images: np.ndarray) -> None:
-        """Write pictures (N, H, W) gray or (N, H, W, 3) RGB, uint8, each file atomically."""
+        """Write images (N, H, W) gray or (N, H, W, 3) RGB, uint8, each file atomically."""
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise StoreError(
-                f"{self.folder}: pictures are uint8 (N, H, W[, 3]), not {images.dtype}"
+                f"{self.folder}: images must be uint8 (N, H, W[, 3]), not {images.dtype} "
+                f"{images.shape}"
             )
         if len(indices) != len(images):
-            raise StoreError(f"{self.folder}: {len(indices)} numbers for {len(images)} pictures")
+            raise StoreError(f"{self.folder}: {len(indices)} indices for {len(images)} images")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self._write_one, indices, images))
 
     def finish(self, table: pd.DataFrame) -> None:
-        """Write the table that completes the set; it must have one row per picture."""
+        """Write the table that completes the set; it has one row per image."""
         if "index" not in table.columns:
             raise StoreError(f"{self.folder}: the table needs a column 'index'")
         missing = next((i for i in table["index"] if not self.path(i).exists()), None)
         if missing is not None:
-            raise StoreError(f"{self.path(missing)} is missing: the set is not complete")
+            raise StoreError(f"{self.path(missing)} is missing: the set is incomplete")
         write_table(table, self.folder / "table.parquet")
 
     @property
@@ -59,10 +60,10 @@ class ImageSet:
         return read_table(self.folder / "table.parquet", ["index"])
 
     def read(self, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Read pictures into one array (N, H, W, 3), or (N, H, W) if they are gray."""
+        """Read images into one array (N, H, W, 3), or (N, H, W) if they are gray."""
         wanted = self.table["index"].tolist() if indices is None else list(indices)
         if not wanted:
-            raise StoreError(f"{self.folder}: no picture was asked for")
+            raise StoreError(f"{self.folder}: no indices given")
         first = self._read_one(wanted[0])
         images = np.empty((len(wanted), *first.shape), np.uint8)
 
@@ -70,7 +71,7 @@ class ImageSet:
             image = self._read_one(wanted[at])
             if image.shape != first.shape:
                 raise StoreError(
-                    f"{self.path(wanted[at])} is {image.shape}, the set's others {first.shape}"
+                    f"{self.path(wanted[at])} is {image.shape}, other images are {first.shape}"
                 )
             images[at] = image
 
@@ -89,9 +90,9 @@ class ImageSet:
     def _read_one(self, index: int) -> np.ndarray:
         path = self.path(index)
         if not path.exists():
-            raise StoreError(f"{path} is missing: make the image set anew")
+            raise StoreError(f"{path} is missing: create the image set again")
         content = np.fromfile(path, np.uint8)
         image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
         if image is None:
-            raise StoreError(f"{path} is not a picture that can be read: make the image set anew")
+            raise StoreError(f"{path} cannot be read as an image: create the image set again")
         return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,4 +1,4 @@
-"""Manifests: what made these files, from what, and whether they still are what was made."""
+"""Manifests: what made these files from which inputs, and whether any of them has changed."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ from ohlora_lib.store.atomic import MARK, write_json
 
 
 def files_below(path: Path) -> list[Path]:
-    """The file itself, or every file of a folder in order, temporary ones left out."""
+    """The file itself, or all files of a folder in order, without temporary ones."""
     if path.is_file():
         return [path]
     return sorted(file for file in path.rglob("*") if file.is_file() and MARK not in file.name)
 
 
 def sha256(path: Path) -> str:
-    """The digest of one file's bytes."""
+    """SHA-256 of one file, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -28,7 +28,7 @@ def _digest_of(lines: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Trace:
-    """A file or folder as seen: its content's digest, and a stamp that is quick to compare."""
+    """State of a file or folder: the digest of its contents, and a stamp that is quick to compare."""
 
     digest: str
     stamp: str
@@ -37,7 +37,7 @@ class Trace:
 
     @classmethod
     def of(cls, path: Path, known: "Trace | None" = None) -> "Trace":
-        """Look at `path`; contents are read only if names, sizes or times differ from `known`."""
+        """The state of `path`; contents are read only if names, sizes or times differ from `known`."""
         files = files_below(path)
         if not files and not path.is_dir():
             raise StoreError(f"{path} is missing")
@@ -54,7 +54,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What made a stage's files. Paths are relative to the repository."""
+    """Parameters, code, inputs and outputs of a stage. Paths are relative to the repository."""
 
     stage: str
     parameters: dict[str, object]
@@ -70,18 +70,20 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """Read it back; anything else than a whole manifest is a StoreError that names the file."""
+        """Read it back; a damaged manifest is a StoreError that names the file."""
         try:
             raw = json.loads(path.read_text())
             for part in ("inputs", "outputs"):
                 raw[part] = {name: Trace(**trace) for name, trace in raw[part].items()}
             return cls(**raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StoreError(f"{path} is not a whole manifest ({error})") from error
+            raise StoreError(
+                f"{path} is damaged ({error}): delete it to run the stage again"
+            ) from error
 
 
 def changed(traces: dict[str, Trace]) -> str | None:
-    """The first of the recorded paths that is missing or has other contents now, or None."""
+    """The first recorded path that is missing or whose contents have changed, or None."""
     for name, known in traces.items():
         path = ROOT / name
         if not path.exists() or Trace.of(path, known).digest != known.digest:

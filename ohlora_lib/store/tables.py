@@ -1,4 +1,4 @@
-"""Tables on disk: Parquet, or CSV where the original project's own files are CSV."""
+"""Tables on disk: Parquet, or CSV where the original project uses CSV."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from ohlora_lib.store.atomic import atomic_path
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table atomically; the file name's end (.parquet, .csv) chooses the format."""
+    """Write a table atomically; the suffix (.parquet, .csv) chooses the format."""
     path = Path(path)
     if path.suffix not in (".parquet", ".csv"):
-        raise StoreError(f"{path}: a table is .parquet or .csv")
+        raise StoreError(f"{path}: a table must be .parquet or .csv")
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
             table.to_csv(temporary, index=False)
@@ -22,10 +22,10 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_table(path: str | Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a table and make sure that it has `columns`."""
+    """Read a table and check that it has `columns`."""
     path = Path(path)
     if not path.exists():
-        raise StoreError(f"{path} is not there: run the stage that makes it first")
+        raise StoreError(f"{path} is missing: run the stage that writes it first")
     try:
         table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors

@@ -1,4 +1,4 @@
-"""A folder that belongs to one piece of work: kept while the work is the same, emptied when not."""
+"""A folder that belongs to one run of a notebook: kept for the same parameters, else emptied."""
 
 import fcntl
 import json
@@ -14,21 +14,21 @@ from ohlora_lib.store.atomic import MARK, sweep, write_json
 
 IDENTITY = "made_by.json"
 FINGERPRINT = "OHLORA_FINGERPRINT"
-"""The environment variable in which the runner hands down a digest of all that a stage rests on."""
-PATIENCE = 20.0  # seconds; an orphaned kernel is gone within two
-_claimed: dict[Path, IO] = {}  # locks of the folders that this process has claimed, held to its end
+"""The environment variable in which the runner passes a digest of a stage's code and inputs."""
+LOCK_TIMEOUT = 20.0  # seconds; an orphaned kernel exits within two
+_claimed: dict[Path, IO] = {}  # locks of this process's folders, held until it exits
 
 
 def claim(path: str, parameters: dict[str, object]) -> Path:
-    """The folder below data/ for the work that `parameters` (and the FINGERPRINT, if any) describe.
+    """The folder below data/ for a run with these `parameters` (and the FINGERPRINT, if any).
 
-    What the same work left there unfinished stays, so it can go on; another work's files go. A
-    folder that holds anything else is refused: nothing is deleted that this did not make. The
-    folder is this process's own until it ends.
+    Files of an interrupted run with the same parameters are kept, so that it resumes; those of
+    other parameters are deleted. A folder with any other files is refused: only files of a claimed
+    folder are deleted. The folder is locked until this process exits.
     """
     folder = inside_root(path)
     if not folder.is_relative_to(ROOT / "data") or folder == ROOT / "data":
-        raise StoreError(f"out = {path!r}: notebooks write into a folder below data/")
+        raise StoreError(f"out = {path!r}: give a folder below data/")
     if folder not in _claimed:
         _claimed[folder] = _lock(folder)
     mark = folder / IDENTITY
@@ -41,16 +41,16 @@ def claim(path: str, parameters: dict[str, object]) -> Path:
 
 
 def release(folder: Path) -> None:
-    """Delete a folder that `claim` made; refuse one that it did not make, or that is in use."""
+    """Delete a folder that `claim` made; refuse any other, and one that is in use."""
     with _lock(folder):
         _empty(folder)
 
 
 def _lock(folder: Path) -> IO:
-    """Wait a little for whoever works in the folder (a killed run's kernel, say); then refuse."""
+    """Lock the folder; wait a little for another process (a killed run's kernel), then refuse."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = (folder.parent / f".{folder.name}.lock").open("w")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,20 +59,20 @@ def _lock(folder: Path) -> IO:
             if time.monotonic() > deadline:
                 lock.close()
                 raise StoreError(
-                    f"another notebook is at work in {folder}: close it, or give another `out`"
+                    f"another notebook uses {folder}: close it, or give another `out`"
                 ) from None
             time.sleep(0.1)
 
 
 def _empty(folder: Path) -> None:
-    """Take the folder away at once, by a rename, then delete it: a kill leaves no half of it."""
+    """Rename the folder, then delete it: a killed process leaves no partly deleted folder."""
     for trash in folder.parent.glob(f".{folder.name}{MARK}*"):
         shutil.rmtree(trash)
     if not folder.exists():
         return
     foreign = any(MARK not in path.name for path in folder.iterdir())
     if foreign and not (folder / IDENTITY).exists():
-        raise StoreError(f"{folder} holds files that no notebook made: move them away first")
+        raise StoreError(f"{folder} contains files that no notebook wrote: move them away first")
     trash = folder.with_name(f".{folder.name}{MARK}{secrets.token_hex(4)}")
     folder.rename(trash)
     shutil.rmtree(trash)
@@ -82,4 +82,4 @@ def _read(mark: Path) -> object:
     try:
         return json.loads(mark.read_text())
     except (OSError, ValueError):
-        return None  # none yet, or a damaged one: the work starts anew
+        return None  # none yet, or a damaged one: start over

@@ -1,6 +1,8 @@
 """Atomic writes: a file is whole, or as it was."""
 
 import errno
+import os
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +51,26 @@ def test_sweep_removes_what_killed_writers_left_and_nothing_else(tmp_path):
     (tmp_path / ".hidden").write_text("mine")
     assert sweep(tmp_path) == 1
     assert sorted(p.name for p in tmp_path.rglob("*")) == [".hidden", "deep", "keep.json"]
+
+
+def test_contents_reach_the_disk_before_the_name_and_the_name_before_the_end(tmp_path, monkeypatch):
+    """Without the first fsync a crash can leave an empty file under the final name."""
+    events, fsync, replace = [], os.fsync, Path.replace
+
+    def recording_fsync(handle):
+        events.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{handle}')).name}")
+        fsync(handle)
+
+    def recording_replace(path, target):
+        events.append(f"rename {path.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", recording_fsync)
+    monkeypatch.setattr(Path, "replace", recording_replace)
+    with atomic_path(tmp_path / "table.csv") as temporary:
+        temporary.write_text("1")
+    assert events == [
+        f"fsync {temporary.name}",
+        f"rename {temporary.name}",
+        f"fsync {tmp_path.name}",
+    ]

@@ -1,5 +1,6 @@
 """Image sets: what is written comes back, what is missing is named."""
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,7 +36,7 @@ def test_jpeg_set_keeps_channel_order_and_nearly_the_pixels(tmp_path):
 
 def test_set_without_its_table_is_not_finished(tmp_path):
     ImageSet(tmp_path).write(range(5), COLOR)
-    with pytest.raises(StoreError, match=r"table\.parquet is not there"):
+    with pytest.raises(StoreError, match=r"table\.parquet is missing"):
         ImageSet(tmp_path).read()
     with pytest.raises(StoreError, match=r"000005\.png is missing"):
         ImageSet(tmp_path).finish(pd.DataFrame({"index": range(6)}))
@@ -45,21 +46,28 @@ def test_missing_damaged_and_odd_pictures_are_named(tmp_path):
     stored = finished(tmp_path, COLOR)
     for damage in (b"not a picture", b""):
         stored.path(2).write_bytes(damage)
-        with pytest.raises(StoreError, match=r"000002\.png is not a picture"):
+        with pytest.raises(StoreError, match=r"000002\.png cannot be read as an image"):
             stored.read()
     stored.path(2).unlink()
     with pytest.raises(StoreError, match=r"000002\.png is missing"):
         stored.read()
     stored.write([2], COLOR[:1, :8])
-    with pytest.raises(StoreError, match=r"000002\.png is \(8, 12, 3\), the set's others"):
+    with pytest.raises(StoreError, match=r"000002\.png is \(8, 12, 3\), other images are"):
         stored.read()
 
 
 def test_numbers_and_pictures_must_be_as_many(tmp_path):
-    with pytest.raises(StoreError, match="1 numbers for 5 pictures"):
+    with pytest.raises(StoreError, match="1 indices for 5 images"):
         ImageSet(tmp_path).write([0], COLOR)
 
 
 def test_floats_are_refused(tmp_path):
     with pytest.raises(StoreError, match="uint8"):
         ImageSet(tmp_path).write([0], COLOR[:1] / 255)
+
+
+def test_jpeg_files_have_quality_95_as_the_published_ones(tmp_path):
+    stored = finished(tmp_path, COLOR, ".jpg")
+    bgr = np.ascontiguousarray(COLOR[2][..., ::-1])
+    wanted = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    assert stored.path(2).read_bytes() == wanted

@@ -59,7 +59,7 @@ def test_manifest_survives_the_disk_and_damage_is_named(tmp_path, folder):
     whole = path.read_text()
     for damaged in (whole[:-20], "null", "{}", whole.replace("digest", "digset"), "\0" * 100):
         path.write_text(damaged)
-        with pytest.raises(StoreError, match=r"stage\.manifest\.json is not a whole manifest"):
+        with pytest.raises(StoreError, match=r"stage\.manifest\.json is damaged"):
             Manifest.read(path)
 
 

@@ -21,7 +21,7 @@ def test_csv_has_the_columns_and_no_row_numbers_so_the_original_code_can_read_it
 
 
 def test_missing_file_column_and_format_are_named(tmp_path):
-    with pytest.raises(StoreError, match=r"none\.csv is not there"):
+    with pytest.raises(StoreError, match=r"none\.csv is missing"):
         read_table(tmp_path / "none.csv")
     write_table(TABLE, tmp_path / "scores.csv")
     with pytest.raises(StoreError, match=r"no column 'eyes'; its columns are index, score, group"):

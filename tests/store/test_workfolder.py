@@ -3,7 +3,7 @@
 import pytest
 
 from ohlora_lib.store import StoreError, workfolder
-from ohlora_lib.store.workfolder import claim
+from ohlora_lib.store.workfolder import claim, release
 
 
 @pytest.fixture(autouse=True)
@@ -11,7 +11,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr("ohlora_lib.store.ROOT", tmp_path)
     monkeypatch.setattr(workfolder, "ROOT", tmp_path)
     monkeypatch.setattr(workfolder, "_claimed", held := {})
-    monkeypatch.setattr(workfolder, "PATIENCE", 0.2)
+    monkeypatch.setattr(workfolder, "LOCK_TIMEOUT", 0.2)
     yield tmp_path
     for lock in held.values():
         lock.close()
@@ -43,7 +43,7 @@ def test_folders_outside_data_are_refused(out):
 def test_folder_with_foreign_files_is_refused_and_untouched(root):
     (root / "data/mine").mkdir(parents=True)
     (root / "data/mine/thesis.txt").write_text("years")
-    with pytest.raises(StoreError, match="holds files that no notebook made"):
+    with pytest.raises(StoreError, match="contains files that no notebook wrote"):
         claim("data/mine", {})
     assert (root / "data/mine/thesis.txt").exists()
 
@@ -77,7 +77,7 @@ def test_folder_in_use_by_another_process_is_refused():
     folder = claim("data/here", {"n": 3})
     (folder / "shard.txt").write_text("theirs")
     other = workfolder._claimed.pop(folder)  # as if another process held it
-    with pytest.raises(StoreError, match="another notebook is at work in"):
+    with pytest.raises(StoreError, match="another notebook uses"):
         claim("data/here", {"n": 4})
     assert (folder / "shard.txt").exists()
     other.close()
@@ -87,3 +87,19 @@ def test_folder_in_use_by_another_process_is_refused():
 def test_data_on_another_disk_behind_a_link_is_accepted(root, tmp_path_factory):
     (root / "data").symlink_to(tmp_path_factory.mktemp("large"))
     assert claim("data/here", {}).exists()
+
+
+def test_release_deletes_a_claimed_folder_but_none_in_use_and_no_other(root):
+    folder = claim("data/here", {"n": 3})
+    (folder / "shard.txt").write_text("done")
+    with pytest.raises(StoreError, match="another notebook uses"):
+        release(folder)
+    assert (folder / "shard.txt").exists()
+    workfolder._claimed.pop(folder).close()
+    release(folder)
+    assert not folder.exists()
+    (root / "data/mine").mkdir()
+    (root / "data/mine/thesis.txt").write_text("years")
+    with pytest.raises(StoreError, match="no notebook wrote"):
+        release(root / "data/mine")
+    assert (root / "data/mine/thesis.txt").exists()
