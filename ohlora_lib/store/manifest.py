@@ -28,7 +28,7 @@ def _digest_of(lines: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Trace:
-    """State of a file or folder: the digest of its contents, and a stamp that is quick to compare."""
+    """State of a file or folder: a digest of its contents, and a stamp that is quick to compare."""
 
     digest: str
     stamp: str
@@ -37,7 +37,7 @@ class Trace:
 
     @classmethod
     def of(cls, path: Path, known: "Trace | None" = None) -> "Trace":
-        """The state of `path`; contents are read only if names, sizes or times differ from `known`."""
+        """The state of `path`; files are read only if names, sizes or times differ from `known`."""
         files = files_below(path)
         if not files and not path.is_dir():
             raise StoreError(f"{path} is missing")

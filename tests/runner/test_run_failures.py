@@ -292,7 +292,7 @@ def test_folder_with_foreign_files_is_never_emptied(repository):
     folder.mkdir(parents=True)
     (folder / "thesis.txt").write_text("years of work")
     code, output = repository.run("demo", "--scale", "smoke", "--force")
-    assert code == 1 and "holds files that no notebook made" in output
+    assert code == 1 and "contains files that no notebook wrote" in output
     assert (folder / "thesis.txt").read_text() == "years of work"
 
 

@@ -142,7 +142,7 @@ def test_a_table_that_is_no_test_result_is_named(tmp_path, capsys, text, says):
 
 def test_mistaken_arguments_get_one_line(tmp_path, capsys):
     assert main([str(tmp_path / "none.csv")]) == 1
-    assert "is not there" in capsys.readouterr().err
+    assert "is missing" in capsys.readouterr().err
     assert main([str(written(tmp_path, ROWS + "1,1,1\n")), "--eyes", "92"]) == 1
     assert "cutoff of eyes is 92" in capsys.readouterr().err
     with pytest.raises(ValueError, match="cutoff of pose is nan"):

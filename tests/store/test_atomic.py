@@ -58,7 +58,7 @@ def test_contents_reach_the_disk_before_the_name_and_the_name_before_the_end(tmp
     events, fsync, replace = [], os.fsync, Path.replace
 
     def recording_fsync(handle):
-        events.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{handle}')).name}")
+        events.append(f"fsync {Path(f'/proc/self/fd/{handle}').readlink().name}")
         fsync(handle)
 
     def recording_replace(path, target):
