@@ -93,7 +93,7 @@ class FilteredFaces:
     @classmethod
     def of(cls, images: np.ndarray, scores: pd.DataFrame) -> "FilteredFaces":
         """Images and their normalized scores, a row each; a missing score becomes 0, the mean."""
-        return cls(images, scores[list(LABEL_PROPERTIES)].fillna(0.0).to_numpy(np.float32))
+        return cls(images, np.array(scores[list(LABEL_PROPERTIES)].fillna(0.0), np.float32))
 
 
 class ReplayBuffer:
