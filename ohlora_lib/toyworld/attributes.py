@@ -1,11 +1,11 @@
-"""What a toy face is: every attribute, and how people's attributes go together.
+"""Attributes of a toy face and their joint distribution.
 
-Unless said otherwise an attribute lies in 0..1. Truth for the four filter properties: a face is
+Attributes lie in 0..1 unless stated otherwise. Truth of the four filter properties: a face is
 female where `gender` > 0.5, of good quality where `quality` > 0.5, old where `age` > 0.65, and
-wears glasses where `glasses` > 0.5. "Left" and "right" are the picture's, but for `pose`: a head
-turned to *its own* right (`pose` > 0) points its nose to the picture's left and lowers the eye on
-the picture's right. So both published pose scores (the nose's correlation, the slope of the eyes)
-rise with `pose`.
+wears glasses where `glasses` > 0.5. "Left" and "right" are those of the image, except in `pose`:
+a head turned to *its own* right (`pose` > 0) points its nose to the image's left and lowers the eye
+on the image's right. Both published pose scores (correlation over the nose, slope of the eyes)
+increase with `pose`.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -21,10 +21,10 @@ OLD, GLASSES, GOOD, FEMALE = 0.65, 0.5, 0.5, 0.5
 
 @dataclass(frozen=True)
 class FaceAttributes:
-    """One face. Editing one attribute (`dataclasses.replace`) changes only what it names."""
+    """One face. Editing one attribute (`dataclasses.replace`) changes nothing else in the image."""
 
     # expression
-    eyes: float = 0.5  # opening of the lids; 0 narrow, never quite closed
+    eyes: float = 0.5  # opening of the lids; 0 narrow, never fully closed
     mouth: float = 0.3  # opening between the lips
     smile: float = 0.5  # corners up, mouth wider
     pose: float = 0.0  # -1..1: turn of the head; 1 is 33 degrees to its own right
@@ -94,7 +94,7 @@ class FaceAttributes:
         return self.quality > GOOD
 
     def to_dict(self):
-        """Plain name -> float, ready for a table's row."""
+        """Name -> float, a table's row."""
         return asdict(self)
 
 
@@ -110,7 +110,7 @@ def filter_truth(attributes):
 
 
 def sample_attributes(seed, index):
-    """The attributes of face `index` of a seed: correlated as in people, the same anywhere."""
+    """The attributes of face `index` of a seed: correlated as among people."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(seed), int(index)])))
     z = dict(zip(ATTRIBUTE_NAMES, rng.standard_normal(len(ATTRIBUTE_NAMES)), strict=True))
     extra = rng.random(8)
@@ -127,7 +127,7 @@ def texture_seed(seed, index):
 
 
 def _unit(z, mean, std):
-    """A near-Gaussian value kept inside 0..1."""
+    """A Gaussian value clipped to 0..1."""
     return np.clip(mean + std * z, 0, 1)
 
 
@@ -141,7 +141,7 @@ def _who(z):
 
 
 def _expression(z):
-    """Eyes, mouth and pose are near-Gaussian; a smile opens the mouth and squints a little."""
+    """Eyes, mouth and pose are nearly Gaussian; a smile opens the mouth and narrows the eyes."""
     smile = 0.55 * z["smile"]
     mouth = 0.8 * z["mouth"] + 0.6 * z["smile"]
     return {
@@ -155,7 +155,7 @@ def _expression(z):
 
 
 def _face(z):
-    """Build and skin: independent of who it is, but for the tone that eyes go with."""
+    """Shape and skin, independent of gender and age; dark skin makes dark eyes more likely."""
     tone = ndtr(z["skin_tone"]) ** 1.7
     dark_eyed = 0.55 * (tone > 0.5) + 0.2 * tone
     shape = ("face_width", "face_length", "jaw", "eye_size", "eye_spacing", "eye_tilt", "brow_arch")
@@ -170,7 +170,7 @@ def _face(z):
 
 
 def _adornment(z, extra, who):
-    """Make-up goes with women, beards with men."""
+    """Make-up is more likely for women, beards for men."""
     female, male = who["gender"], 1 - who["gender"]
     grown = extra[0] < 0.5
     beard = ndtr(z["beard"]) * grown * np.clip(1.6 * male - 0.5, 0, 1)
@@ -183,9 +183,9 @@ def _adornment(z, extra, who):
 
 
 def _hair(z, extra, who):
-    """Length goes with gender, gray with age, curl shows less the shorter the hair."""
+    """Length depends on gender, gray on age; short hair shows less curl."""
     female, age, tone = who["gender"], who["age"], who["skin_tone"]
-    womanly = expit(12 * (female - 0.5))  # few people wear a length between the usual two
+    womanly = expit(12 * (female - 0.5))  # lengths between short and long are rare
     length = _unit(z["hair_length"], 0.12 + 0.61 * womanly, 0.07 + 0.07 * womanly)
     gray = np.clip(3.2 * (age - 0.5) + 0.28 * z["hair_grey"] * (age > 0.4), 0, 1)
     color = ndtr(z["hair_color"]) * (1 - 0.8 * tone)
@@ -207,7 +207,7 @@ def _hair(z, extra, who):
 
 
 def _surroundings(z):
-    """Light, background and clothes: as they come."""
+    """Light, background and clothes: independent of everything else."""
     uniform = ("background_hue", "background_kind", "clothes_kind", "clothes_hue")
     values = {name: ndtr(z[name]) for name in uniform}
     return values | {

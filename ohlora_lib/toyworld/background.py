@@ -1,4 +1,4 @@
-"""What stands behind the face: a pattern of given mean and contrast; and what the person wears."""
+"""The background, a pattern of given mean and contrast, and the clothes."""
 
 import colorsys
 
@@ -14,7 +14,7 @@ CLOTHES = ("crew", "v", "shirt", "turtleneck")
 
 
 def pick(kinds, value):
-    """The kind that a number in 0..1 stands for."""
+    """The kind that a number in 0..1 selects."""
     return kinds[min(int(value * len(kinds)), len(kinds) - 1)]
 
 
@@ -27,7 +27,7 @@ def hue_color(hue, saturation, mean):
 
 
 def paint_background(canvas, a, seed):
-    """Fill the picture; mean and spread of its upper half follow the attributes."""
+    """Fill the image; the attributes set mean and contrast of its upper half."""
     rng = stream(seed, "background")
     pattern = _pattern(pick(KINDS, a.background_kind), rng)
     upper = pattern[: GRID // 2]
@@ -46,7 +46,7 @@ def paint_background(canvas, a, seed):
 
 
 def _pattern(kind, rng):
-    """A pattern (GRID, GRID) of arbitrary scale; all are soft, so a coarse grid serves any size."""
+    """A pattern (GRID, GRID) of arbitrary scale; all are smooth, so a coarse grid is enough."""
     x, y = np.meshgrid(*2 * [(np.arange(GRID, dtype=np.float32) + 0.5) / GRID])
     angle = rng.uniform(0, 2 * np.pi)
     along = np.cos(angle) * x + np.sin(angle) * y

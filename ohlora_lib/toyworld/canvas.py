@@ -3,7 +3,7 @@
 Everything is in *frame units*: the picture is the square 0..1 × 0..1, x to the right, y down. A
 canvas also knows the head's roll; `x`, `y` are its pixels' coordinates in the upright head's frame,
 so that a part is always described for an upright head. Color lies in planes (3, h, w), a mask is
-(h, w): one spreads over the other, and planes are several times faster than interleaved pixels.
+(h, w): masks broadcast over planes, several times as fast as interleaved pixels.
 """
 
 import zlib
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-cv2.setNumThreads(1)  # faces are rendered in parallel processes; threads inside would only fight
+cv2.setNumThreads(1)  # faces are rendered in parallel processes, one thread each
 
 PIVOT = np.array([0.5, 0.52])  # the head rolls about this point, between eyes and nose
 
 
 def stream(seed, part):
-    """An independent random generator for one part of one face: no part reshuffles another."""
+    """The random generator of one part of one face: independent of what other parts draw."""
     key = [int(seed), zlib.crc32(part.encode())]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
@@ -66,7 +66,7 @@ class Canvas:
         return Canvas(*views, self.side, self.roll, self.top + top, self.left + left)
 
     def step(self, distance):
-        """Antialiased inside-ness 0..1 of a signed distance (positive inside), one pixel soft."""
+        """Antialiased coverage 0..1 of a signed distance (positive inside), over one pixel."""
         return np.clip(distance * np.float32(self.side) + np.float32(0.5), 0, 1)
 
     def _fixed_point(self, points, rolled):
@@ -119,7 +119,7 @@ class Canvas:
         return mask[self.top : self.top + height, self.left : self.left + width]
 
     def paint(self, color, alpha, label=None):
-        """Lay a color (3, 1, 1) or (3, h, w) over the picture; set the class where it prevails."""
+        """Blend a color (3, 1, 1) or (3, h, w) into the image; set the class where alpha > 0.5."""
         for plane, value in zip(self.color, color, strict=True):
             plane += alpha * (value - plane)
         if label is not None:
@@ -143,7 +143,7 @@ def smoothstep(low, high, value):
 
 
 def bump(x, y, cx, cy, sx, sy):
-    """A soft hill (Gaussian) of height 1 at (cx, cy)."""
+    """A Gaussian of height 1 at (cx, cy)."""
     return np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2)
 
 
@@ -181,7 +181,7 @@ def curve(points, samples=64, closed=False):
 
 
 def look_up(table, x, y):
-    """A square table's values (h, w) where it is spread over the whole frame."""
+    """A square table's values (h, w) when stretched over the whole frame."""
     scale = np.float32(table.shape[0] - 1)
     return cv2.remap(table, x * scale, y * scale, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 

@@ -1,4 +1,4 @@
-"""Any number of toy faces on disk, with their truth: the same for a seed, however many workers."""
+"""Toy faces as image files with their truth, the same for any number of workers."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,21 +20,21 @@ TRUTH = {
     "old": "is_old",
     "glasses_worn": "has_glasses",
 }
-"""The concept's four as columns of the table, and the attributes' properties that tell them."""
+"""Column of the table -> property of the attributes: the four conditions of the concept."""
 
 
 @dataclass(frozen=True)
-class Faces:
-    """A folder of rendered faces: pictures, class maps, and one table with all attributes.
+class FaceFolder:
+    """A folder of rendered faces: images, class maps and a table with all attributes.
 
-    The table's columns TRUTH say whether a face is female, good, old, and wears glasses.
+    The table's columns TRUTH tell whether a face is female, of good quality, old, wears glasses.
     """
 
     folder: Path
 
     @property
     def images(self) -> ImageSet:
-        """The pictures, (N, size, size, 3)."""
+        """The images, (N, size, size, 3)."""
         return ImageSet(self.folder / "images")
 
     @property
@@ -44,13 +44,13 @@ class Faces:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a face."""
+        """One row per face."""
         return self.images.table
 
 
 @dataclass(frozen=True)
 class _Task:
-    faces: Faces
+    faces: FaceFolder
     seed: int
     size: int
     indices: range
@@ -58,9 +58,9 @@ class _Task:
 
 def make_faces(
     folder: Path, seed: int, count: int, size: int = 128, workers: int | None = None
-) -> Faces:
-    """Render faces 0 … count − 1 of a seed into `folder`, in parallel; finished shards are kept."""
-    faces = Faces(folder)
+) -> FaceFolder:
+    """Render faces 0 to count - 1 of a seed into `folder` in parallel; finished shards are kept."""
+    faces = FaceFolder(folder)
     jobs = []
     for start in range(0, count, PER_SHARD):
         indices = range(start, min(start + PER_SHARD, count))
@@ -75,7 +75,7 @@ def make_faces(
 
 
 def _render(task: _Task, part: Path) -> None:
-    """Render one shard's faces; the part of the table is its atomic file and written last."""
+    """Render one shard; its part of the table is written last and marks it as finished."""
     cv2.setNumThreads(1)
     rendered = [face(task.seed, index, task.size) for index in task.indices]
     task.faces.images.write(task.indices, np.stack([one.image for one in rendered]))

@@ -1,7 +1,7 @@
-"""What goes wrong in a generator's bad pictures: warps, smears, blobs, melted hair, casts, patches.
+"""Defects as in poor generator outputs: warps, smears, blobs, melted hair, casts, patches.
 
-A warp moves the class map along with the picture, so the map stays true; the others change colors
-only.
+A warp moves the class map together with the image, so that the map stays true; the other defects
+change colors only.
 """
 
 import cv2
@@ -14,12 +14,12 @@ KINDS = ("warp", "melt", "smear", "blobs", "patches", "cast")
 
 
 def defect_strength(a):
-    """0 for a good picture, 1 for a very poor one; half way where quality counts as poor."""
+    """0 for good quality, 1 for very poor quality; 0.5 at the threshold of the truth."""
     return float(smoothstep(0.72, 0.28, a.quality))
 
 
 def apply_defects(canvas, a, seed):
-    """Spoil a finished picture as its quality asks; two defects, the second weaker."""
+    """Apply two defects to a finished image, the second weaker; quality sets their strength."""
     strength = defect_strength(a)
     if strength <= 0.02:
         return
@@ -31,14 +31,14 @@ def apply_defects(canvas, a, seed):
 
 
 def _displace(canvas, dx, dy):
-    """Move picture and map by (dx, dy) frame units per pixel."""
+    """Move image and map by (dx, dy) frame units per pixel."""
     for plane in canvas.color:
         plane[:] = canvas.displaced(plane, dx, dy)
     canvas.classes[:] = canvas.displaced(canvas.classes, dx, dy, nearest=True)
 
 
 def _warp(canvas, rng, amount):
-    """Features drift apart, as where a generator loses the geometry of a face."""
+    """Features drift apart, as when a generator fails at the geometry of a face."""
     shape = canvas.classes.shape
     dx, dy = (noise(rng, shape, (4, 4)) for _ in range(2))
     _displace(canvas, 0.022 * amount * dx, 0.022 * amount * dy)

@@ -1,13 +1,16 @@
-"""Training faces: rendered once in parallel, kept as memory-mapped arrays.
+"""Sets of rendered faces: rendered once in parallel, kept as memory-mapped arrays in data/.
 
-The folder's name holds a digest of the renderer's code: faces of two looks never mix.
+The folder's name contains a digest of the renderer's code, so that a changed renderer makes new
+faces.
 """
 
+import ast
 import contextlib
 import hashlib
 import os
 import shutil
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import count as numbers
 from pathlib import Path
 
@@ -23,24 +26,24 @@ from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, sample_attributes, t
 from ohlora_lib.toyworld.renderer import render
 
 PER_SHARD = 250
-MOST_FACES = 1_000_000  # of a set: from there on lie the people that rare faces are looked for in
-RARE = ("", "", "is_old", "has_glasses")  # every second one of those without a wish has defects
-DEFECTS_BELOW = 0.72  # the quality from which on the renderer shows none
+MOST_FACES = 1_000_000  # per set; rare faces are searched among the indices above
+RARE = ("", "", "is_old", "has_glasses")  # of face i: RARE[i % 4]; every second "" gets defects
+DEFECTS_BELOW = 0.72  # quality; above, the renderer draws none
 CACHE = ROOT / "data" / "toyworld" / "faces"
 PAIR_SEED, TRAIN_SEED, POOR_SEED, TEST_SEED = 20_030, 20_031, 20_032, 90_210
 LABEL_SEED = 20_033
-"""Seeds of the generator's pairs, of what trains the others, of what tests all, and of the rendered
-faces that are labeled with generated ones."""
+"""Seeds: pairs that train the generator; faces that train the other networks; faces with defects;
+held-out test faces; rendered faces that are labeled together with generated ones."""
 
 
 @dataclass(frozen=True)
 class FaceSet:
-    """Which faces: indices 0 … count - 1 of a seed.
+    """Faces 0 to count - 1 of a seed.
 
-    With `shared_texture` all have the strands and bokeh of texture seed 0, so that attributes
-    explain the picture entirely: what a generator can learn by regression. With `poor` all have
-    visible defects, of every strength: one face in twenty has, too few to learn them from. With
-    `rare` one in four is old, one wears glasses, one has such defects, and one is as they come.
+    `shared_texture`: all use texture seed 0 (strands, bokeh), so that the attributes determine the
+    image, as regression needs. `poor`: all have visible defects of any strength, as the usual one
+    in twenty is too few to learn from. `rare`: of four faces one is old, one wears glasses, one has
+    such defects, and one is an ordinary sample.
     """
 
     seed: int
@@ -58,7 +61,7 @@ class Faces:
     images: np.ndarray
     maps: np.ndarray
     attributes: np.ndarray
-    name: str = ""  # which faces of which renderer
+    name: str = ""  # identifies set and renderer
 
     def __len__(self):
         return len(self.images)
@@ -68,16 +71,16 @@ class Faces:
         return self.attributes[:, ATTRIBUTE_NAMES.index(name)]
 
     def part(self, rows: slice | np.ndarray) -> "Faces":
-        """Some of them."""
+        """Some rows."""
         return Faces(self.images[rows], self.maps[rows], self.attributes[rows], self.name)
 
     def with_others(self, others: "Faces") -> "Faces":
-        """These and others, in memory."""
+        """Both sets together, in memory."""
         parts = ((getattr(self, part), getattr(others, part)) for part in PARTS)
         return Faces(*(np.concatenate(pair) for pair in parts), self.name)
 
     def pick(self, count: int, rng: np.random.Generator) -> "Faces":
-        """Some at random, in memory."""
+        """`count` random rows (with repetition), sorted, in memory."""
         return self.part(np.sort(rng.integers(len(self), size=count)))
 
 
@@ -85,8 +88,8 @@ PARTS = ("images", "maps", "attributes")
 
 
 def load_faces(wanted: FaceSet, cache: Path = CACHE, workers: int | None = None) -> Faces:
-    """The faces, rendered first where they are not there yet; a cut-off run goes on."""
-    folder = _there(wanted, cache)
+    """The faces of a set; they are rendered first if needed, and an interrupted run resumes."""
+    folder = _finished(wanted, cache)
     if folder is None:
         folder = cache / f"{renderer_digest()}-{_name(wanted)}"
         _render_all(wanted, folder, workers or os.cpu_count())
@@ -94,8 +97,8 @@ def load_faces(wanted: FaceSet, cache: Path = CACHE, workers: int | None = None)
     return Faces(*arrays, name=f"{renderer_digest()}-{_name(wanted)}")
 
 
-def _there(wanted: FaceSet, cache: Path) -> Path | None:
-    """The folder that has them whole: a larger set of the same kind begins with the same faces."""
+def _finished(wanted: FaceSet, cache: Path) -> Path | None:
+    """The smallest finished set that contains it: a larger set begins with the same faces."""
     sets = cache.glob(f"{renderer_digest()}-{_name(wanted, '*')}")
     whole = [one for one in sets if all((one / f"{part}.npy").exists() for part in PARTS)]
     sizes = {int(one.name.split("-")[2]): one for one in whole}
@@ -108,13 +111,27 @@ def as_images(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
     return torch.tensor(pixels, device=device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+@cache
 def renderer_digest() -> str:
-    """Eight characters that change with any of the renderer's modules."""
+    """Eight characters that change with the renderer's code, not with comments or docstrings."""
     code = hashlib.sha256()
     for path in sorted(Path(attributes.__file__).parent.glob("*.py")):
         if path.name not in ("__init__.py", "dataset.py"):
-            code.update(path.read_bytes())
+            code.update(_code_only(path.read_text()).encode())
     return code.hexdigest()[:8]
+
+
+def _code_only(source: str) -> str:
+    """The code without formatting, comments and bare strings (docstrings)."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [
+                line
+                for line in body
+                if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+            ]
+    return ast.dump(tree)
 
 
 def _name(wanted: FaceSet, count: str = "") -> str:

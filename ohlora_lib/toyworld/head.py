@@ -2,7 +2,7 @@
 
 The head is a surface in its own coordinates: X to the picture's right from its middle, y as in the
 frame, Z toward the viewer. A turn shows X·cos − Z·sin; the whole is moved so that the face's
-features stay centerd, as they are in aligned photographs.
+features stay centered, as they are in aligned photographs.
 """
 
 from dataclasses import dataclass

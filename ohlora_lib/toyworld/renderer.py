@@ -1,7 +1,7 @@
-"""From attributes to a picture and its class map.
+"""From attributes to an image and its class map.
 
-Classes follow LaPa: skin is the face's only, so neck and clothes are background. Ears and beards
-are skin; glasses leave the map as it is beneath them; hair covers what lies behind it.
+Classes follow LaPa: only the face is skin; neck and clothes are background. Ears and beards are
+skin. Glasses do not change the map; hair covers what lies behind it.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Rendered:
 
 
 def render(attributes, seed=0, size=128):
-    """Draw a face. `seed` names its textures only (strands, irises, bokeh); size is 64 to 512."""
+    """Draw a face. `seed` sets its textures only (strands, irises, bokeh); size is 64 to 512."""
     if not 64 <= size <= 512:
         raise ValueError(f"size {size}: a face is drawn at 64 to 512 pixels")
     canvas = Canvas.blank(size * SUPERSAMPLING, head_roll(attributes))
@@ -50,7 +50,7 @@ def render(attributes, seed=0, size=128):
 
 
 def face(seed, index, size=128):
-    """Face `index` of a seed: the same attributes and the same picture on any machine."""
+    """Face `index` of a seed: the same attributes and the same image on any machine."""
     return render(sample_attributes(seed, index), texture_seed(seed, index), size)
 
 
@@ -78,7 +78,7 @@ def _draw(canvas, a, seed):
 
 
 def _image(canvas, a, size):
-    """Light's color, then down to `size` and bytes."""
+    """Apply the light's color, reduce to `size` and convert to uint8."""
     planes = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in canvas.color]
     small = np.stack(planes)
     small = small * mix(unit_rgb(0.98, 1.0, 1.03), unit_rgb(1.02, 1.0, 0.96), a.light_warmth)

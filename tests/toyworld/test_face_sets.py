@@ -35,3 +35,22 @@ def test_fewer_faces_come_from_a_larger_set_of_the_same_kind(tmp_path, monkeypat
         with pytest.raises(FileNotFoundError):
             load_faces(other, tmp_path)
     assert len(rendered) == 4
+
+
+def test_the_digest_changes_with_code_only():
+    code = training_faces._code_only
+    plain = 'def f(x):\n    """Doc."""\n    return x + 1\n\n\nA = 2\n"""About A."""\n'
+    assert code(plain) == code("# Comment\ndef f(x): return x + 1\nA = 2\n")
+    assert code(plain) != code(plain.replace("x + 1", "x + 2"))
+    assert code(plain) != code(plain.replace("A = 2", "A = 3"))
+
+
+def test_poor_faces_have_defects_of_any_strength_and_only_they(monkeypatch):
+    monkeypatch.setattr(training_faces, "render", lambda face, texture, size: (face, texture))
+    column = ATTRIBUTE_NAMES.index("quality")
+    drawn = [training_faces._render_one(FaceSet(5, 40, poor=True), i) for i in range(40)]
+    quality = np.array([list(face.to_dict().values())[column] for face, _ in drawn])
+    assert 0.6 < quality.max() < 0.72 and quality.min() < 0.1
+    shared = FaceSet(5, 4, shared_texture=True)
+    assert [training_faces._render_one(shared, i)[1] for i in range(4)] == [0] * 4
+    assert len({texture for _, texture in drawn}) == 40
