@@ -1,10 +1,9 @@
-"""Does FaceXFormer read the same classes in bfloat16? `python -m benchmarks.facexformer_precision`.
+"""FaceXFormer's classes in bfloat16 and float32: `python -m benchmarks.facexformer_precision`.
 
-With random weights two classes are next to equal at many pixels, and any rounding swaps them; a
-network that has learned to segment is surer. The published weights are not here, so this one's
-decoder learns to segment rendered faces for some minutes, on top of a random backbone. Then both
-formats read faces that taught nothing, before and after. Prints the share of pixels with the same
-class, and how well the classes fit the true ones.
+With random weights two classes are nearly tied at many pixels, and any rounding swaps them; a
+trained network has larger margins. Without the published weights, this one's decoder is trained on
+rendered faces for some minutes, on top of a random backbone. Before and after, both formats segment
+held-out faces. Prints the fraction of pixels with the same class, and the IoU with the true maps.
 """
 
 import argparse
@@ -23,7 +22,7 @@ BATCH = 8
 
 
 def read_faces(count: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rendered faces as the network takes them (N, 3, side, side), and their maps."""
+    """Rendered faces as network inputs (N, 3, side, side), and their class maps."""
     faces = load_faces(FaceSet(TEST_SEED, count))
     images = face_input(np.array(faces.images))
     maps = torch.from_numpy(np.array(faces.maps))[:, None]
@@ -32,22 +31,22 @@ def read_faces(count: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def learn(network: FaceXFormer, images: torch.Tensor, maps: torch.Tensor, steps: int) -> None:
-    """Train everything above the backbone, whose random features are computed once."""
+    """Train all but the backbone, whose random features are computed once."""
     with precision.inference():
         parts = [stage_maps(network.backbone, part) for part in images.split(BATCH)]
     features = [torch.cat(stage).bfloat16().clone() for stage in zip(*parts, strict=True)]
     above = [p for n, p in network.named_parameters() if not n.startswith("backbone")]
     optimizer = torch.optim.AdamW(above, 1e-3)
-    share = torch.bincount(maps.flatten(), minlength=len(CLASS_NAMES)) / maps.numel()
-    weight = share.clamp(min=1e-4).rsqrt()
+    frequency = torch.bincount(maps.flatten(), minlength=len(CLASS_NAMES)) / maps.numel()
+    weight = frequency.clamp(min=1e-4).rsqrt()
     rng = np.random.default_rng(0)
     for step in progress(range(steps), "decoder"):
         rows = rng.choice(len(maps), BATCH, replace=False)
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * min(1, (step + 1) / 20, 2 * (1 - step / steps))
         fused = network.fuse([stage[rows].float() for stage in features])
-        said = network.face_decoder(fused, network.pe_layer(fused.shape[-1])).parse
-        loss = F.cross_entropy(said, maps[rows], weight)
+        logits = network.face_decoder(fused, network.pe_layer(fused.shape[-1])).parse
+        loss = F.cross_entropy(logits, maps[rows], weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -58,12 +57,12 @@ def classes(network: FaceXFormer, images: torch.Tensor, name: str) -> torch.Tens
         return torch.cat([network(part).parse_map for part in images.split(BATCH)])
 
 
-def told(network: FaceXFormer, images: torch.Tensor, maps: torch.Tensor) -> str:
-    exact, quick = (classes(network, images, name) for name in ("float32", "bfloat16"))
+def summary(network: FaceXFormer, images: torch.Tensor, maps: torch.Tensor) -> str:
+    exact, rounded = (classes(network, images, name) for name in ("float32", "bfloat16"))
     kinds = [k for k in range(len(CLASS_NAMES)) if (maps == k).any()]
     iou = [((exact == k) & (maps == k)).sum() / ((exact == k) | (maps == k)).sum() for k in kinds]
-    same = (exact == quick).float().mean()
-    return f"the same class at {same:.2%} of the pixels; mean IoU with the truth {np.mean(iou):.2f}"
+    same = (exact == rounded).float().mean()
+    return f"same class at {same:.2%} of the pixels; mean IoU with the true maps {np.mean(iou):.2f}"
 
 
 def main() -> None:
@@ -75,9 +74,9 @@ def main() -> None:
     network = FaceXFormer()
     images, maps = read_faces(options.faces, network.config.resolution)
     kept = len(images) // 5
-    print("random weights:", told(network, images[:kept], maps[:kept]), flush=True)
+    print("random weights:", summary(network, images[:kept], maps[:kept]), flush=True)
     learn(network, images[kept:], maps[kept:], options.steps)
-    print("a decoder that segments:", told(network, images[:kept], maps[:kept]))
+    print("trained decoder:", summary(network, images[:kept], maps[:kept]))
 
 
 if __name__ == "__main__":

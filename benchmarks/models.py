@@ -1,10 +1,10 @@
-"""How fast the networks are here: `python -m benchmarks.models [NETWORK …] [--device cuda]`.
+"""Speed of the networks on this machine: `python -m benchmarks.models [NETWORK …] [--device cuda]`.
 
 Images per second, side by side: a plain float32 loop over single images, as a first implementation
-has it; ours in float32, singly and in batches; ours in `auto`. Beside them what the device allows
-`auto` at best (`benchmarks.roofline`), from the multiplications and the bytes that ours needs. The
-weights are random (so MTCNN finds next to nothing: that is its first network's time). At the end,
-on a CPU the embedded generator in one process a core, and how far `auto` is from float32.
+would do it; ours in float32, one by one and in batches; ours in `auto`. Next to them the upper
+bound of the device for `auto` (`benchmarks.roofline`), from the FLOPs and bytes of our network. The
+weights are random (MTCNN finds almost no faces: this is the time of its first network). Finally, on
+a CPU, the embedded generator in one process per core, and the difference of `auto` to float32.
 """
 
 import argparse
@@ -39,10 +39,10 @@ SMALL = GeneratorConfig(resolution=128, fmaps_base=4096, fmaps_max=128)
 
 @dataclass(frozen=True)
 class Case:
-    """One network: how to build it, what it takes, and the plain form of it."""
+    """One network: how to build it, its inputs, and its plain implementation."""
 
     build: Callable[[], nn.Module]
-    inputs: Callable[[int], torch.Tensor]  # how many -> (N, …)
+    inputs: Callable[[int], torch.Tensor]  # N -> (N, …)
     plain: Callable | None = None  # (network, inputs) -> outputs; None: the network itself
     batch: int = 8
 
@@ -52,7 +52,7 @@ def normal(*shape: int) -> Callable[[int], torch.Tensor]:
 
 
 def photographs(n: int) -> torch.Tensor:
-    """Pictures with structure at every scale, so that MTCNN has something to look at."""
+    """Images with structure at every scale, so that MTCNN has candidates to process."""
     rng = torch.Generator().manual_seed(1)
     parts = [torch.rand(n, 3, s, s, generator=rng) for s in (4, 16, 64, 256)]
     whole = sum(F.interpolate(part, size=256) for part in parts) / len(parts)
@@ -69,7 +69,7 @@ CASES = {
 }
 
 
-def forget_peak_memory(device: torch.device) -> None:
+def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -77,7 +77,7 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB since it was forgotten: of the process on a CPU, of the tensors on a GPU."""
+    """MiB since the reset: of the process on a CPU, of the tensors on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
@@ -85,7 +85,7 @@ def peak_memory(device: torch.device) -> float:
 
 
 def timings(case: Case, choice: str, device: torch.device, seconds: float) -> list[float]:
-    """Images/s: plain singly, ours singly, ours in batches, ours in batches as chosen; MiB."""
+    """Images/s: plain one by one, ours one by one, in batches, in batches in `choice`; MiB."""
     network, plain = case.build().eval(), case.plain or (lambda network, x: network(x))
     rates = []
     for form, name, batch in (
@@ -96,7 +96,7 @@ def timings(case: Case, choice: str, device: torch.device, seconds: float) -> li
     ):
         network = precision.place(network, name, device)
         x = case.inputs(batch).to(device)
-        forget_peak_memory(device)
+        reset_peak_memory(device)
         with precision.inference(name, device):
             rates.append(rate(lambda: form(network, x), batch, seconds, device))  # noqa: B023
     return [*rates, peak_memory(device)]
@@ -107,23 +107,23 @@ def row(name: str, case: Case, options: argparse.Namespace, limits: Limits) -> s
     network = precision.place(case.build().eval(), options.precision, options.device)
     x = case.inputs(case.batch).to(options.device)
     with precision.inference(options.precision, options.device):
-        network(x)  # what is done once, it does now
+        network(x)  # warm-up: cached weights are not counted
         ours = counted(lambda: network(x), limits)
     work, bound = f"{ours.flops.total() / case.batch / 1e9:.1f}", case.batch / ours.seconds
     if case.plain:
         plain = counted(lambda: case.plain(network.float(), x[:1]), limits)
         work = f"{plain.flops.total() / 1e9:.1f} > {work}"
-    singly, one, many, auto, memory = timings(
+    plain_one, one, many, auto, memory = timings(
         case, options.precision, options.device, options.seconds
     )
     moved = f"{ours.bytes / case.batch / 1e6:.0f}"
-    rates = [f"{r:.2f}" for r in (singly, one, many, auto)]
+    rates = [f"{r:.2f}" for r in (plain_one, one, many, auto)]
     times = f"{auto / one:.1f} x", f"{bound:.1f}", f"{bound / one:.1f} x"
     return ROW.format(name, work, moved, *rates, *times, f"{memory:.0f}")
 
 
 def agreement(choice: str, device: torch.device, images: int = 24) -> str:
-    """How far generator and property CNN are from float32 in the chosen format."""
+    """Difference of generator and property CNN to float32 in the chosen format."""
     generator, meter = Generator(seed=3).to(device).eval(), PropertyCNN().to(device).eval()
     z, levels, scores = normal(512)(images).to(device), [], []
     for name in ("float32", choice):
@@ -131,17 +131,18 @@ def agreement(choice: str, device: torch.device, images: int = 24) -> str:
             levels.append(np.concatenate([to_uint8(generator(part)) for part in z.split(8)]))
         with precision.inference("float32", device):
             scores.append(meter(property_input(levels[-1]).to(device)).cpu().numpy())
-    apart = np.abs(levels[0].astype(int) - levels[1]).mean()
+    difference = np.abs(levels[0].astype(int) - levels[1]).mean()
     pairs = zip(scores[0].T, scores[1].T, strict=True)
     least = min(np.corrcoef(a, b)[0, 1] for a, b in pairs)
     return (
-        f"{choice} against float32 on {images} images of generator 256: {apart:.2f} levels of 255 "
-        f"apart on average; property scores correlate {least:.5f} or better"
+        f"{choice} against float32 on {images} images of generator 256: images differ by "
+        f"{difference:.2f} levels of 255 on average; property scores correlate by at "
+        f"least {least:.5f}"
     )
 
 
 def same_classes(choice: str, device: torch.device, images: int = 8) -> str:
-    """How many pixels FaceXFormer, with random weights, gives the same class in both formats."""
+    """The fraction of pixels to which FaceXFormer (random weights) gives the same class."""
     network, faces = FaceXFormer().to(device).eval(), normal(3, 224, 224)(images).to(device)
     maps = []
     for name in ("float32", choice):
@@ -152,41 +153,40 @@ def same_classes(choice: str, device: torch.device, images: int = 8) -> str:
 
 
 def by_processes(choice: str, seconds: float, limits: Limits, images: int = 512) -> str:
-    """The embedded generator in one process a core, as the notebooks have it; and how much faster
-    its convolutions in the chosen format would have to be if all else stayed."""
+    """The embedded generator in one process per core, as in the notebooks, and how much faster its
+    convolutions would have to be to reach WANTED images/s."""
     sampler = Sampler(precision.place(checkpoints.load("original"), choice), choice)
-    shares = [sampler.vectors(latents(0, range(images), sampler.z_size))] * os.cpu_count()
+    w_blocks = [sampler.vectors(latents(0, range(images), sampler.z_size))] * os.cpu_count()
 
     def draw() -> None:
-        list(pool.map(partial(single_threaded, sampler.images), shares))
+        list(pool.map(partial(single_threaded, sampler.images), w_blocks))
 
     with workers(sampler.device) as pool:
-        done = rate(draw, images * len(shares), seconds, sampler.device)
-    told = f"the embedded generator (128 px), one process a core: {done:.1f} images/s"
+        done = rate(draw, images * len(w_blocks), seconds, sampler.device)
+    summary = f"embedded generator (128 px), one process per core: {done:.1f} images/s"
     with precision.inference(choice):
-        w = torch.tensor(shares[0][: sampler.batch])
+        w = torch.tensor(w_blocks[0][: sampler.batch])
         flops = counted(lambda: sampler.generator.from_w(w), limits).flops
     dtype = precision.chosen(choice)
-    multiplying = flops[dtype] / len(w) / limits.flops[dtype]  # seconds an image, at full speed
+    multiplying = flops[dtype] / len(w) / limits.flops[dtype]  # seconds per image at peak
     spare = 1 / WANTED - (1 / done - multiplying)
     if spare <= 0:
-        return f"{told}; what is no multiplication alone keeps it from {WANTED}"
+        return f"{summary}; the rest alone takes too long for {WANTED} images/s"
     return (
-        f"{told}, of which multiplications in {dtype} take {multiplying * done:.0%} at this "
-        f"device's full speed; at {multiplying / spare:.2f} times that speed, all else as it is, "
-        f"it makes {WANTED}"
+        f"{summary}, of which FLOPs in {dtype} take {multiplying * done:.0%} at the device's peak; "
+        f"for {WANTED} images/s they would have to be {multiplying / spare:.2f} times as fast"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", help=f"of {', '.join(CASES)}; all if none is named")
+    parser.add_argument("networks", nargs="*", help=f"some of {', '.join(CASES)}; default: all")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--precision", choices=precision.PRECISIONS, default="auto")
-    parser.add_argument("--seconds", type=float, default=3, help="of timing per figure")
+    parser.add_argument("--seconds", type=float, default=3, help="of timing per number")
     options = parser.parse_args()
     if unknown := set(options.networks) - set(CASES):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(CASES)}")
     torch.manual_seed(0)
     keep_freed()  # as the runner's kernels do
     chosen = precision.chosen(options.precision, options.device)

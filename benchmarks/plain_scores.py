@@ -1,6 +1,6 @@
-"""The published scores of one face, pixel after pixel: what the vectorized ones are held against.
+"""The published scores of one face by loops over pixels: the baseline for the vectorized ones.
 
-Plain loops over plain lists, straight from the definitions. Slow, and easy to believe.
+Plain loops over lists, directly from the definitions: slow, and easy to verify.
 """
 
 import math
@@ -14,7 +14,7 @@ SIZE = 224
 def plain_scores(parse_map, image, whole_blocks=False):
     """All scores of a map (224, 224) and an image (224, 224, 3): name -> number, NaN for none.
 
-    `whole_blocks` adds the hairstyle as the prose has it.
+    `whole_blocks` adds the hairstyle score as the original documentation defines it.
     """
     points, light = _points_and_light(parse_map.tolist(), image.tolist())
     eyes = [
@@ -165,7 +165,7 @@ def _block_mean(light, x, y):
 
 
 def _two_pixels(hair, x, y):
-    """What the published code tests: of the left block a pixel outside of it, round the edge."""
+    """What the published code tests: for the left block a pixel outside it, wrapped at the edge."""
     return (
         (x, y) in hair
         and (x + 3, y + 3) in hair

@@ -1,7 +1,7 @@
-"""StyleGAN1 written out step by step, channels first, as a first implementation does it.
+"""StyleGAN1 step by step, channels first, as a first implementation would do it.
 
-What the networks of `ohlora_lib.models` are timed against, and tested against: the same weights,
-none of their reformulations.
+The baseline for timing and testing the networks of `ohlora_lib.models`: the same weights, without
+their reformulations.
 """
 
 import torch

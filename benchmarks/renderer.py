@@ -1,4 +1,4 @@
-"""Faces per second of one core's time: `python -m benchmarks.renderer [SIZE] [COUNT]`."""
+"""Faces rendered per second of CPU time: `python -m benchmarks.renderer [SIZE] [COUNT]`."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ def main(size: int = 128, count: int = 100) -> None:
     for index in range(count):
         face(1, index, size)
     seconds = time.process_time() - start
-    print(f"{count / seconds:.1f} faces/s at {size} px ({1e3 * seconds / count:.1f} ms a face)")
+    print(f"{count / seconds:.1f} faces/s at {size} px ({1e3 * seconds / count:.1f} ms per face)")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Faces scored per second: `python -m benchmarks.scores [COUNT]`, beside a loop over pixels.
+"""Faces scored per second, vectorized and by loops: `python -m benchmarks.scores [COUNT]`.
 
-The same algorithms on the same rendered faces in one process, compared value by value. Exit status
-1 when a value differs, or when the loop is less than 60 times slower.
+The same scores of the same rendered faces in one process, compared value by value. Exit status 1 if
+a value differs, or if the loop is less than 60 times slower.
 """
 
 import sys
@@ -25,7 +25,7 @@ def main(count: int = 40) -> int:
     maps = np.stack([one.parse_map for one in faces]).astype(np.uint8)
     images = np.stack([one.image for one in faces])
     score(maps, images, PUBLISHED)
-    # Processor time: what else the machine does must not count.
+    # CPU time: other processes hardly affect it.
     start = time.process_time()
     for _ in range(REPEATS):
         ours = score(maps, images, PUBLISHED)
@@ -38,7 +38,7 @@ def main(count: int = 40) -> int:
     print(f"{count} faces, {len(PUBLISHED)} scores each, {results}")
     print(f"loop over pixels {1 / slow:8.1f} images/s ({1e3 * slow:.2f} ms an image)")
     print(f"batches          {1 / fast:8.1f} images/s ({1e3 * fast:.2f} ms an image)")
-    print(f"{slow / fast:.0f} times as many (at least {LEAST})")
+    print(f"{slow / fast:.0f} times as fast (required: {LEAST})")
     return 0 if same and slow >= LEAST * fast else 1
 
 

@@ -474,9 +474,9 @@ def test_a_network_that_fails_is_told_with_the_way_round_it(folder, monkeypatch,
 
     monkeypatch.setattr(huggingface_hub, "list_repo_files", offline)
     assert main(["fetch", "ohlora-v8"]) == 1
-    told = capsys.readouterr().err
-    assert "cannot fetch 'ohlora-v8' from https://huggingface.co/daebakgazua" in told
-    assert "offline; weights 'ohlora-v8' are missing: put" in told
+    message = capsys.readouterr().err
+    assert "cannot fetch 'ohlora-v8' from https://huggingface.co/daebakgazua" in message
+    assert "offline; weights 'ohlora-v8' are missing: put" in message
 
 
 def test_what_is_placed_by_hand_cannot_be_fetched(folder):

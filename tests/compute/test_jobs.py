@@ -1,4 +1,4 @@
-"""Shards: finished ones are kept, a failed one leaves nothing, executors do as well."""
+"""Jobs: finished ones are kept, a failed one writes no file, executors give the same files."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

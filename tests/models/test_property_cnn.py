@@ -122,7 +122,7 @@ def test_seven_outputs_are_the_same_network_without_hairstyle():
 def test_scores_are_the_same_alone_in_a_batch_and_with_gradients(monkeypatch):
     network, images = toy(), faces(5)
     with_gradients = network(images).detach()
-    monkeypatch.setattr(conv_tower, "CHUNK_BYTES", 40_000)  # some branches look at few at a time
+    monkeypatch.setattr(conv_tower, "CHUNK_BYTES", 40_000)  # some branches run in small chunks
     with torch.no_grad():
         together, alone = network(images), network(images[3:4])
     torch.testing.assert_close(together, with_gradients, atol=1e-5, rtol=0)

@@ -88,7 +88,7 @@ def test_config_survives_a_dictionary_and_rebuilds_the_network():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"resolution": 48}, "resolution 48"),
         ({"resolution": 4}, "resolution 4"),
@@ -96,8 +96,8 @@ def test_config_survives_a_dictionary_and_rebuilds_the_network():
         ({"split_size": 8, "mapping_layers": 2}, "3 layers"),
     ],
 )
-def test_impossible_sizes_are_refused_by_name(changes, said):
-    with pytest.raises(ValueError, match=said):
+def test_impossible_sizes_are_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
         GeneratorConfig(**SMALL | changes)
 
 

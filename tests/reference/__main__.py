@@ -2,7 +2,7 @@
 
 DIR, or the folders in it, hold golden sets of networks (NAME.manifest.json with NAME.golden.npz)
 and property scores (parse_maps.npz, ...). Prints a row per stored array or score. Exit status 1 on
-any mismatch, on a stored array that was not compared, on a file that belongs to no set.
+any mismatch, on a stored array that was not compared, on a file of arrays that belongs to no set.
 """
 
 import argparse

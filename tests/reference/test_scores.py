@@ -57,7 +57,7 @@ def test_values_of_any_maps_pass(folder, capsys):
 def test_maps_cover_what_a_score_can_lack(reference):
     """Or the tests below would show nothing about values that are missing."""
     text = (reference / "reference_status.json").read_text()
-    assert all(said in text for said in ("returns inf", "returns nan", "returns None", "AxisError"))
+    assert all(part in text for part in ("returns inf", "returns nan", "returns None", "AxisError"))
 
 
 def alter(folder, file, row, column, change):

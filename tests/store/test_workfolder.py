@@ -1,4 +1,4 @@
-"""A work folder goes on with the same work, starts anew with other work, spares foreign files."""
+"""A work folder keeps files of the same parameters, deletes others, refuses foreign files."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def root(tmp_path, monkeypatch):
         lock.close()
 
 
-def test_same_work_goes_on_and_other_work_starts_anew(monkeypatch):
+def test_the_same_parameters_resume_and_others_start_over(monkeypatch):
     folder = claim("data/here", {"n": 3})
     (folder / "shard.txt").write_text("done")
     assert (claim("data/here", {"n": 3}) / "shard.txt").exists()
