@@ -360,3 +360,25 @@ def test_log_has_the_mean_losses_and_the_auroc_of_its_steps():
 
     row = finetune._summary([one(1.0, [0.2, 0.9], [0.1]), one(2.0, [0.3], [0.4])])
     assert row == {"discriminator": 1.5, "auroc": pytest.approx(4 / 6)}
+
+
+@pytest.mark.parametrize(
+    ("generator", "discriminator", "steps"),
+    [(2.0, 1.0, (4, 1)), (1.9, 1.0, (1, 1)), (1.0, 2.0, (1, 4)), (1.0, 1.9, (1, 1))],
+)
+def test_only_the_network_with_twice_the_loss_catches_up(
+    generator, discriminator, steps, networks, real, monkeypatch
+):
+    training = FineTuning("v9", *networks, real, PLAN)
+    taken = {"generator": 1, "discriminator": 1}
+    losses = {"generator": generator, "discriminator": discriminator}
+
+    def train(name):
+        taken[name] += 1
+        return losses
+
+    monkeypatch.setattr(training, "_train_generator", lambda *_: train("generator"))
+    monkeypatch.setattr(training, "_train_discriminator", lambda *_: train("discriminator"))
+    found = training._catch_up(losses, np.random.default_rng(0))
+    assert (taken["generator"], taken["discriminator"]) == steps
+    assert found == {"generator": generator, "generator steps": steps[0]}
