@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.steering.control_test import meter_columns
-from ohlora_lib.steering.groups import VectorError
+from ohlora_lib.steering.control_test import LatentSet, meter_columns
+from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.steering.select import CORRELATIONS, PASSED, SUM
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.tables import read_table, write_table
@@ -56,6 +56,25 @@ class Selection:
                 f"group name {strange.iloc[0]!r}: all names must have the same number of letters h "
                 "and l (three in v7, four in v8 and v9)"
             )
+
+
+def latents_of(saved: Selection, grouping: Grouping | None, label_size: int) -> LatentSet:
+    """The latents of a selection for another test, with their saved groups.
+
+    `grouping`: that of the directions, None if they have no groups. `label_size`: the generator's;
+    without a label (0) the saved one is not used.
+    """
+    groups = None
+    if grouping is not None:
+        names = saved.info["group_name"].tolist()
+        if len(names[0]) != len(grouping.properties):
+            raise VectorError(
+                f"the selection has groups of {len(names[0])} bits, the directions of "
+                f"{len(grouping.properties)}: run notebook 07 with group_bits = {len(names[0])}"
+            )
+        groups = np.array([grouping.names.index(name) for name in names])
+    label = saved.label if label_size else None
+    return LatentSet(saved.z, saved.info["case"].to_numpy(), label, groups)
 
 
 def published_columns(table: pd.DataFrame, meter: str = "cnn") -> pd.DataFrame:

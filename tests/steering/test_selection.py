@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ohlora_lib.steering.groups import VectorError
+from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.steering.selection import (
     Selection,
+    latents_of,
     published_columns,
     read_selection,
     write_selection,
@@ -129,3 +130,21 @@ def test_the_exported_table_has_the_columns_and_values_of_the_published_one():
     assert list(info) == ["case", "vector_no", "passed", "group_name", "eyes_corr", "mouth_corr",
                           "pose_corr", "sum_abs_corr"]  # fmt: skip
     assert published_columns(tested, "parser")["sum_abs_corr"].tolist() == [0.3, 0.3]
+
+
+def test_a_saved_selection_is_tested_again_with_its_own_groups_and_labels():
+    """Group names count in binary, h = 0: hhh, hhl, hlh, …"""
+    saved = selection()
+    grouping = Grouping(("hair_color", "hair_length", "background_mean", "hairstyle"), (0.0,) * 4)
+    asked = latents_of(saved, grouping, label_size=7)
+    assert np.array_equal(asked.z, saved.z) and np.array_equal(asked.label, saved.label)
+    assert asked.idx.tolist() == [83, 143, 194]
+    assert asked.groups.tolist() == [0b1010, 0b1000, 0b1110]  # lhlh, lhhh, lllh
+    plain = latents_of(saved, None, label_size=0)
+    assert plain.label is None and plain.groups is None
+
+
+def test_groups_of_another_number_of_bits_are_rejected():
+    grouping = Grouping(("hair_color", "hair_length", "background_mean"), (0.0,) * 3)
+    with pytest.raises(VectorError, match=r"4 bits, the directions of 3.*group_bits = 4"):
+        latents_of(selection(), grouping, label_size=7)
