@@ -111,21 +111,30 @@ def raised_cutoffs(
     return cutoffs, float(added)
 
 
-def best_method(tested: pd.DataFrame) -> str:
-    """The method with the highest pass rate on the parser; ties: on the CNN, then least leakage.
+def rank_methods(tested: pd.DataFrame) -> pd.DataFrame:
+    """Methods, best first: highest pass rate on the parser; ties: on the CNN, then least leakage.
 
-    If some methods were also tested on confirmation latents (column `part`), only these are
-    candidates: the best of many on the same few latents may have been lucky.
+    Leakage: mean change of the other properties and of the background per requested unit. If some
+    methods were also tested on confirmation latents (column `part`), only these are candidates:
+    the best of many on the same few latents may have been lucky.
     """
     confirmed = tested.loc[tested["part"] == "confirmation", "method"].unique()
     tested = tested[tested["part"] == "test"]
     if len(confirmed):
         tested = tested[tested["method"].isin(confirmed)]
-    rates = pd.DataFrame(
-        {meter: pass_rates(tested, meter, CUTOFFS_V8).rate for meter in ("parser", "cnn")}
+    ranking = pd.DataFrame(
+        {
+            "parser pass rate": pass_rates(tested, "parser", CUTOFFS_V8).rate,
+            "CNN pass rate": pass_rates(tested, "cnn", CUTOFFS_V8).rate,
+            "leakage": side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1),
+        }
     )
-    rates["effects"] = -side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1)
-    return rates.sort_values(list(rates), ascending=False).index[0]
+    return ranking.sort_values(list(ranking), ascending=[False, False, True])
+
+
+def best_method(tested: pd.DataFrame) -> str:
+    """The name of the first of `rank_methods`."""
+    return rank_methods(tested).index[0]
 
 
 def extreme_latents(tested: pd.DataFrame, method: str) -> tuple[int, int]:
