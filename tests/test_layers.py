@@ -19,7 +19,6 @@ LAYERS = (
     "plots",
     "pages",
     "runner",
-    "lab",
 )
 TORCH_ALONE = {"cv2", "pandas", "sklearn", "scipy", "matplotlib", "seaborn", "torchvision"}
 
@@ -66,11 +65,11 @@ def test_every_folder_of_the_library_is_a_floor():
 @pytest.mark.parametrize(
     "line",
     [
-        "from ohlora_lib.lab import run",
+        "from ohlora_lib.runner import run",
         "import ohlora_lib.runner.run",
-        "from ohlora_lib import lab",
-        "from ..lab import run",
-        "from .. import lab",
+        "from ohlora_lib import runner",
+        "from ..runner import run",
+        "from .. import runner",
         "def late():\n    from ohlora_lib.runner.run import main",
     ],
 )

@@ -109,11 +109,11 @@ def needs(stage: Stage, images: int) -> Needs:
         # On disk twice: the shards go when all lies in one file.
         return _needs(seconds, 2 * size, LEAST_MEMORY + 2 * size)
     if number == "08":
-        tested = given["latents"] * len(given["methods"])
-        tested += given["confirmation"] * len(given["confirmed"])
+        tested = given["test_latents"] * len(given["methods"])
+        tested += given["confirmation_latents"] * len(given["confirmed"])
         return _needs(50 * tested * judged, 1e7)
     if number == "09":
-        return _needs(50 * given["latents"] * judged, 1e7)
+        return _needs(50 * given["test_latents"] * judged, 1e7)
     return _needs(0, 1e7)
 
 

@@ -59,7 +59,7 @@ def run(tmp_path_factory):
     save(Generator(config, seed=3), generator)
 
     def run(name, first="parameters", before=None, **parameters):
-        given = {"generator": generator, "base": generator, "latents": 3, "max_selected": 2}
+        given = {"generator": generator, "base": generator, "test_latents": 3, "max_selected": 2}
         page = Page(folder / name, **(given | parameters))
         if before:
             page.scope |= before.scope | {"folder": page.start({})} | parameters
@@ -116,7 +116,7 @@ def test_with_no_selected_latent_the_page_is_complete_and_states_the_remedy(run,
     empty = run("empty", first="rule", before=page, min_selected=0)
     assert [path.name for path in empty.folder.iterdir()] == ["selection.parquet"]
     assert set(empty.shown) == {"funnel"}
-    assert "increase `latents` or `min_selected`" in empty.text
+    assert "increase `test_latents` or `min_selected`" in empty.text
     assert empty.findings[0][1]["selected"] == "0" and empty.findings[0][2] == "funnel"
 
 
@@ -144,7 +144,7 @@ def test_the_best_method_of_notebook_08_is_used_with_its_calibration(run, page, 
     """Ranked by the parser first: 'ridge' passes there, the calibrated method on the CNN only."""
     scope = page.scope
     spec = MethodSpec("ridge", calibrated=True)
-    plain = Method.build(MethodSpec("ridge"), scope["direction_set"])
+    plain = Method.build(MethodSpec("ridge"), scope["directions"])
     slow = Method(spec, plain.directions, factors=(0.5, 0.25, 2.0))
     write_methods(tmp_path / "methods.json", [plain, slow])
     results = scope["results"].assign(part="test")
@@ -155,7 +155,7 @@ def test_the_best_method_of_notebook_08_is_used_with_its_calibration(run, page, 
         tables[[slow.name, "ridge"].index(rows)][list(good)] = 0.99
         pd.concat(tables).to_parquet(tmp_path / "passes.parquet")
         scope = dict(scope)
-        given = {"tested": str(tmp_path), "method": None}
+        given = {"tests_folder": str(tmp_path), "method": None}
         chosen = Page(tmp_path / "09", **given)
         chosen.scope |= scope | given | {"say": chosen.said.append, "inside_root": Path}
         chosen.run("method", "method")

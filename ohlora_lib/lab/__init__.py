@@ -1,1 +1,0 @@
-"""The top floor, what a person touches: pipelines, figures, reports."""
