@@ -37,17 +37,17 @@ def planted() -> Planted:
     return Planted(vectors, scores, grouping, truth)
 
 
-def cosines(arrows: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def cosines(directions: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(…, D) and (…, D) -> (…)."""
-    lengths = np.linalg.norm(arrows, axis=-1) * np.linalg.norm(truth, axis=-1)
-    return (arrows * truth).sum(axis=-1) / lengths
+    lengths = np.linalg.norm(directions, axis=-1) * np.linalg.norm(truth, axis=-1)
+    return (directions * truth).sum(axis=-1) / lengths
 
 
 PROPERTIES = (*EXPRESSION, *V7, "background_std", "hairstyle")
 
 
 class PlantedSampler(Sampler):
-    """Draws pictures that show their scores: a row of pixels each, and below them a background.
+    """Makes images that show their scores: a row of pixels for each, and the background below.
 
     Scores are read-outs of w that level off, so a latent at an end has no room left; `entangled`
     makes them go together, as in a real generator.

@@ -24,7 +24,7 @@ from ohlora_lib.steering.groups import median_grouping
 from ohlora_lib.steering.meters import MeterSet, Reading, StandardizedMeter, gray_level_difference
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.method_spec import MethodSpec
-from ohlora_lib.steering.responses import REQUESTS
+from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.ridge import fit_ridge
 from ohlora_lib.steering.sampling import latents
 from ohlora_lib.steering.select import CUTOFFS_V8, passes
@@ -160,6 +160,20 @@ def test_side_effects_see_what_moves_and_only_that():
     assert (means.loc["svm all", ["gender_change", "quality_change"]] == 0).all()
     assert means.loc["ridge", "gender_change"] > 0.05
     assert (means.loc["ridge", ["background", "identity", "quality_change"]] == 0).all()
+
+
+def test_side_effects_are_changes_against_the_image_at_the_middle_request():
+    sampler = PlantedSampler(entangled=0.0)
+    meter = StandardizedMeter(Rows(), np.zeros(8), np.ones(8))
+    meters = MeterSet(meter, meter, Bystander(), background=60.0)
+    directions = np.zeros((1, 3, SIZE))
+    directions[0, 2] = 0.5 * sampler.readouts[:, -1]  # a larger pose makes the background lighter
+    z = latents(3, range(1), SIZE)
+    table = control_test([linear(directions)], sampler, meters, LatentSet(z, np.arange(1))).table
+    images = sampler.images(z + REQUESTS @ directions[0])
+    middle = sampler.images(z + np.array([MIDDLE]) @ directions[0])
+    apart = np.linalg.norm(meters.identity(images)[1] - meters.identity(middle)[1], axis=1)
+    assert table["identity"][0] == pytest.approx(apart.mean(), rel=1e-3)
 
 
 def test_side_effects_have_exact_values():

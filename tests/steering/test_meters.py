@@ -40,18 +40,18 @@ def cnn():
     return PropertyCNN(PropertyCNNConfig(resolution=64, width=0.1, padding=1)).eval()
 
 
-def test_cnn_meter_is_the_network_in_eval_mode_whatever_the_batch(cnn, images):
+def test_cnn_meter_is_the_network_in_eval_mode_for_any_batch(cnn, images):
     meter = CnnMeter(cnn)
     assert np.allclose(meter(images).scores[66:], meter(images[66:]).scores, atol=1e-5)
 
 
-def test_dropout_is_on_only_where_asked_for_and_repeats(cnn, images):
+def test_dropout_is_on_only_with_a_seed_and_repeats(cnn, images):
     plain, noisy = CnnMeter(cnn), CnnMeter(cnn, dropout_seed=3)
     assert np.array_equal(noisy(images).scores, noisy(images).scores)
     assert np.abs(noisy(images).scores - plain(images).scores).max() > 1e-3
 
 
-def test_background_lies_where_the_crop_saw_it_and_nowhere_outside():
+def test_background_is_known_inside_the_crop_only():
     maps = np.full((3, 224, 224), SKIN, np.uint8)
     maps[:, :, :112] = BACKGROUND  # the crop's left half
     boxes = np.float32([[0, 0, 64, 64], [16, 32, 48, 64], [np.nan] * 4])
