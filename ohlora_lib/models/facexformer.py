@@ -350,37 +350,22 @@ class PositionalEncoding(nn.Module):
         return torch.cat([phase.sin(), phase.cos()], dim=-1).permute(2, 0, 1)
 
 
-class PatchExpand(nn.ConvTranspose2d):
-    """(..., inputs) a cell -> (..., 2, 2, outputs) the four cells that replace it.
-
-    A transposed convolution whose kernel is no larger than its stride is a linear layer.
-    """
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, kernel_size=2, stride=2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)
-        return F.linear(x, weight, self.bias.repeat(4)).unflatten(-1, (2, 2, -1))
-
-
 class Upscaling(nn.Sequential):
-    """(N, h, w, width) -> (N, h, w, 2, 2, 2, 2, width / 8): twice 2x upsampling."""
+    """(N, width, h, w) -> (N, width / 8, 4 h, 4 w): two transposed convolutions."""
 
     def __init__(self, width: int):
         super().__init__(
-            PatchExpand(width, width // 4),
-            nn.LayerNorm(width // 4, eps=1e-6),
+            nn.ConvTranspose2d(width, width // 4, kernel_size=2, stride=2),
+            nn.LayerNorm(width // 4, eps=1e-6),  # over channels
             nn.GELU(),
-            PatchExpand(width // 4, width // 8),
+            nn.ConvTranspose2d(width // 4, width // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
 
-
-def as_maps(expanded: torch.Tensor) -> torch.Tensor:
-    """(N, C, h, w, 2, 2, 2, 2), cells expanded twice -> (N, C, 4 h, 4 w)."""
-    maps = expanded.permute(0, 1, 2, 4, 6, 3, 5, 7)  # each expansion is rows, columns
-    return maps.flatten(5, 7).flatten(2, 4)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, norm, activate, second, _ = self
+        x = norm(first(x).movedim(1, -1)).movedim(-1, 1)
+        return activate(second(activate(x)))
 
 
 class FaceDecoder(nn.Module):
@@ -430,10 +415,9 @@ class FaceDecoder(nn.Module):
         image = features.flatten(2).transpose(1, 2)
         image_positions = positions.flatten(1).T.contiguous()[None]
         tokens, image = self.transformer(tokens, image, image_positions)
-        upscaled = self.output_upscaling(image.unflatten(1, (height, width)))
+        upscaled = self.output_upscaling(image.transpose(1, 2).unflatten(2, (height, width)))
         kernels = self.output_hypernetwork_mlps(tokens[:, 7:])  # one MLP for all 11 classes
-        logits = kernels @ upscaled.flatten(1, -2).transpose(1, 2)
-        parse = as_maps(logits.view(batch, -1, *upscaled.shape[1:-1]))
+        parse = (kernels @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
         heads = (
             self.landmarks_prediction_head,
             self.pose_prediction_head,

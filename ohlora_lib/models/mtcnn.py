@@ -32,11 +32,8 @@ class Detection(NamedTuple):
     points: np.ndarray  # (K, 5, 2) float32: eyes, nose, corners of the mouth as x, y
 
 
-def pooled(x: torch.Tensor, size: int) -> torch.Tensor:
-    """Max pool with stride 2, in channels last: many times faster on a CPU in float32."""
-    last = torch.channels_last
-    pool = F.max_pool2d(x.contiguous(memory_format=last), size, 2, ceil_mode=True)
-    return pool if x.is_contiguous(memory_format=last) else pool.contiguous()
+def max_pool(x: torch.Tensor, size: int) -> torch.Tensor:
+    return F.max_pool2d(x, size, stride=2, ceil_mode=True)
 
 
 class PNet(nn.Module):
@@ -54,7 +51,7 @@ class PNet(nn.Module):
         self.conv4_2 = nn.Conv2d(32, 4, kernel_size=1)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = pooled(self.prelu1(self.conv1(x)), 2)
+        x = max_pool(self.prelu1(self.conv1(x)), 2)
         x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
         return self.conv4_2(x), self.conv4_1(x).softmax(dim=1)
 
@@ -76,8 +73,8 @@ class RNet(nn.Module):
         self.dense5_2 = nn.Linear(128, 4)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = pooled(self.prelu1(self.conv1(x)), 3)
-        x = pooled(self.prelu2(self.conv2(x)), 3)
+        x = max_pool(self.prelu1(self.conv1(x)), 3)
+        x = max_pool(self.prelu2(self.conv2(x)), 3)
         x = self.prelu3(self.conv3(x)).permute(0, 3, 2, 1).flatten(1)  # columns before rows
         x = self.prelu4(self.dense4(x))
         return self.dense5_2(x), self.dense5_1(x).softmax(dim=1)
@@ -103,9 +100,9 @@ class ONet(nn.Module):
         self.dense6_3 = nn.Linear(256, 10)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        x = pooled(self.prelu1(self.conv1(x)), 3)
-        x = pooled(self.prelu2(self.conv2(x)), 3)
-        x = pooled(self.prelu3(self.conv3(x)), 2)
+        x = max_pool(self.prelu1(self.conv1(x)), 3)
+        x = max_pool(self.prelu2(self.conv2(x)), 3)
+        x = max_pool(self.prelu3(self.conv3(x)), 2)
         x = self.prelu4(self.conv4(x)).permute(0, 3, 2, 1).flatten(1)
         x = self.prelu5(self.dense5(x))
         return self.dense6_2(x), self.dense6_3(x), self.dense6_1(x).softmax(dim=1)

@@ -486,9 +486,5 @@ def mix_styles(wp, other, first: int | torch.Tensor):
 
 def to_uint8(images) -> np.ndarray:
     """Images (N, 3, H, W) in -1..1 -> (N, H, W, 3) uint8 RGB, rounded as the reference does."""
-    values = images.detach().permute(0, 2, 3, 1).cpu()
-    pixels = torch.empty(values.shape, dtype=torch.uint8)
-    for image, target in zip(values, pixels, strict=True):  # one at a time stays in the cache
-        exact = image.to(torch.float64, copy=True).add_(1).mul_(255 / 2).add_(0.5)
-        target.copy_(exact.clamp_(0, 255))
-    return pixels.numpy()
+    values = images.detach().permute(0, 2, 3, 1).cpu().double()
+    return ((values + 1) * (255 / 2) + 0.5).clamp(0, 255).to(torch.uint8).numpy()

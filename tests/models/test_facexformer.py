@@ -7,7 +7,6 @@ from ohlora_lib.models.facexformer import (
     FaceXFormer,
     FaceXFormerConfig,
     Stage,
-    as_maps,
     crop_face,
     face_images,
     face_input,
@@ -86,19 +85,6 @@ def test_fusing_small_maps_equals_the_published_order_of_steps(network):
         large = [F.interpolate(x, size=(16, 16), mode="bilinear") for x in projected]
         published = network.linear_fuse(torch.cat(large[::-1], dim=1))
         torch.testing.assert_close(network.fuse(maps), published, atol=1e-6, rtol=0)
-
-
-def test_cutting_cells_equals_the_published_transposed_convolutions(network):
-    upscaling = network.face_decoder.output_upscaling
-    rng = torch.Generator().manual_seed(0)
-    cells = torch.randn(2, 3, 5, network.config.width, generator=rng)
-    first, norm, _, second, _ = upscaling
-    x = cells.permute(0, 3, 1, 2)
-    x = F.conv_transpose2d(x, first.weight, first.bias, stride=2)
-    x = F.gelu(norm(x.movedim(1, -1))).movedim(-1, 1)
-    published = F.gelu(F.conv_transpose2d(x, second.weight, second.bias, stride=2))
-    ours = as_maps(upscaling(cells).movedim(-1, 1))
-    torch.testing.assert_close(ours, published, atol=1e-5, rtol=1e-5)
 
 
 def test_window_order_lists_whole_windows():

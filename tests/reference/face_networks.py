@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from ohlora_lib.models.facexformer import (
     FaceXFormer,
-    as_maps,
     crop_face,
     face_images,
     face_input,
@@ -110,7 +109,7 @@ def compare_facexformer(golden: Golden, network: FaceXFormer) -> None:
     golden.compare("transformer_tokens", outputs["face_decoder.transformer"][0], IMAGE)
     maps = {name: outputs[module].permute(0, 3, 1, 2) for module, name in stages.items()}
     maps["fused"] = network.fuse([outputs[module] for module in list(stages)[1:]])
-    maps["upscaled"] = as_maps(outputs["face_decoder.output_upscaling"].movedim(-1, 1))
+    maps["upscaled"] = outputs["face_decoder.output_upscaling"]
     positions = maps["pos_encoding"] = network.pe_layer(maps["fused"].shape[-1])
     for name in golden.arrays:
         if first := re.fullmatch(r"(\w+)_first\d+", name):

@@ -65,3 +65,9 @@ def test_manifest_survives_the_disk_and_damage_is_named(tmp_path, folder):
 
 def test_root_is_the_folder_of_the_package():
     assert (ROOT / "ohlora_lib" / "store").is_dir()
+
+
+def test_a_change_that_keeps_the_size_is_noticed(folder):
+    known = Trace.of(folder)
+    (folder / "a.txt").write_text("A")
+    assert Trace.of(folder, known).digest != known.digest
