@@ -171,14 +171,6 @@ def test_small_picture_keeps_its_very_pixels_and_large_one_becomes_small():
     assert (few[:30] == 255).all(), "white pages would show a box"
 
 
-def test_contact_sheet_lays_out_rows_and_leaves_the_rest_white():
-    images = np.stack([np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)])
-    sheet = sheets.contact_sheet(images, columns=2, gap=1)
-    assert sheet.shape == (9, 9, 3)
-    assert sheet[0, 0, 0] == 10 and sheet[0, 5, 0] == 20 and sheet[5, 0, 0] == 30
-    assert (sheet[4] == 255).all() and (sheet[5:, 5:] == 255).all()
-
-
 def test_sheet_with_labels_stands_upright_in_its_axes():
     red, blue = (255, 0, 0), (0, 0, 255)
     face = np.concatenate([np.full((8, 16, 3), color, np.uint8) for color in (red, blue)])

@@ -36,7 +36,8 @@ def test_cut_off_run_goes_on_with_the_missing_shards_only(tmp_path):
 
 
 def test_truth_columns_follow_the_attributes(tmp_path):
-    table = make_faces(tmp_path, seed=6, count=9, size=64, workers=1).table
-    assert (table.female == (table.gender > 0.5)).all() and table.female.nunique() == 2
+    table = make_faces(tmp_path, seed=8, count=9, size=64, workers=1).table
+    assert (table.female == (table.gender > 0.5)).all()
     assert (table.old == (table.age > 0.65)).all() and (table.good == (table.quality > 0.5)).all()
     assert (table.glasses_worn == (table.glasses > 0.5)).all()
+    assert (table[list(dataset.TRUTH)].nunique() == 2).all()

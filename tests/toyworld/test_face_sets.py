@@ -54,3 +54,15 @@ def test_poor_faces_have_defects_of_any_strength_and_only_they(monkeypatch):
     shared = FaceSet(5, 4, shared_texture=True)
     assert [training_faces._render_one(shared, i)[1] for i in range(4)] == [0] * 4
     assert len({texture for _, texture in drawn}) == 40
+
+
+def test_held_out_faces_share_no_seed_with_training_faces():
+    seeds = [
+        training_faces.PAIR_SEED,
+        training_faces.TRAIN_SEED,
+        training_faces.POOR_SEED,
+        training_faces.LABEL_SEED,
+        training_faces.TEST_SEED,
+    ]
+    # The embedded weights were trained on faces of the first three, their quality is of the last.
+    assert seeds == [20030, 20031, 20032, 20033, 90210]
