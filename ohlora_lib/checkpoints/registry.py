@@ -17,19 +17,25 @@ from pathlib import Path
 
 from torch import nn
 
-from ohlora_lib.checkpoints import layouts
-from ohlora_lib.checkpoints.files import WeightsError, fill, read_metadata, read_state
+from ohlora_lib.checkpoints import EMBEDDED, FOLDER, layouts
+from ohlora_lib.checkpoints.files import WeightsError, fill, read_metadata, read_state, save
 from ohlora_lib.models.discriminator import DiscriminatorConfig
 from ohlora_lib.models.facexformer import FaceXFormerConfig
 from ohlora_lib.models.filter_cnn import FILTERS, FilterCNNConfig
 from ohlora_lib.models.mtcnn import MTCNNConfig
 from ohlora_lib.models.property_cnn import PropertyCNNConfig
 from ohlora_lib.models.stylegan import GeneratorConfig
-from ohlora_lib.store import ROOT
 
-PACKAGE = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "data" / "weights"
-EMBEDDED = PACKAGE / "weights"
+__all__ = [
+    "CHECKPOINTS",
+    "Checkpoint",
+    "WeightsError",
+    "fetch",
+    "load",
+    "missing",
+    "resolve",
+    "save",
+]
 
 
 @dataclass(frozen=True)
@@ -218,6 +224,11 @@ def _load_published(checkpoint: Checkpoint, files: list[Path]) -> nn.Module:
         state = read_state(path, part.inside)
         fill(network, state, path, part.prefix, tuple(prefixes - {part.prefix, ""}))
     return network.eval()
+
+
+def installed(checkpoint: Checkpoint, folder: Path) -> list[Path]:
+    """Those of its published files that are in `folder`."""
+    return [path for part in checkpoint.parts if (path := _find(part, folder))]
 
 
 def _find(part: Part, folder: Path) -> Path | None:

@@ -61,7 +61,7 @@ class Page:
         return re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
 
-def told(notebook: nbformat.NotebookNode, what: str) -> list[dict]:
+def emitted(notebook: nbformat.NotebookNode, what: str) -> list[dict]:
     """All that the notebook emitted of one kind: begin, figure, finding, end."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     notes = [output.get("metadata", {}).get(KEY, {}) for output in outputs]
@@ -69,12 +69,12 @@ def told(notebook: nbformat.NotebookNode, what: str) -> list[dict]:
 
 
 def is_finished(notebook: nbformat.NotebookNode) -> bool:
-    """Does the last code cell carry the sentinel that only `page.end()` leaves?"""
+    """Whether the last code cell called end()."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not code:
         return False
     last = nbformat.from_dict({**notebook, "cells": code[-1:]})
-    return bool(told(last, "end"))
+    return bool(emitted(last, "end"))
 
 
 def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -115,9 +115,9 @@ def render(notebook: nbformat.NotebookNode, source: Source) -> Page:
                 output["page"] = _show(output, source, figures)
             except PageError as error:
                 raise PageError(f"{name}, cell {number}: {error}") from None
-    begun, found = told(notebook, "begin")[-1:], told(notebook, "finding")[-1:]
+    begun, found = emitted(notebook, "begin")[-1:], emitted(notebook, "finding")[-1:]
     finding = found[0] if found else {"sentence": "", "headline": [], "picture": ""}
-    shown = {f["name"]: {"alt": f["alt"], "file": f["file"]} for f in told(notebook, "figure")}
+    shown = {f["name"]: {"alt": f["alt"], "file": f["file"]} for f in emitted(notebook, "figure")}
     if finding["picture"] and finding["picture"] not in shown:
         raise PageError(
             f"{name}: the finding's picture {finding['picture']!r} is not on the page: "

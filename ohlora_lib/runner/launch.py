@@ -1,26 +1,96 @@
-"""From a bare Python to a running pipeline: makes or repairs .venv, then hands over.
+"""The command line of ./run_all.sh, and the environment .venv that it runs in.
 
-Standard library only. `.venv/ready` says which pins were installed and where, and is written last,
-so an interrupted set-up is known by its absence.
+Standard library only: this runs before .venv exists. `.venv/ready` records which pins were
+installed and where. It is written last, so that an interrupted set-up is recognized by its absence.
 """
 
+import argparse
 import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import NoReturn
 
-from ohlora_lib.runner import options
 from ohlora_lib.store import ROOT
 
+SCALES = ("smoke", "quick", "paper")
+EXAMPLES = """examples:
+  ./run_all.sh                                 the default system at quick scale
+  ./run_all.sh ohlora_v3 --scale smoke         a fast check that everything works here
+  ./run_all.sh --only 01_generate --force      run one stage again
+  ./run_all.sh ohlora_v3 --scale paper --dry-run
+                                               hours, disk, memory and weights at paper scale
+  ./run_all.sh --list                          systems and their stages
+  ./run_all.sh --test                          the test suite
+
+An interrupted run resumes when it is called again.
+"""
 VENV = ROOT / ".venv"
 READY = VENV / "ready"
 PINS = ROOT / "requirements.txt"
 LOG = ROOT / "data" / "setup.log"
-NEEDED_GB = 3  # with torch's CPU build it takes 2 GB, and pip unpacks beside it
+NEEDED_GB = 3  # 2 GB with torch's CPU build, and pip unpacks beside it
 UNREACHABLE = ("NewConnectionError", "NameResolutionError", "(from versions: none)")
+
+
+def systems() -> list[str]:
+    """The names of the pipelines."""
+    return sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
+
+
+def default_system() -> str:
+    """`default-system` of [tool.ohlora] in pyproject.toml; else the first pipeline."""
+    path = ROOT / "pyproject.toml"
+    tools = tomllib.loads(path.read_text())["tool"] if path.exists() else {}
+    name = tools.get("ohlora", {}).get("default-system", "")
+    return name if name in systems() else systems()[0]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = _Parser(
+        prog="./run_all.sh",
+        description="Run the notebooks of a pipeline and write their reports into reports/.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("system", nargs="?", metavar="SYSTEM", help=f"one of: {', '.join(systems())}")
+    add("--scale", choices=SCALES, default="quick", help="size of the run (default: quick)")
+    add("--from", dest="start", metavar="STAGE", help="start at this stage")
+    add("--only", metavar="STAGE", help="run this stage only")
+    add("--force", action="store_true", help="also run stages that are up to date")
+    add("--with-code", action="store_true", help="also write pages that show the notebooks' code")
+    add("--dry-run", action="store_true", help="check everything and print what would run")
+    add("--index", action="store_true", help="rewrite reports/README.md and the READMEs' results")
+    add("--list", action="store_true", help="list the systems and their stages")
+    add("--test", action="store_true", help="run the test suite (takes no other option)")
+    return made
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse and check what can be checked before anything is installed."""
+    made = parser()
+    options = made.parse_args(arguments)
+    if options.test and len(arguments) > 1:
+        made.error("--test takes no other option")
+    if options.start and options.only:
+        made.error("--from and --only exclude each other")
+    if options.system is None:
+        options.system = default_system()
+    elif options.system not in systems():
+        made.error(f"there is no system {options.system!r}: choose from {', '.join(systems())}")
+    return options
 
 
 class SetupError(Exception):
@@ -28,19 +98,19 @@ class SetupError(Exception):
 
 
 def wanted() -> list[str]:
-    """What READY must say: the place (an environment cannot be moved), and the pins' digest."""
+    """What READY must contain: this folder (an environment cannot be moved), the pins' digest."""
     pins = PINS.read_bytes() + (ROOT / "pyproject.toml").read_bytes()
     return [str(ROOT), hashlib.sha256(pins).hexdigest()]
 
 
-def _found() -> list[str]:
-    """What READY says; nothing if the environment is unfinished, or its Python is gone."""
-    there = READY.exists() and (VENV / "bin/python").exists()
-    return READY.read_text(encoding="utf-8").split("\n") if there else []
+def _installed() -> list[str]:
+    """What READY contains; [] if the environment is unfinished or its Python is gone."""
+    complete = READY.exists() and (VENV / "bin/python").exists()
+    return READY.read_text(encoding="utf-8").split("\n") if complete else []
 
 
 def _command(*words: object) -> None:
-    """Run a step of the set-up, its output into the log."""
+    """Run a step of the set-up with its output in the log."""
     with LOG.open("a") as log:
         done = subprocess.run([str(word) for word in words], stdout=log, stderr=log, cwd=ROOT)
     if done.returncode:
@@ -51,30 +121,30 @@ def _explain(log: str) -> str:
     if "No space left on device" in log:
         return "the disk is full: free some space and run again"
     if any(sign in log for sign in UNREACHABLE):
-        return "no package index can be reached: the first set-up needs the network; run again then"
+        return "no package index can be reached: connect to the network for the first set-up"
     if "ensurepip is not" in log:
         return "this Python has no venv module: install it (Debian: apt install python3-venv)"
     last = [line for line in log.splitlines() if line.strip()][-1:]
-    return f"set-up failed: {' '.join(last)} (all of it in {LOG.relative_to(ROOT)})"
+    return f"set-up failed: {' '.join(last)} (full log: {LOG.relative_to(ROOT)})"
 
 
 def _make() -> None:
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < NEEDED_GB:
         raise SetupError(f"{free:.1f} GB free on this disk, the set-up needs {NEEDED_GB} GB")
-    if VENV.is_symlink():  # what it leads to would be emptied
+    if VENV.is_symlink():  # its target would be emptied
         raise SetupError(
             f".venv is a link to {VENV.readlink()}, which was not made for this folder: remove "
-            "the link, and it gets its own"
+            "the link and run again"
         )
     LOG.write_text("")
-    same_place = _found()[:1] == wanted()[:1]
+    same_place = _installed()[:1] == wanted()[:1]
     READY.unlink(missing_ok=True)
     if same_place:
-        print("The pins have changed: installing the difference …", flush=True)
+        print("requirements.txt has changed: updating .venv …", flush=True)
     else:
-        found = "An unfinished or moved .venv is here: making it anew"
-        say = found if VENV.exists() else "Making .venv"
+        problem = ".venv is unfinished or was moved: rebuilding it"
+        say = problem if VENV.exists() else "Making .venv"
         print(f"{say} (once; a few minutes, log in {LOG.relative_to(ROOT)}) …", flush=True)
         _command(sys.executable, "-m", "venv", "--clear", VENV)
     pip = [VENV / "bin/python", "-m", "pip", "--disable-pip-version-check", "install"]
@@ -84,26 +154,26 @@ def _make() -> None:
 
 
 def ensure_environment() -> Path:
-    """The environment's Python; makes, repairs or updates the environment first if need be."""
-    if _found() != wanted():
+    """The environment's Python; makes, repairs or updates the environment first if necessary."""
+    if _installed() != wanted():
         LOG.parent.mkdir(exist_ok=True)
         with (LOG.parent / ".setup.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # a second caller waits, then finds it made
-            if _found() != wanted():
+            if _installed() != wanted():
                 _make()
     return VENV / "bin/python"
 
 
 def main(arguments: list[str]) -> None:
-    """Check the arguments, see to the environment, hand over to the runner or the tests."""
-    told = options.parse(arguments)
+    """Check the arguments, prepare the environment, start the runner or the tests in it."""
+    options = parse(arguments)
     try:
         python = ensure_environment()
     except (SetupError, OSError) as error:
         sys.exit(f"./run_all.sh: {error}")
-    task = ["-m", "pytest"] if told.test else ["-m", "ohlora_lib.runner.run", *arguments]
+    task = ["-m", "pytest"] if options.test else ["-m", "ohlora_lib.runner.run", *arguments]
     os.chdir(ROOT)
-    os.environ["PYTHONUTF8"] = "1"  # whatever the locale: the project's files are UTF-8
+    os.environ["PYTHONUTF8"] = "1"  # the project's files are UTF-8, whatever the locale
     os.execv(python, [str(python), *task])
 
 

@@ -1,4 +1,4 @@
-"""What a notebook declares, and the code that it rests on: read without running it."""
+"""What a notebook declares, and the library code that it depends on: read without running it."""
 
 import ast
 import hashlib
@@ -16,28 +16,26 @@ from ohlora_lib.runner.pipeline import PipelineError, Stage
 from ohlora_lib.runner.settings import SettingsError
 from ohlora_lib.store import ROOT
 
-MISSING = object()
-
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook's source: its code cells, and which of them declares the parameters."""
+    """A notebook's source: its code cells, and the one that declares the parameters."""
 
     name: str
     parameters_cell: str
     settings_cell: str
     code: tuple[str, ...]
     digest: str
-    """Of what a person wrote: outputs, ids and other metadata do not count."""
+    """Of the source and tags of all cells, without outputs, ids and other metadata."""
 
     @classmethod
     def read(cls, path: Path) -> "Notebook":
-        """Read it; it must have one cell tagged `parameters`. The next cell builds the settings."""
+        """Read it; it must have exactly one cell tagged `parameters`."""
         name = path.relative_to(ROOT)
         try:
             cells = nbformat.read(path, as_version=4).cells
-        except Exception as error:  # nbformat raises many kinds; each means the same to a person
-            raise PipelineError(f"{name} is not a notebook that can be read: {error}") from error
+        except Exception as error:  # nbformat raises many kinds
+            raise PipelineError(f"{name} cannot be read as a notebook: {error}") from error
         code = [cell for cell in cells if cell.cell_type == "code"]
         tagged = [
             at for at, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])
@@ -55,22 +53,6 @@ class Notebook:
             code=tuple(source for source in sources if source.strip()),
             digest=hashlib.sha256(json.dumps(written).encode()).hexdigest(),
         )
-
-    def declared(self) -> dict[str, object]:
-        """The parameters' names and types: `n: int = 5` says it, `n = 5` by its value."""
-        found: dict[str, object] = {}
-        try:
-            for line in ast.parse(self.parameters_cell).body:
-                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                    # Built-in type names only; the notebook itself is about to be run anyway.
-                    found[line.target.id] = eval(ast.unparse(line.annotation), {})
-                elif isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                    found[line.targets[0].id] = type(ast.literal_eval(line.value))
-        except (SyntaxError, NameError, TypeError, ValueError) as error:
-            raise PipelineError(
-                f"{self.name}: its parameters cell must be lines like 'images: int = 64' ({error})"
-            ) from error
-        return found
 
     def modules(self) -> set[Path]:
         """The files of ohlora_lib that the notebook imports, and those that these import."""
@@ -104,7 +86,7 @@ def check(stage: Stage) -> None:
 
 
 def code_digest(notebook: Notebook) -> str:
-    """One digest of all library code that a notebook uses."""
+    """One digest of all library modules that a notebook uses."""
     digest = hashlib.sha256()
     for path in sorted(notebook.modules()):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())

@@ -1,36 +1,102 @@
-"""Pipelines: pipelines/SYSTEM.yaml read into frozen dataclasses, and every mistake in it named.
+"""Pipelines: pipelines/SYSTEM.yaml, checked by pydantic, as frozen dataclasses at one scale.
 
 A stage's `reads` and `parameters` are handed to its notebook; `{01_generate}` in a read path stands
-for the folder that the stage of that name fills. `outputs` are what it must write into its own
+for the folder of the stage of that name. `outputs` are what the stage must write into its own
 folder. `extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its
 own: they keep that system's folders and pages, and run once for both.
+
+`readme` declares what the READMEs show of the system, `cost` and `constants` what a run at paper
+scale costs (see `costs`), and `resolver` a module that knows names of weights (see `Resolver`):
+those that parameters name, and those that a stage needs beside them, in its `weights`.
 """
 
+import importlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
 
 import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ohlora_lib.pages import index
-from ohlora_lib.runner.options import SCALES, systems
+from ohlora_lib.runner import costs
+from ohlora_lib.runner.launch import SCALES, systems
 from ohlora_lib.store import ROOT
-
-PIPELINE_KEYS = {"title": str, "summary": str, "extends": str, "readme": dict, "stages": list}
-STAGE_KEYS = {
-    "name": str,
-    "notebook": str,
-    "reads": dict,
-    "outputs": list,
-    "parameters": dict,
-    "scales": dict,
-}
 
 
 class PipelineError(Exception):
     """A mistake in a pipeline file or in what was asked of it."""
+
+
+class Resolver(Protocol):
+    """What a pipeline's `resolver` module offers."""
+
+    def files(self, word: str) -> list[Path]:
+        """The files that the word stands for as far as they exist; [] if it names no weights."""
+
+    def problem(self, word: str) -> str:
+        """Why the weights of this name cannot be loaded and what to do; "" otherwise."""
+
+
+def _inside(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError("must be a path inside the repository")
+    return path
+
+
+def _stage_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError("a name is made of letters, digits, '_', '-' and '.'")
+    return name
+
+
+def _expression(expression: str | float) -> str | float:
+    costs.parsed(expression)
+    return expression
+
+
+InnerPath = Annotated[str, AfterValidator(_inside)]
+Expression = Annotated[str | float, AfterValidator(_expression)]
+Scale = Literal[SCALES]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _Result(_Model):
+    label: str
+    published: str = "–"
+    stage: str
+    headline: str
+
+
+class _Readme(_Model):
+    picture: str = ""
+    results: list[_Result] = []
+
+
+class _Stage(_Model):
+    name: Annotated[str, AfterValidator(_stage_name)]
+    notebook: InnerPath
+    reads: dict[str, InnerPath] = {}
+    outputs: list[InnerPath] = []
+    parameters: dict[str, Any] = {}
+    scales: dict[Scale, dict[str, Any]] = {}
+    cost: dict[Literal["seconds", "disk", "memory"], Expression] = {}
+    weights: dict[Scale, list[str]] = {}
+
+
+class _Pipeline(_Model):
+    title: str
+    summary: str
+    extends: str = ""
+    resolver: str = ""
+    constants: dict[str, float] = {}
+    readme: _Readme = _Readme()
+    stages: Annotated[list[_Stage], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -45,11 +111,25 @@ class Stage:
     reads: dict[str, str]
     outputs: tuple[str, ...]
     parameters: dict[str, object]
+    cost: dict[str, str | float] = field(default_factory=dict)
+    weights: tuple[str, ...] = ()
+    resolver: str = ""
 
     @property
     def given(self) -> dict[str, object]:
         """All that papermill hands to the notebook."""
         return {**self.parameters, **self.reads, "out": self.out}
+
+    @property
+    def words(self) -> list[str]:
+        """What may be names of weights: texts among the parameters, and the declared names."""
+        texts = [text for text in self.parameters.values() if isinstance(text, str)]
+        return list(dict.fromkeys([*(text for text in texts if "/" not in text), *self.weights]))
+
+    @property
+    def resolve(self) -> Resolver | None:
+        """The module that knows names of weights."""
+        return importlib.import_module(self.resolver) if self.resolver else None
 
     @property
     def manifest(self) -> Path:
@@ -71,48 +151,43 @@ class Stage:
 class Pipeline:
     """A system's stages at one scale, in order; the first may be those of another system."""
 
-    system: str
     scale: str
-    title: str
-    summary: str
+    shown: index.System
     stages: tuple[Stage, ...]
-    results: tuple[index.Result, ...] = ()
-    picture: str = ""
+    constants: dict[str, float]
+    resolver: str
+
+    @property
+    def system(self) -> str:
+        """The name of the pipeline's file."""
+        return self.shown.name
 
     @classmethod
-    def load(cls, system: str, scale: str, led_here: tuple[str, ...] = ()) -> "Pipeline":
-        """Read pipelines/SYSTEM.yaml at one scale; `led_here`: the systems that extend it."""
+    def load(cls, system: str, scale: str, extended_by: tuple[str, ...] = ()) -> "Pipeline":
+        """Read pipelines/SYSTEM.yaml at one scale; `extended_by`: the systems that led here."""
         path = ROOT / "pipelines" / f"{system}.yaml"
-        name = path.relative_to(ROOT)
+        name = path.relative_to(ROOT).as_posix()
         try:
-            raw = _parsed(path.read_text(encoding="utf-8"))
+            spec = _validated(path.read_text(encoding="utf-8"), name)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PipelineError(f"{name}: not YAML: {error}") from error
-        _expect(str(name), raw, PIPELINE_KEYS, {"title", "summary", "stages"})
-        if not raw["stages"]:
-            raise PipelineError(f"{name}: it has no stages")
-        stages: list[Stage] = []
-        if "extends" in raw:
-            stages += _first_stages(raw["extends"], scale, (*led_here, system), f"{name}: extends")
-        for entry in raw["stages"]:
-            stages.append(_stage(system, scale, entry, stages, str(name)))
-        readme = raw.get("readme", {})
-        rows = tuple(index.Result(**row) for row in readme.get("results", []))
-        picture = readme.get("picture", "")
-        return cls(system, scale, raw["title"], raw["summary"], tuple(stages), rows, picture)
-
-    @property
-    def own(self) -> tuple[Stage, ...]:
-        """The stages without another system's."""
-        return tuple(stage for stage in self.stages if stage.system == self.system)
-
-    @property
-    def shown(self) -> index.System:
-        """What the index and the README show of it."""
-        stages = tuple(stage.name for stage in self.own)
-        return index.System(
-            self.system, self.title, self.summary, stages, self.results, self.picture
-        )
+        constants, resolver, stages = dict(spec.constants), spec.resolver, []
+        if spec.extends:
+            base, stages = _base(spec.extends, scale, (*extended_by, system), f"{name}: extends")
+            constants = {**base.constants, **constants}
+            resolver = resolver or base.resolver
+        for one in spec.stages:
+            where = f"{name}: stage {one.name!r}"
+            stages.append(_stage(system, scale, one, tuple(stages), resolver, where))
+        own = tuple(stage.name for stage in stages if stage.system == system)
+        rows = tuple(index.Result(**row.model_dump()) for row in spec.readme.results)
+        for stage in filter(None, [spec.readme.picture, *(row.stage for row in rows)]):
+            if stage not in own:
+                raise PipelineError(
+                    f"{name}: readme: no stage {stage!r}: choose from {', '.join(own)}"
+                )
+        shown = index.System(system, spec.title, spec.summary, own, rows, spec.readme.picture)
+        return cls(scale, shown, tuple(stages), constants, resolver)
 
     def chosen(self, start: str | None, only: str | None) -> tuple[Stage, ...]:
         """The stages from `start` on, or `only` that one, or all."""
@@ -127,6 +202,13 @@ class Pipeline:
         at = names.index(wanted)
         return self.stages[at : at + 1] if only else self.stages[at:]
 
+    def costs(self) -> dict[str, costs.Cost]:
+        """Stage name -> its cost at this scale."""
+        try:
+            return costs.costs(self.stages, self.constants)
+        except costs.CostError as error:
+            raise PipelineError(f"pipelines/{self.system}.yaml: cost: {error}") from error
+
 
 def shown_systems() -> list[index.System]:
     """Every system, for the index."""
@@ -134,72 +216,74 @@ def shown_systems() -> list[index.System]:
 
 
 @cache
-def _parsed(text: str) -> object:
-    """What a YAML text says, parsed once: every page of the index asks for every pipeline."""
-    return yaml.safe_load(text)
+def _validated(text: str, name: str) -> _Pipeline:
+    """What a YAML text says; a PipelineError names the file, the stage and the key of a mistake."""
+    raw = yaml.safe_load(text)
+    try:
+        return _Pipeline.model_validate(raw)
+    except ValidationError as error:
+        raise PipelineError(f"{name}: {_explain(error.errors()[0], raw)}") from error
 
 
-def _expect(where: str, entry: object, known: dict[str, type], needed: set[str]) -> None:
-    """Refuse an entry with unknown or missing keys, or with a value of another type."""
-    if not isinstance(entry, dict):
-        raise PipelineError(f"{where}: expected a mapping with {', '.join(known)}")
-    for key, value in entry.items():
-        if key not in known:
-            raise PipelineError(f"{where}: unknown key {key!r} (known: {', '.join(known)})")
-        if not isinstance(value, known[key]):
-            raise PipelineError(f"{where}: {key} = {value!r}: must be a {known[key].__name__}")
-    for key in sorted(needed - entry.keys()):
-        raise PipelineError(f"{where}: {key!r} is missing")
+def _explain(error: dict[str, Any], raw: object) -> str:
+    """One pydantic error as stage, key, value and remedy."""
+    model, where, place = _Pipeline, [], list(error["loc"])
+    if place[:1] == ["stages"] and len(place) > 1:
+        model, at = _Stage, place[1]
+        entry = raw["stages"][at]
+        named = isinstance(entry, dict) and "name" in entry
+        where, place = [f"stage {entry['name']!r}" if named else f"stage {at + 1}"], place[2:]
+    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
+    last = place[-1] if place else ""
+    if kind == "extra_forbidden":
+        known = _Readme if place[:1] == ["readme"] else model
+        known = _Result if "results" in place else known
+        known = ", ".join(known.model_fields)
+        return ": ".join([*where, *map(str, place[:-1]), f"unknown key {last!r} (known: {known})"])
+    if kind == "missing":
+        return ": ".join([*where, *map(str, place[:-1]), f"{last!r} is missing"])
+    return ": ".join([*where, *map(str, place), f"{error['input']!r}: {message}"])
 
 
-def _expect_paths(where: str, paths: Iterable[object]) -> None:
-    for path in paths:
-        if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
-            raise PipelineError(f"{where}: {path!r} must be a path inside the repository")
-
-
-def _first_stages(
-    last: str, scale: str, led_here: tuple[str, ...], where: str
-) -> tuple[Stage, ...]:
-    """The stages of `last`, SYSTEM/STAGE, up to that one."""
+def _base(
+    last: str, scale: str, extended_by: tuple[str, ...], where: str
+) -> tuple[Pipeline, list[Stage]]:
+    """The pipeline of `last` (SYSTEM/STAGE), and its stages up to that one."""
     system, _, name = last.partition("/")
     if not (ROOT / "pipelines" / f"{system}.yaml").is_file():
         raise PipelineError(f"{where} {last!r}: there is no pipelines/{system}.yaml")
-    if system in led_here:
-        raise PipelineError(f"{where} {last!r}, which extends {led_here[-1]} itself")
-    pipeline = Pipeline.load(system, scale, led_here)
+    if system in extended_by:
+        raise PipelineError(f"{where} {last!r}, which extends {extended_by[-1]} itself")
+    pipeline = Pipeline.load(system, scale, extended_by)
     stages = pipeline.stages
-    return stages[: stages.index(pipeline.chosen(None, name)[0]) + 1]
+    return pipeline, list(stages[: stages.index(pipeline.chosen(None, name)[0]) + 1])
 
 
-def _stage(system: str, scale: str, entry: dict, before: list[Stage], where: str) -> Stage:
+def _stage(
+    system: str, scale: str, spec: _Stage, before: tuple[Stage, ...], resolver: str, where: str
+) -> Stage:
     """Check one entry against the stages before it and fill in the folders."""
-    _expect(f"{where}: a stage", entry, STAGE_KEYS, {"name", "notebook"})
-    name, where = entry["name"], f"{where}: stage {entry['name']!r}"
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise PipelineError(f"{where}: a name is made of letters, digits, '_', '-' and '.'")
-    if any(stage.name == name for stage in before):
-        raise PipelineError(f"{where} is there twice")
-    reads, outputs = entry.get("reads", {}), entry.get("outputs", [])
-    _expect_paths(where, [entry["notebook"], *reads.values(), *outputs])
-    notebook = ROOT / entry["notebook"]
+    if any(stage.name == spec.name for stage in before):
+        raise PipelineError(f"{where} is defined twice")
+    notebook = ROOT / spec.notebook
     if not notebook.is_file():
-        raise PipelineError(f"{where}: there is no notebook {entry['notebook']}")
-    sizes = entry.get("scales", {})
-    _expect(f"{where}: scales", sizes, dict.fromkeys(SCALES, dict), set())
-    folders = {stage.name: stage.out for stage in before}
-    parameters = {**entry.get("parameters", {}), **sizes.get(scale, {})}
-    for key in (reads.keys() | {"out"}) & parameters.keys():
+        raise PipelineError(f"{where}: there is no notebook {spec.notebook}")
+    parameters = {**spec.parameters, **spec.scales.get(scale, {})}
+    for key in (spec.reads.keys() | {"out"}) & parameters.keys():
         raise PipelineError(f"{where}: {key!r} cannot be a parameter: the runner gives it")
+    folders = {stage.name: stage.out for stage in before}
     return Stage(
         system=system,
         scale=scale,
-        name=name,
+        name=spec.name,
         notebook=notebook,
-        out=f"data/{system}/{scale}/{name}",
-        reads={key: _fill(value, folders, where) for key, value in reads.items()},
-        outputs=tuple(outputs),
+        out=f"data/{system}/{scale}/{spec.name}",
+        reads={key: _fill(value, folders, where) for key, value in spec.reads.items()},
+        outputs=tuple(spec.outputs),
         parameters=parameters,
+        cost=dict(spec.cost),
+        weights=tuple(spec.weights.get(scale, ())),
+        resolver=resolver,
     )
 
 
@@ -208,7 +292,7 @@ def _fill(path: str, folders: dict[str, str], where: str) -> str:
 
     def folder(match: re.Match) -> str:
         if match[1] not in folders:
-            raise PipelineError(f"{where} reads from {match[1]!r}, which no earlier stage is named")
+            raise PipelineError(f"{where} reads from {match[1]!r}: no earlier stage has that name")
         return folders[match[1]]
 
     return re.sub(r"\{([^{}]*)\}", folder, path)

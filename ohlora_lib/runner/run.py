@@ -1,6 +1,6 @@
-"""The runner: drives papermill through the stages of pipelines/SYSTEM.yaml.
+"""The runner: executes the stages of pipelines/SYSTEM.yaml and writes their pages.
 
-`./run_all.sh` calls it; `python -m ohlora_lib.runner.run --help` says what it takes.
+`./run_all.sh` calls it; `python -m ohlora_lib.runner.run --help` lists its options.
 """
 
 import argparse
@@ -9,31 +9,80 @@ import fcntl
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ohlora_lib.pages import index
-from ohlora_lib.runner import notebook, options, stage
+from ohlora_lib.runner import launch, notebook, stage
+from ohlora_lib.runner.costs import Cost
 from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage, shown_systems
-from ohlora_lib.runner.settings import SettingsError
 from ohlora_lib.runner.stage import StageFailed
-from ohlora_lib.runner.terminal import StageLine, clock
 from ohlora_lib.store import ROOT, StoreError
 
 LOCK = ROOT / "data" / ".lock"
 
 
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """The terminal's line of stage `number` of `count`."""
+
+    number: int
+    count: int
+    name: str
+    width: int
+
+    def _head(self) -> str:
+        return f"[{self.number}/{self.count}] {self.name:<{self.width}}"
+
+    def done(self, text: str) -> None:
+        """Print the final line."""
+        erase = "\r\x1b[K" if sys.stdout.isatty() else ""
+        print(f"{erase}{self._head()}  {text}", flush=True)
+
+    @contextmanager
+    def running(self, why: str, expected: float | None) -> Iterator[None]:
+        """Show elapsed and expected time, updated every second, if the output is a terminal."""
+        stop = threading.Event()
+        about = f" of about {clock(expected)}" if expected else ""
+        start = time.monotonic()
+
+        def update() -> None:
+            while not stop.wait(1):
+                elapsed = clock(time.monotonic() - start)
+                print(f"\r\x1b[K{self._head()}  {elapsed}{about}  ({why})", end="", flush=True)
+
+        thread = threading.Thread(target=update, daemon=True)
+        if sys.stdout.isatty():
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            if thread.ident:
+                thread.join()
+                print("\r\x1b[K", end="", flush=True)
+
+
 @contextmanager
-def only_runner() -> Iterator[None]:
-    """Hold data/ alone; a second runner waits and says for whom."""
+def exclusive() -> Iterator[None]:
+    """Hold data/ for this run; a second runner waits and says for whom."""
     LOCK.parent.mkdir(exist_ok=True)
     with LOCK.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            print(f"Another run is at work here ({lock.read().strip()}): waiting …", flush=True)
+            print(f"Waiting for another run ({lock.read().strip()}) …", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
         lock.write(f"process {os.getpid()}, since {time.strftime('%H:%M:%S')}")
@@ -42,7 +91,7 @@ def only_runner() -> Iterator[None]:
 
 
 def check(stages: tuple[Stage, ...]) -> None:
-    """Refuse, before anything runs, what cannot work: parameters, notebooks, missing inputs."""
+    """Raise, before anything runs, for wrong parameters, broken notebooks and missing inputs."""
     index.check(shown_systems())
     made: list[str] = []
     folders: list[str] = []
@@ -57,79 +106,105 @@ def check(stages: tuple[Stage, ...]) -> None:
         folders.append(one.out)
 
 
-def run_stage(one: Stage, line: StageLine, told: argparse.Namespace) -> None:
+def weight_problems(stages: tuple[Stage, ...]) -> dict[str, str]:
+    """Weights that the stages name -> why they cannot be loaded ("" if they can)."""
+    problems = {}
+    for one in stages:
+        if resolver := one.resolve:
+            for word in one.words:
+                problem = resolver.problem(word)
+                if problem or word in one.weights:
+                    problems[word] = problem
+    return problems
+
+
+def requirements(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
+    """Lines on what the stages need: time, disk, memory, labels and weights."""
+    costs = pipeline.costs()
+    whole = sum((costs[one.name] for one in stages), Cost())
+    lines = [f"needs, without a GPU:             {whole}"]
+    lines += [f"  {one.name:32} {costs[one.name]}" for one in stages]
+    for one in stages:
+        if path := one.parameters.get("labels"):
+            state = "found" if (ROOT / str(path)).exists() else f"missing, {one.name} reads it"
+            lines.append(f"  labels made by a person: {path} ({state})")
+    problems = weight_problems(stages)
+    return lines + [f"  {why or f'weights {name!r}: found'}" for name, why in problems.items()]
+
+
+def run_stage(one: Stage, line: StageLine, options: argparse.Namespace) -> None:
     """Run the stage if it has to, else say that it is up to date."""
-    why = "forced" if told.force else stage.why_run(one)
+    why = "forced" if options.force else stage.why_run(one)
     if why is None:
-        again = stage.refresh_page(one, told.with_code)
-        line.done("up to date" + (", its page written again" if again else ""))
+        again = stage.refresh_page(one, options.with_code)
+        line.done("up to date" + (", page rewritten" if again else ""))
         return
-    last = stage.last_run(one)
-    expected = last["seconds"] if last else None
-    began = time.monotonic()
+    expected = stage.last_seconds(one)
+    start = time.monotonic()
     with line.running(why, expected):
-        left = stage.run(one, told.force, told.with_code)
+        outputs = stage.run(one, options.force, options.with_code)
     before = f"last time {clock(expected)}" if expected else "first run"
-    line.done(f"{clock(time.monotonic() - began)} ({before}; {why})  left {left or 'its page'}")
+    elapsed = clock(time.monotonic() - start)
+    line.done(f"{elapsed} ({before}; {why})  wrote {outputs or 'its page'}")
 
 
-def run_pipeline(pipeline: Pipeline, told: argparse.Namespace) -> None:
+def run_pipeline(pipeline: Pipeline, options: argparse.Namespace) -> None:
     """Check everything, then run the chosen stages in order and write the index."""
-    stages = pipeline.chosen(told.start, told.only)
+    stages = pipeline.chosen(options.start, options.only)
     check(stages)
-    print(f"{pipeline.title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
+    title = pipeline.shown.title
+    print(f"{title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
     if pipeline.scale == "paper":
-        from ohlora_lib.runner import needs
-
-        print(*needs.told(pipeline, stages), sep="\n", flush=True)
-        if not told.dry_run:
-            needs.refuse_without_weights(stages)
+        print(*requirements(pipeline, stages), sep="\n", flush=True)
+        missing = [why for why in weight_problems(stages).values() if why]
+        if missing and not options.dry_run:
+            raise PipelineError("; ".join(missing))
     width = max(len(one.name) for one in stages)
     numbers = {one.name: number for number, one in enumerate(pipeline.stages, 1)}
     for one in stages:
         line = StageLine(numbers[one.name], len(pipeline.stages), one.name, width)
-        if told.dry_run:
-            why = "forced" if told.force else stage.why_run(one)
+        if options.dry_run:
+            why = "forced" if options.force else stage.why_run(one)
             line.done(f"would run: {why}" if why else "up to date")
         else:
-            run_stage(one, line, told)
-    if not told.dry_run:
+            run_stage(one, line, options)
+    if not options.dry_run:
         index.write(shown_systems())
-        print("Read reports/README.md", flush=True)
+        print("Results: reports/README.md", flush=True)
 
 
 def list_systems() -> None:
     """Print every system with its stages."""
-    for name in options.systems():
+    for name in launch.systems():
         pipeline = Pipeline.load(name, "quick")
-        print(f"{name}: {pipeline.title}. {pipeline.summary}")
+        print(f"{name}: {pipeline.shown.title}. {pipeline.shown.summary}")
         for one in pipeline.stages:
-            whose = "" if one in pipeline.own else f" of {one.system}"
+            whose = "" if one.system == name else f" of {one.system}"
             print(f"  {one.name}{whose}  ({one.notebook.relative_to(ROOT)})")
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the command line asks; every expected mistake is one clear message."""
-    told = options.parse(arguments)
+    """Do what the command line asks; every expected error is one clear message."""
+    options = launch.parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by a machine: as by Ctrl-C
     try:
-        if told.index:
+        if options.index:
             index.write(shown_systems())
             return 0
-        if told.list:
+        if options.list:
             list_systems()
             return 0
-        pipeline = Pipeline.load(told.system, told.scale)
-        pipeline.chosen(told.start, told.only)
-        with contextlib.nullcontext() if told.dry_run else only_runner():
-            run_pipeline(pipeline, told)
+        pipeline = Pipeline.load(options.system, options.scale)
+        pipeline.chosen(options.start, options.only)
+        with contextlib.nullcontext() if options.dry_run else exclusive():
+            run_pipeline(pipeline, options)
         return 0
     except StageFailed as error:
         print(f"failed: {error}", file=sys.stderr)
-    except (PipelineError, SettingsError, StoreError, OSError) as error:
+    except (PipelineError, StoreError, OSError) as error:
         print(f"./run_all.sh: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("\nstopped; run it again to go on from here", file=sys.stderr)
+        print("\nstopped; run it again to resume", file=sys.stderr)
     return 1
 
 

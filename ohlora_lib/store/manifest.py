@@ -27,7 +27,7 @@ def _digest_of(lines: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Snapshot:
     """State of a file or folder: a digest of its contents, and a stamp that is quick to compare."""
 
     digest: str
@@ -36,7 +36,7 @@ class Trace:
     size: int
 
     @classmethod
-    def of(cls, path: Path, known: "Trace | None" = None) -> "Trace":
+    def of(cls, path: Path, known: "Snapshot | None" = None) -> "Snapshot":
         """The state of `path`; files are read only if names, sizes or times differ from `known`."""
         files = files_below(path)
         if not files and not path.is_dir():
@@ -60,8 +60,8 @@ class Manifest:
     parameters: dict[str, object]
     notebook: str
     code: str
-    inputs: dict[str, Trace]
-    outputs: dict[str, Trace]
+    inputs: dict[str, Snapshot]
+    outputs: dict[str, Snapshot]
     page: str = ""
 
     def write(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class Manifest:
         try:
             raw = json.loads(path.read_text())
             for part in ("inputs", "outputs"):
-                raw[part] = {name: Trace(**trace) for name, trace in raw[part].items()}
+                raw[part] = {name: Snapshot(**snapshot) for name, snapshot in raw[part].items()}
             return cls(**raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(
@@ -82,10 +82,10 @@ class Manifest:
             ) from error
 
 
-def changed(traces: dict[str, Trace]) -> str | None:
+def changed(snapshots: dict[str, Snapshot]) -> str | None:
     """The first recorded path that is missing or whose contents have changed, or None."""
-    for name, known in traces.items():
+    for name, known in snapshots.items():
         path = ROOT / name
-        if not path.exists() or Trace.of(path, known).digest != known.digest:
+        if not path.exists() or Snapshot.of(path, known).digest != known.digest:
             return name
     return None

@@ -1,5 +1,6 @@
-"""Notebooks are pages of a lab book, and pipelines give them what they declare."""
+"""Every notebook has the common form, runs alone, and declares what the pipelines give it."""
 
+import ast
 import re
 import shutil
 from pathlib import Path
@@ -9,8 +10,10 @@ import nbformat
 import pytest
 
 from ohlora_lib.pages import report
-from ohlora_lib.runner import notebook, options
-from ohlora_lib.runner.engine import private_sockets
+from ohlora_lib.pages.parameters import checked, declared
+from ohlora_lib.runner import notebook
+from ohlora_lib.runner.execute import private_sockets
+from ohlora_lib.runner.launch import SCALES, systems
 from ohlora_lib.runner.notebook import Notebook
 from ohlora_lib.runner.pipeline import Pipeline
 
@@ -19,8 +22,13 @@ NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
-def cells(request):
-    return nbformat.read(request.param, as_version=4).cells
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def cells(path):
+    return nbformat.read(path, as_version=4).cells
 
 
 def code(cells):
@@ -31,42 +39,51 @@ def test_there_is_a_notebook():
     assert NOTEBOOKS
 
 
-def test_notebook_carries_no_outputs(cells):
+def test_notebook_is_stored_without_outputs_and_with_unique_ids(cells):
     assert all(not cell.outputs and cell.execution_count is None for cell in code(cells))
+    ids = [cell.id for cell in cells]
+    assert len(set(ids)) == len(ids)
 
 
-def test_notebook_begins_with_a_question_and_ends_with_the_sentinel(cells):
+def test_title_is_a_question(cells):
     assert cells[0].cell_type == "markdown" and re.match(r"# .+\?", cells[0].source)
-    assert code(cells)[-1].source.strip().endswith("end()")
 
 
-def test_cells_name_no_absolute_path(cells):
+def test_parameters_are_tagged_and_typed_and_defaults_are_valid(cells, path):
+    first, second = code(cells)[:2]
+    assert first.metadata.get("tags") == ["parameters"]
+    assert re.search(r"^\w+ = start\(globals\(\)\)$", second.source, re.M), second.source
+    for line in ast.parse(first.source).body:
+        assert isinstance(line, ast.Import | ast.ImportFrom | ast.AnnAssign), ast.unparse(line)
+    scope = {}
+    exec(Notebook.read(path).parameters_cell, scope)
+    annotations = declared(scope)
+    values = checked(annotations, {name: scope[name] for name in annotations})
+    assert {"out", "seed"} <= values.keys() and values["out"].startswith("data/notebooks/")
+
+
+def test_last_cell_is_end_and_no_other_calls_it(cells):
+    assert code(cells)[-1].source.strip() == "end()"
+    assert not any(re.search(r"^end\(\)", cell.source, re.M) for cell in code(cells)[:-1])
+
+
+def test_notebook_names_no_absolute_path(cells):
     for cell in code(cells):
         assert not re.search(r"""["'](/|~|[A-Z]:\\)""", cell.source), cell.source
 
 
-def test_prose_tells_no_figure_that_a_run_should_compute(cells):
-    """Numbers in prose are years, references to the seeds, or names; results come from cells."""
+def test_prose_states_no_result(cells):
+    """Percentages in Markdown cells would go stale; results are computed by cells."""
     for cell in cells:
         if cell.cell_type == "markdown":
             assert not re.search(r"\d+\.\d+ ?%|\d{2,} ?%", cell.source), cell.source
 
 
-def test_notebook_declares_parameters_and_runs_alone_from_its_defaults(cells, request):
-    path = next(p for p in NOTEBOOKS if nbformat.read(p, as_version=4).cells == cells)
-    declared = Notebook.read(path).declared()
-    assert {"out", "seed"} <= declared.keys()
-    scope = {}
-    exec(Notebook.read(path).parameters_cell, scope)
-    exec(Notebook.read(path).settings_cell, scope)  # builds the settings: raises if one is off
-    assert scope["settings"].out.startswith("data/notebooks/")
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_alone_as_in_jupyterlab(path, tmp_path, monkeypatch):
     """From its defaults, in the notebooks' folder, without the runner."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "ohlora_lib", tmp_path / "ohlora_lib", ignore=ignore)
+    (tmp_path / "pipelines").mkdir()
     home = (tmp_path / path.relative_to(ROOT)).parent
     home.mkdir(parents=True)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -78,8 +95,8 @@ def test_notebook_runs_alone_as_in_jupyterlab(path, tmp_path, monkeypatch):
     assert (tmp_path / "data/notebooks").is_dir() and not (tmp_path / "reports").exists()
 
 
-@pytest.mark.parametrize("scale", options.SCALES)
-@pytest.mark.parametrize("system", options.systems())
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("system", systems())
 def test_every_pipeline_gives_its_notebooks_what_they_declare(system, scale):
     for stage in Pipeline.load(system, scale).stages:
         notebook.check(stage)

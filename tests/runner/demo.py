@@ -160,13 +160,20 @@ class Repository:
 
     def set(self, stage: int, **parameters: object) -> None:
         """Change parameters of a stage in the pipeline's file."""
-        path = self.root / "pipelines" / "demo.yaml"
-        content = yaml.safe_load(path.read_text())
+        content = self.pipeline()
         content["stages"][stage]["parameters"].update(parameters)
         self.write_pipeline(content)
 
+    def declare(self, **keys: object) -> None:
+        """Add keys to the pipeline's file."""
+        self.write_pipeline({**self.pipeline(), **keys})
+
+    def pipeline(self) -> dict:
+        """What the pipeline's file says."""
+        return yaml.safe_load((self.root / "pipelines" / "demo.yaml").read_text())
+
     def reports(self) -> dict[str, bytes]:
-        """Every page and picture of the system, by name (the index, which tells times, is not)."""
+        """Every page and picture of the system, by name."""
         folder = self.root / "reports" / "demo"
         found = sorted([*folder.rglob("*.md"), *folder.rglob("*.png")])
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}

@@ -30,7 +30,7 @@ def run_all(root, *arguments, **environment):
         (["demo", "--fast"], "unrecognized arguments: --fast"),
         (["demo", "--from"], "argument --from: expected one argument"),
         (["demo", "--from", "a", "--only", "b"], "--from and --only exclude each other"),
-        (["--test", "--force"], "--test goes with no other option"),
+        (["--test", "--force"], "--test takes no other option"),
     ],
 )
 def test_wrong_arguments_get_one_line_before_anything_is_installed(repository, arguments, message):
@@ -75,7 +75,7 @@ def test_first_set_up_without_network_says_so_and_is_repaired_by_the_next_run(re
     assert code == 1 and "no package index can be reached" in error and len(error.splitlines()) == 1
     assert "Making .venv" in output
     code, output, _ = run_all(repository.root, "demo", **unreachable)
-    assert code == 1 and "An unfinished or moved .venv is here: making it anew" in output
+    assert code == 1 and ".venv is unfinished or was moved: rebuilding it" in output
 
 
 @pytest.fixture

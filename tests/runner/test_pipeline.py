@@ -34,7 +34,7 @@ def test_what_cannot_be_begun_with_is_told_before_anything_runs(repository, late
         ("demo/01_meke", "demo has no stage '01_meke': choose from 01_make, 02_read"),
         ("later/02_later", "extends later itself"),
         ("demo", "demo has no stage ''"),
-        (["demo/01_make"], "must be a str"),
+        (["demo/01_make"], "extends: ['demo/01_make']: Input should be a valid string"),
     ):
         repository.write_pipeline({**later, "extends": extends}, "later")
         code, output = repository.run("later", "--scale", "smoke")

@@ -168,12 +168,12 @@ def test_lost_picture_and_changed_report_code_write_the_page_again(finished):
     picture = next(name for name in before if name.endswith(".png"))
     (finished.root / "reports/demo" / picture).unlink()
     _, output = finished.run("demo", "--scale", "smoke")
-    assert "up to date, its page written again" in lines(output, "[1/2]")[0]
+    assert "up to date, page rewritten" in lines(output, "[1/2]")[0]
     assert finished.reports() == before
     template = finished.root / "ohlora_lib/pages/templates/ohlora/index.md.j2"
     template.write_text(template.read_text() + "A new foot.\n")
     _, output = finished.run("demo", "--scale", "smoke")
-    assert output.count("its page written again") == 2
+    assert output.count("page rewritten") == 2
     assert finished.reports()["02_read.md"].endswith(b"A new foot.\n")
 
 
@@ -182,4 +182,4 @@ def test_page_follows_the_scale_that_was_asked_for(finished):
     code, _ = finished.run("demo", "--scale", "quick")
     assert code == 0 and b"Scale: quick" in finished.reports()["01_make.md"]
     _, output = finished.run("demo", "--scale", "smoke")
-    assert output.count("its page written again") == 2 and finished.reports() == before
+    assert output.count("page rewritten") == 2 and finished.reports() == before

@@ -16,15 +16,17 @@ def children_with(word, process):
     return [child for child in found if word in child.cmdline()]
 
 
-def nursery_of(process):
-    (nursery,) = children_with("ohlora_lib.runner.kernel_server", process)
-    return nursery
+def fork_server_of(process):
+    (server,) = children_with("ohlora_lib.runner.kernel_fork", process)
+    return server
 
 
 def kernel_of(process):
     forked = hasattr(os, "pidfd_open")
     found = (
-        nursery_of(process).children() if forked else children_with("ipykernel_launcher", process)
+        fork_server_of(process).children()
+        if forked
+        else children_with("ipykernel_launcher", process)
     )
     (kernel,) = found
     return kernel
@@ -53,12 +55,12 @@ def test_killed_kernel_leaves_the_old_report_and_the_next_run_resumes(finished):
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="kernels are forked on Linux only")
-def test_killed_nursery_takes_its_kernel_along(finished):
+def test_killed_fork_server_takes_its_kernel_along(finished):
     finished.set(0, seed=7)
     (finished.root / "work.log").unlink()
     process = finished.start_and_wait_for_shard(2, "demo", "--scale", "smoke")
     kernel = kernel_of(process)
-    nursery_of(process).kill()
+    fork_server_of(process).kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "notebooks/make.ipynb: its kernel died" in output and "Traceback" not in output
@@ -77,7 +79,7 @@ def test_killed_runner_leaves_nothing_half_written_taken_for_finished(finished):
     kernel.wait(timeout=30)  # an orphan would go on writing
     (finished.root / "wait").unlink()
     _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
-    assert "would run: not finished yet" in output
+    assert "would run: unfinished" in output
     code, _ = finished.run("demo", "--scale", "smoke")
     assert code == 0 and "The sum is 42." in finished.reports()["02_read.md"].decode()
     assert finished.work_done() == ["0", "1", "2", "2", "3"]
@@ -91,7 +93,7 @@ def test_stopped_runner_says_so_and_leaves_no_kernel(finished):
     kernel = kernel_of(process)
     process.terminate()
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and "stopped; run it again to go on from here" in output
+    assert process.returncode == 1 and "stopped; run it again to resume" in output
     kernel.wait(timeout=30)
 
 
@@ -160,7 +162,7 @@ def test_really_full_disk_keeps_the_old_report_and_the_next_run_mends_it(finishe
 def test_misspelt_parameter_is_refused_before_anything_runs(repository):
     repository.set(1, sead=1)
     code, output = repository.run("demo", "--scale", "smoke")
-    assert code == 1 and "notebooks/read.ipynb has no parameter 'sead'" in output
+    assert code == 1 and "no parameter 'sead': there are out, seed, n, numbers" in output
     assert not repository.work_done()
 
 
@@ -168,14 +170,14 @@ def test_wrong_type_is_refused_before_anything_runs(repository):
     for value in ("many", 2.5, True, None, [1]):
         repository.set(1, n=value)
         code, output = repository.run("demo", "--scale", "smoke")
-        assert code == 1 and f"parameter n = {value!r}: notebooks/read.ipynb wants int" in output
+        assert code == 1 and f"notebooks/read.ipynb: n = {value!r}: Input should be" in output
     assert not repository.work_done()
 
 
 def test_value_out_of_range_is_refused_before_anything_runs(repository):
     repository.set(1, n=0)
     code, output = repository.run("demo", "--scale", "smoke")
-    assert code == 1 and "n = 0: must be between 1 and 100" in output
+    assert code == 1 and "n = 0: Input should be greater than or equal to 1" in output
     assert not repository.work_done()
 
 
@@ -188,7 +190,7 @@ def test_notebook_without_parameters_cell_is_refused(repository, demo_cells):
 
 def test_missing_input_is_named_with_the_remedy(repository):
     code, output = repository.run("demo", "--scale", "smoke", "--only", "02_read")
-    assert code == 1 and "reads data/demo/smoke/01_make/numbers.csv, which is not there" in output
+    assert code == 1 and "reads data/demo/smoke/01_make/numbers.csv, which does not exist" in output
     assert "./run_all.sh demo --scale smoke" in output
 
 
@@ -197,7 +199,7 @@ def test_missing_input_of_a_late_stage_is_told_before_anything_runs(repository, 
     late = {**read, "reads": {"numbers": "data/weights/none.safetensors"}}
     repository.write_pipeline({**demo_cells.PIPELINE, "stages": [make, late]})
     code, output = repository.run("demo", "--scale", "smoke")
-    assert code == 1 and "reads data/weights/none.safetensors, which is not there" in output
+    assert code == 1 and "reads data/weights/none.safetensors, which does not exist" in output
     assert not repository.work_done()
 
 
@@ -207,8 +209,8 @@ def test_cell_that_is_not_python_is_refused_before_anything_runs(repository, dem
         ("read", demo_cells.READ[:-1], "read.ipynb does not call end()"),
         (
             "read",
-            [demo_cells.READ[0], ("parameters", "n: int = 5\nm = n * 2"), *demo_cells.READ[2:]],
-            "its parameters cell must be lines like",
+            [demo_cells.READ[0], ("parameters", "n: int = 1 / 0"), *demo_cells.READ[2:]],
+            "the parameters of notebooks/read.ipynb fail: ZeroDivisionError",
         ),
     ):
         repository.write_notebook(name, cells)
@@ -242,7 +244,7 @@ def test_output_that_differs_in_every_run_is_refused(finished, demo_cells):
     code, output = finished.run("demo", "--scale", "smoke")
     assert (
         code == 1
-        and "the page is refused: notebooks/make.ipynb, cell " in output
+        and "the page cannot be published: notebooks/make.ipynb, cell " in output
         and "Traceback" not in output
     )
     assert finished.reports() == before
@@ -262,7 +264,7 @@ def test_second_runner_waits_for_the_first_and_then_finds_its_work(repository):
     first = repository.start_and_wait_for_shard(2, "demo", "--scale", "smoke")
     second = repository.start("demo", "--scale", "smoke")
     line = second.stdout.readline()
-    assert f"Another run is at work here (process {first.pid}" in line
+    assert f"Waiting for another run (process {first.pid}" in line
     (repository.root / "wait").unlink()
     output, _ = second.communicate(timeout=60)
     first.communicate(timeout=60)
@@ -283,7 +285,7 @@ def test_promised_file_that_was_not_left_is_an_error(repository, demo_cells):
     content["stages"][0]["outputs"] = ["numbers.csv", "letters.csv"]
     repository.write_pipeline(content)
     code, output = repository.run("demo", "--scale", "smoke")
-    assert code == 1 and "did not leave data/demo/smoke/01_make/letters.csv" in output
+    assert code == 1 and "did not write data/demo/smoke/01_make/letters.csv" in output
     assert not repository.reports()
 
 
@@ -301,20 +303,35 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
     for change, message in (
         ({"noteboko": "x"}, "unknown key 'noteboko'"),
         ({"notebook": "notebooks/none.ipynb"}, "there is no notebook notebooks/none.ipynb"),
-        ({"reads": {"numbers": "{00_before}/x"}}, "'00_before', which no earlier stage is named"),
-        ({"scales": {"huge": {}}}, "unknown key 'huge'"),
-        ({"scales": {"smoke": [4]}}, "smoke = [4]: must be a dict"),
-        ({"outputs": "numbers.csv"}, "outputs = 'numbers.csv': must be a list"),
+        (
+            {"reads": {"numbers": "{00_before}/x"}},
+            "'00_before': no earlier stage has",
+        ),
+        ({"scales": {"huge": {}}}, "scales: huge: [key]: 'huge': Input should be 'smoke'"),
+        (
+            {"scales": {"smoke": [4]}},
+            "'01_make': scales: smoke: [4]: Input should be a valid dict",
+        ),
+        (
+            {"outputs": "numbers.csv"},
+            "'01_make': outputs: 'numbers.csv': Input should be a valid",
+        ),
         ({"name": "../01"}, "a name is made of letters"),
         ({"parameters": {"out": "data/x"}}, "'out' cannot be a parameter"),
-        ({"reads": {"numbers": 3}}, "3 must be a path inside the repository"),
+        ({"outputs": ["../x"]}, "outputs: 0: '../x': must be a path inside the repository"),
+        ({"cost": {"seconds": "n.real"}}, "only numbers, names, + - * / // **"),
+        ({"cost": {"hours": 3}}, "cost: hours: [key]: 'hours': Input should be 'seconds'"),
+        ({"reads": {"numbers": 3}}, "reads: numbers: 3: Input should be a valid string"),
     ):
         repository.write_pipeline({**demo_cells.PIPELINE, "stages": [{**stage, **change}]})
         code, output = repository.run("demo", "--scale", "smoke")
         assert code == 1 and message in output and "Traceback" not in output
     for change, message in (
-        ({"stages": []}, "it has no stages"),
-        ({"title": None}, "title = None"),
+        ({"stages": []}, "pipelines/demo.yaml: stages: []: List should have at least 1 item"),
+        ({"title": None}, "title: None: Input should be a valid string"),
+        ({"sumary": "x"}, "unknown key 'sumary' (known: title, summary, extends"),
+        ({"readme": {"pictures": "x"}}, "readme: unknown key 'pictures' (known: picture, results)"),
+        ({"readme": {"picture": "03"}}, "readme: no stage '03': choose from 01_make, 02_read"),
     ):
         repository.write_pipeline({**demo_cells.PIPELINE, **change})
         code, output = repository.run("demo", "--scale", "smoke")

@@ -6,7 +6,7 @@ import pytest
 
 from ohlora_lib.store import ROOT, StoreError
 from ohlora_lib.store import manifest as manifests
-from ohlora_lib.store.manifest import Manifest, Trace, changed
+from ohlora_lib.store.manifest import Manifest, Snapshot, changed
 
 
 @pytest.fixture
@@ -17,21 +17,21 @@ def folder(tmp_path):
     return tmp_path / "set"
 
 
-def test_trace_tells_contents_names_and_missing_files_apart(folder):
-    first = Trace.of(folder)
+def test_snapshot_tells_contents_names_and_missing_files_apart(folder):
+    first = Snapshot.of(folder)
     (folder / "a.txt").write_text("A")
-    second = Trace.of(folder)
+    second = Snapshot.of(folder)
     (folder / "a.txt").rename(folder / "c.txt")
-    third = Trace.of(folder)
+    third = Snapshot.of(folder)
     (folder / "c.txt").unlink()
-    assert len({first.digest, second.digest, third.digest, Trace.of(folder).digest}) == 4
+    assert len({first.digest, second.digest, third.digest, Snapshot.of(folder).digest}) == 4
     with pytest.raises(StoreError, match=r"nothing is missing"):
-        Trace.of(folder / "nothing")
+        Snapshot.of(folder / "nothing")
 
 
 def test_touched_file_with_the_same_contents_is_unchanged(folder, monkeypatch):
     monkeypatch.setattr(manifests, "ROOT", folder.parent)
-    known = {"set": Trace.of(folder)}
+    known = {"set": Snapshot.of(folder)}
     os.utime(folder / "a.txt", (1, 1))
     assert changed(known) is None
     (folder / "a.txt").write_text("other")
@@ -39,20 +39,20 @@ def test_touched_file_with_the_same_contents_is_unchanged(folder, monkeypatch):
 
 
 def test_untouched_files_are_not_read_again(folder, monkeypatch):
-    known = Trace.of(folder)
+    known = Snapshot.of(folder)
     monkeypatch.setattr(manifests, "sha256", lambda path: pytest.fail(f"{path} was read"))
-    assert Trace.of(folder, known) is known
+    assert Snapshot.of(folder, known) is known
 
 
 def test_half_written_files_are_no_part_of_a_folder(folder):
-    before = Trace.of(folder)
+    before = Snapshot.of(folder)
     (folder / ".b.tmp-00000000.txt").write_text("half")
-    assert Trace.of(folder).digest == before.digest
+    assert Snapshot.of(folder).digest == before.digest
 
 
 def test_manifest_survives_the_disk_and_damage_is_named(tmp_path, folder):
-    trace = Trace.of(folder)
-    made = Manifest("01_generate", {"n": 3}, "nb", "code", {"in": trace}, {"out": trace})
+    snapshot = Snapshot.of(folder)
+    made = Manifest("01_generate", {"n": 3}, "nb", "code", {"in": snapshot}, {"out": snapshot})
     path = tmp_path / "stage.manifest.json"
     made.write(path)
     assert Manifest.read(path) == made

@@ -1,4 +1,4 @@
-"""papermill, with its traps closed: what it is given, and what its errors mean to a person."""
+"""Execute a notebook with papermill, and turn its errors into a few readable lines."""
 
 import logging
 import re
@@ -17,26 +17,26 @@ from ohlora_lib.store import ROOT
 
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
 LAST_LINES = 8
-# It calls parameters unknown whose annotations it cannot read; `notebook.check` has checked them.
+# It warns of annotations that it cannot read, such as Int(1, 9); `notebook.check` has checked them.
 logging.getLogger("papermill").setLevel(logging.ERROR)
 
 
 @contextmanager
 def private_sockets() -> Iterator[Config]:
-    """How to start a kernel that is reached through sockets in a folder of this user's own.
+    """A configuration whose kernels use Unix sockets in a folder of this user.
 
-    On TCP, the default, every user of the machine could read along.
+    On TCP, the default, every user of the machine could connect to them.
     """
-    # A socket's path has 107 characters at most: not below a long TMPDIR.
+    # A socket's path has at most 107 characters, so it cannot lie below a long TMPDIR.
     with tempfile.TemporaryDirectory(prefix="ohlora-", dir="/tmp") as folder:
         yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | None:
-    """Run a notebook into `target`; None, or what went wrong in a few lines.
+    """Run a notebook into `target`; returns None, or a few lines on what went wrong.
 
-    `target` proves nothing by itself: after a kill papermill leaves cells marked as completed in
-    it. The caller looks for the last cell's sentinel.
+    `target` alone does not prove success: after a kill papermill leaves cells marked as completed.
+    The caller checks that the last cell called end().
     """
     name = source.relative_to(ROOT)
     try:
@@ -51,13 +51,13 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | 
                 cwd=ROOT,
                 progress_bar=False,
                 coalesce_streams=True,
-                shutdown_kernel="immediate",  # its last cell has run: nothing is left to wait for
+                shutdown_kernel="immediate",  # after the last cell there is nothing to wait for
                 config=config,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or it chats at shutdown
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no messages at shutdown
             )
     except DeadKernelError:
-        return f"{name}: its kernel died: killed, or out of memory"
-    except RuntimeError as error:  # jupyter_client's word for a kernel that does not start
+        return f"{name}: its kernel died (killed, or out of memory)"
+    except RuntimeError as error:  # jupyter_client raises it for a kernel that does not start
         return f"{name}: its kernel did not start: {error}"
     except PapermillExecutionError as error:
         return _explain(name, error, target)
@@ -66,12 +66,12 @@ def execute(source: Path, target: Path, parameters: dict[str, object]) -> str | 
 
 def _explain(name: Path, error: PapermillExecutionError, target: Path) -> str:
     """The notebook, the cell, the exception and the last lines of output."""
-    # Counted from 0 and with the injected parameters' cell: from 1 and without it is the same.
+    # Counted from 0 with the injected parameters' cell, which is the same as from 1 without it.
     lines = [f"{name}, cell {error.cell_index}: {error.ename}: {error.evalue}"]
     lines += [f"    {line}" for line in error.source.strip().splitlines()[:LAST_LINES]]
     last = _last_output(target)
     if last:
-        lines += ["  its last lines of output:", *(f"    {line}" for line in last)]
+        lines += ["  last lines of output:", *(f"    {line}" for line in last)]
     return "\n".join(COLORS.sub("", line) for line in lines)
 
 

@@ -1,0 +1,30 @@
+"""The files that a name of weights stands for: the `resolver` of the pipelines.
+
+The runner asks before every stage, so torch and the registry are imported only if the answer
+depends on published files.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from ohlora_lib.checkpoints import EMBEDDED, FOLDER
+
+
+def files(word: str) -> list[Path]:
+    """The files that `load(word)` reads, as far as they exist; [] if the word names no weights."""
+    for folder in (FOLDER, EMBEDDED):
+        with suppress(OSError):  # the word is too long for a file name
+            if (folder / f"{word}.safetensors").is_file():
+                return [folder / f"{word}.safetensors"]
+    if not FOLDER.is_dir():
+        return []
+    from ohlora_lib.checkpoints.registry import CHECKPOINTS, installed
+
+    return installed(CHECKPOINTS[word], FOLDER) if word in CHECKPOINTS else []
+
+
+def problem(word: str) -> str:
+    """Why published weights of this name cannot be loaded and what to do; "" otherwise."""
+    from ohlora_lib.checkpoints.registry import CHECKPOINTS, missing
+
+    return missing(word) if word in CHECKPOINTS else ""

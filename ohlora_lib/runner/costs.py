@@ -1,0 +1,102 @@
+"""What a run at paper scale costs: hours, disk and memory, from expressions in the pipeline file.
+
+    cost:
+      seconds: images * (generator_seconds + cnn_seconds)
+      disk: 2 * images * 4 * 512
+
+The names are the stage's parameters, else those of the nearest earlier stage that has them, else
+the pipeline's `constants`. Arithmetic, min, max and len are allowed, and nothing else.
+"""
+
+import ast
+import operator
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LEAST_DISK = 1e7  # bytes, where a stage declares none
+LEAST_MEMORY = 4e9
+OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Pow: operator.pow,
+}
+FUNCTIONS = {"min": min, "max": max, "len": len}
+
+
+class CostError(ValueError):
+    """An expression that cannot be evaluated; the message names it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one stage or of several: time on two CPU cores, bytes on disk and in memory."""
+
+    seconds: float = 0
+    disk: float = 0
+    memory: float = LEAST_MEMORY
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """One after the other: times and files add up, memory is needed once."""
+        memory = max(self.memory, other.memory)
+        return Cost(self.seconds + other.seconds, self.disk + other.disk, memory)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seconds / 3600:7.1f} hours {self.disk / 1e9:6.1f} GB of disk "
+            f"{self.memory / 1e9:5.1f} GB of memory"
+        )
+
+
+def parsed(expression: str | float) -> ast.expr:
+    """The expression's syntax tree; a CostError names what is not allowed in it."""
+    try:
+        tree = ast.parse(str(expression), mode="eval").body
+    except SyntaxError as error:
+        raise CostError(f"{expression!r} is not an arithmetic expression") from error
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        number = isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+        known = isinstance(node, ast.BinOp) and type(node.op) in OPERATORS
+        call = isinstance(node, ast.Call) and getattr(node.func, "id", "") in FUNCTIONS
+        name = isinstance(node, ast.Name) and (id(node) in called or node.id not in FUNCTIONS)
+        if not (number or known or call or name or isinstance(node, ast.operator | ast.Load)):
+            raise CostError(
+                f"{expression!r}: only numbers, names, + - * / // **, min, max and len are allowed"
+            )
+    return tree
+
+
+def evaluate(expression: str | float, names: Mapping[str, object]) -> float:
+    """The expression's value with these names."""
+
+    def value(node: ast.expr) -> object:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            if node.id not in names:
+                raise CostError(f"{expression!r}: no parameter or constant is called {node.id!r}")
+            if not isinstance(names[node.id], int | float | list):
+                raise CostError(f"{expression!r}: {node.id} = {names[node.id]!r} is no number")
+            return names[node.id]
+        if isinstance(node, ast.Call):
+            return FUNCTIONS[node.func.id](*map(value, node.args))
+        return OPERATORS[type(node.op)](value(node.left), value(node.right))
+
+    try:
+        return float(value(parsed(expression)))
+    except (TypeError, ArithmeticError) as error:
+        raise CostError(f"{expression!r}: {error}") from error
+
+
+def costs(stages: tuple, constants: Mapping[str, float]) -> dict[str, Cost]:
+    """Name -> cost of each stage (with `name`, `parameters` and `cost`), in their order."""
+    names, found = ChainMap(dict(constants)), {}
+    for stage in stages:
+        names = names.new_child(stage.parameters)
+        given = {key: evaluate(text, names) for key, text in stage.cost.items()}
+        found[stage.name] = Cost(**{"disk": LEAST_DISK, **given})
+    return found

@@ -1,0 +1,162 @@
+"""Costs at paper scale come from the pipeline files; missing weights are named before the start."""
+
+import pytest
+import torch
+
+from ohlora_lib import checkpoints
+from ohlora_lib.checkpoints import registry
+from ohlora_lib.faces.domain import PHOTO
+from ohlora_lib.models.filter_cnn import FILTERS
+from ohlora_lib.models.stylegan import GeneratorConfig, Mapping
+from ohlora_lib.runner import run
+from ohlora_lib.runner.costs import Cost, CostError, costs, evaluate
+from ohlora_lib.runner.launch import systems
+from ohlora_lib.runner.pipeline import Pipeline
+from ohlora_lib.steering import scene
+from ohlora_lib.train.classifier import FILTER_TRAININGS, FaceEvaluator
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [("2 * n + 1", 7), ("n ** 2 / 2", 4.5), ("7 // n - 1", 1), ("max(n, len(names)) * 1.0e2", 300),
+     ("min(n, len(names))", 2), (5, 5)],
+)  # fmt: skip
+def test_expression_is_evaluated(expression, value):
+    assert evaluate(expression, {"n": 3, "names": ["a", "b"]}) == value
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("n.real", "only numbers, names"),
+        ("__import__('os')", "only numbers, names"),
+        ("'a' * 3", "only numbers, names"),
+        ("[n]", "only numbers, names"),
+        ("n if n else 1", "only numbers, names"),
+        ("min", "only numbers, names"),
+        ("n +", "is not an arithmetic expression"),
+        ("m * 2", "no parameter or constant is called 'm'"),
+        ("word * 2", "word = 'w' is no number"),
+        ("n / 0", "division by zero"),
+    ],
+)
+def test_anything_else_is_refused(expression, message):
+    with pytest.raises(CostError, match=message):
+        evaluate(expression, {"n": 3, "word": "w"})
+
+
+class Stub:
+    def __init__(self, name, cost, **parameters):
+        self.name, self.cost, self.parameters = name, cost, parameters
+
+
+def test_names_are_own_parameters_then_those_of_the_nearest_earlier_stage_then_constants():
+    stages = (
+        Stub("a", {"seconds": "images * unit"}, images=10),
+        Stub("b", {"seconds": "images"}, images=20),
+        Stub("c", {"seconds": "images * unit", "disk": 5, "memory": "images"}),
+        Stub("d", {"seconds": "images * unit"}, unit=7),
+        Stub("e", {}),
+    )
+    found = costs(stages, {"unit": 2, "images": 1})
+    assert [one.seconds for one in found.values()] == [20, 20, 40, 140, 0]
+    assert found["c"] == Cost(40, 5, 20) and found["e"] == Cost(0, 1e7, 4e9)
+
+
+def test_times_and_disk_add_up_and_memory_is_the_largest():
+    whole = sum([Cost(7200, 1e9, 6e9), Cost(3600, 2e9, 5e9)], Cost())
+    assert whole == Cost(10800, 3e9, 6e9)
+    assert str(whole).split() == [
+        "3.0",
+        "hours",
+        "3.0",
+        "GB",
+        "of",
+        "disk",
+        "6.0",
+        "GB",
+        "of",
+        "memory",
+    ]
+
+
+def test_hours_of_a_paper_run_are_those_of_its_networks():
+    """By hand: 4,930/13,000 of 15,000 images, 72 epochs, three passes of 0.14 + 2 * 0.11 s."""
+    found = Pipeline.load("ohlora_v3", "paper").costs()
+    assert found["05_finetune_v8"].seconds == pytest.approx(442334.77, abs=0.01)
+    assert found["01_generate"] == Cost(pytest.approx(1400), pytest.approx(1.1e9), 4e9)
+    assert found["09_select_final_vectors"].seconds == pytest.approx(50 * 2000 * 0.76)
+
+
+@pytest.mark.parametrize("system", systems())
+def test_every_system_states_its_needs(system):
+    pipeline = Pipeline.load(system, "paper")
+    lines = run.requirements(pipeline, pipeline.stages)
+    for stage in pipeline.stages:
+        assert sum(line.strip().startswith(f"{stage.name} ") for line in lines) == 1
+        assert stage.notebook.name.startswith("04_") or pipeline.costs()[stage.name].seconds > 100
+    assert "hours" in lines[0] and "GB of disk" in lines[0] and "GB of memory" in lines[0]
+
+
+def test_sample_is_counted_by_the_layer_that_it_keeps():
+    split = Mapping(GeneratorConfig(label_size=7, split_size=2048))
+    z, label = torch.zeros(1, 512), torch.zeros(1, 7)
+    first = split.split1(z, label)
+    layers = {"mapping_split1": first, "mapping_split2": split.split1_to_split2(first)}
+    layers |= {"z": z, "w": split(z, label)}
+    for system in systems():
+        pipeline = Pipeline.load(system, "paper")
+        for stage in pipeline.stages:
+            if "layer" in stage.parameters:
+                width = layers[stage.parameters["layer"]].shape[1]
+                sample = 4 * width + scene.COLORS + 8 * 9
+                size = 2 * stage.parameters["images"] * sample
+                assert pipeline.costs()[stage.name].disk == size
+                assert pipeline.costs()[stage.name].memory == 4e9 + size
+
+
+def test_missing_weights_are_named_with_their_place_and_origin(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+    stages = Pipeline.load("ohlora_v3", "paper").stages
+    problems = run.weight_problems(stages)
+    named = ["genforce", "facexformer", "mtcnn", "genforce-discriminator"]
+    starts = ["gender-v1-0", "quality-v1-0"]
+    filters = [f"{name}-{fold}" for name in FILTERS for fold in range(5)]
+    assert sorted(problems) == sorted(named + starts + filters) and all(problems.values())
+    assert "pnet.pt" in problems["mtcnn"] and "facenet-pytorch" in problems["mtcnn"]
+    assert "fetch facexformer" in problems["facexformer"]
+    for name in ("pnet.pt", "rnet.pt", "onet.pt"):
+        (tmp_path / name).touch()
+    problems = run.weight_problems(stages)
+    assert not problems["mtcnn"] and problems["genforce"]
+
+
+def test_declared_weights_are_those_that_photographs_load(monkeypatch):
+    loaded, annotator = [], checkpoints.load("annotator")
+
+    def load(name):
+        loaded.append(name)
+        return annotator
+
+    monkeypatch.setattr(checkpoints, "load", load)
+    FaceEvaluator(PHOTO)
+    stages = {one.name: one for one in Pipeline.load("ohlora_v3", "paper").stages}
+    assert loaded[1:] == list(stages["05_finetune_v1"].weights)
+    starts = [one.plan.start for one in FILTER_TRAININGS[PHOTO.networks].values()]
+    assert list(filter(None, starts)) == list(stages["02_label_and_filter"].weights)
+
+
+def test_paper_run_is_refused_without_its_weights(repository):
+    repository.declare(resolver="ohlora_lib.checkpoints.resolver")
+    stage = {**repository.pipeline()["stages"][0], "weights": {"paper": ["mtcnn"]}}
+    repository.declare(stages=[stage])
+    code, output = repository.run("demo", "--scale", "paper")
+    assert code == 1 and "./run_all.sh: weights 'mtcnn' are missing: put pnet.pt" in output
+    code, output = repository.run("demo", "--scale", "paper", "--dry-run")
+    assert code == 0 and "would run" in output and not repository.work_done()
+
+
+def test_smaller_scales_need_nothing_from_outside():
+    for system in systems():
+        for scale in ("smoke", "quick"):
+            assert not run.weight_problems(Pipeline.load(system, scale).stages)
