@@ -68,6 +68,6 @@ def test_root_is_the_folder_of_the_package():
 
 
 def test_a_change_that_keeps_the_size_is_noticed(folder):
-    known = Trace.of(folder)
+    known = Snapshot.of(folder)
     (folder / "a.txt").write_text("A")
-    assert Trace.of(folder, known).digest != known.digest
+    assert Snapshot.of(folder, known).digest != known.digest
