@@ -1,4 +1,4 @@
-"""Contact sheets: many faces in one picture, with labels of their rows and columns."""
+"""Contact sheets: many faces in one image, with labels of their rows and columns."""
 
 from collections.abc import Sequence
 

@@ -1,15 +1,15 @@
-"""One look for all figures: colors and rcParams."""
+"""Colors and rcParams of all figures."""
 
 import matplotlib
 
-DPI = 144  # shown at half its pixels: sharp on dense screens
+DPI = 144  # displayed at half size, which is sharp on high-density screens
 INK, MUTED, GRID = "#22252a", "#6b7280", "#e5e7eb"
 SERIES = ("#d9486e", "#3b6fb6", "#e39a2d", "#3f9c79", "#8a62b3", "#7d8794")
 """Colors in order of use: the first is Oh-LoRA's own."""
 
 
 def use_style() -> None:
-    """Make matplotlib draw every figure of the project alike."""
+    """Set rcParams for all figures."""
     matplotlib.rcParams.update(
         {
             "figure.dpi": DPI / 2,

@@ -59,12 +59,12 @@ class FaceAttributes:
     hair_length: float = 0.6  # cropped to past the frame's bottom
     curl: float = 0.3
     hair_volume: float = 0.5
-    parting: float = 0.0  # -1..1: where the hair parts, picture's left to right
+    parting: float = 0.0  # -1..1: where the hair parts, image's left to right
     fringe: float = 0.0  # > 0.5: hair over the forehead
     sweep: float = 0.0  # > 0.5 and short: brushed up from the forehead
     hairline: float = 0.3  # low to receded
     # light, background, clothes
-    light: float = 0.3  # -1..1: from the picture's left to its right
+    light: float = 0.3  # -1..1: from the image's left to its right
     light_warmth: float = 0.5
     background_mean: float = 0.5
     background_std: float = 0.3

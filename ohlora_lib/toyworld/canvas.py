@@ -1,6 +1,6 @@
 """The drawing surface: layered soft masks painted onto color and class map together.
 
-Everything is in *frame units*: the picture is the square 0..1 × 0..1, x to the right, y down. A
+Everything is in *frame units*: the image is the square 0..1 × 0..1, x to the right, y down. A
 canvas also knows the head's roll; `x`, `y` are its pixels' coordinates in the upright head's frame,
 so that a part is always described for an upright head. Color lies in planes (3, h, w), a mask is
 (h, w): masks broadcast over planes, several times as fast as interleaved pixels.
@@ -25,9 +25,9 @@ def stream(seed, part):
 
 @dataclass
 class Canvas:
-    """A view of the picture: color (3, h, w) float32 in 0..1, classes (h, w) uint8.
+    """A view of the image: color (3, h, w) float32 in 0..1, classes (h, w) uint8.
 
-    x, y: (h, w) float32 head coordinates of its pixels; top, left: where it lies in the picture.
+    x, y: (h, w) float32 head coordinates of its pixels; top, left: where it lies in the image.
     """
 
     color: np.ndarray
@@ -114,7 +114,7 @@ class Canvas:
         return cv2.remap(values, columns, rows, how, borderMode=cv2.BORDER_REFLECT)
 
     def crop(self, mask):
-        """The part of a whole picture's mask that this view shows."""
+        """The part of a whole image's mask that this view shows."""
         height, width = self.classes.shape
         return mask[self.top : self.top + height, self.left : self.left + width]
 
@@ -126,7 +126,7 @@ class Canvas:
             self.classes[alpha > 0.5] = label
 
     def tint(self, factor, alpha):
-        """Multiply the picture by a factor (3,) or (3, 1, 1) where alpha is 1 (shadows, blush)."""
+        """Multiply the image by a factor (3,) or (3, 1, 1) where alpha is 1 (shadows, blush)."""
         for plane, value in zip(self.color, factor, strict=True):
             plane *= 1 - alpha * (1 - value)
 

@@ -82,7 +82,7 @@ def _blobs(canvas, rng, amount):
 
 
 def _patches(canvas, rng, amount):
-    """A woven grid of the kind that up-sampling leaves, over part of the picture."""
+    """A woven grid of the kind that up-sampling leaves, over part of the image."""
     x, y = rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7)
     where = bump(canvas.x, canvas.y, x, y, 0.24, 0.2)
     period = 2 * np.pi / 0.031

@@ -1,6 +1,6 @@
-"""The head's geometry: where each feature lies in the picture, given the face and its turn.
+"""The head's geometry: where each feature lies in the image, given the face and its turn.
 
-The head is a surface in its own coordinates: X to the picture's right from its middle, y as in the
+The head is a surface in its own coordinates: X to the image's right from its middle, y as in the
 frame, Z toward the viewer. A turn shows X·cos − Z·sin; the whole is moved so that the face's
 features stay centered, as they are in aligned photographs.
 """
@@ -33,18 +33,18 @@ class Head:
     half_width: float  # at the cheekbones
 
     def across(self, head_x, depth):
-        """Picture x of a point of the head."""
+        """Image x of a point of the head."""
         return 0.5 + head_x * self.cos - (depth - FEATURE_DEPTH) * self.sin
 
     def along(self, x, depth=FEATURE_DEPTH, bend=1.9):
-        """Head X of pixels at picture x on a surface Z = depth − bend·X² (undoes the turn)."""
+        """Head X of pixels at image x on a surface Z = depth − bend·X² (undoes the turn)."""
         target = x - np.float32(0.5 - (depth - FEATURE_DEPTH) * self.sin)
         cos, k = np.float32(self.cos), np.float32(bend * self.sin)
         inside = np.sqrt(np.maximum(cos * cos + 4 * k * target, 1e-4))
         return 2 * target / (cos + inside)  # the stable root of cos·X + k·X² = target
 
     def on_face(self, head_x, y, depth=FEATURE_DEPTH, bend=1.9):
-        """Picture points (n, 2) of head points on that surface."""
+        """Image points (n, 2) of head points on that surface."""
         head_x = np.asarray(head_x, np.float64)
         x = self.across(head_x, depth - bend * head_x**2)
         return np.stack(np.broadcast_arrays(x, y), -1)
@@ -81,7 +81,7 @@ def face_outline(head, a, samples=160):
     y, w, depth = _profile(head, a)
     widen = np.sqrt(head.cos**2 + 0.72 * head.sin**2)
     middle = head.across(0, depth)
-    toward = head.sin  # > 0: nose to the picture's left, so the left half is the far one
+    toward = head.sin  # > 0: nose to the image's left, so the left half is the far one
     bone = np.exp(-(((y - 0.53) / 0.05) ** 2)) - 1.4 * np.exp(-(((y - 0.44) / 0.04) ** 2))
     left = middle - w * widen * (1 - 0.05 * toward) - 0.012 * bone * max(toward, 0)
     right = middle + w * widen * (1 + 0.05 * toward) + 0.012 * bone * max(-toward, 0)
