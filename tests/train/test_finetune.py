@@ -344,6 +344,7 @@ def test_label_of_a_face_is_its_own_scores_in_the_published_order():
     scores["mouth"] += 1
     faces = FilteredFaces.of(np.zeros((3, 8, 8, 3), np.uint8), scores.reindex([3, 5, 7]))
     at = [LABEL_PROPERTIES.index(name) for name in ("eyes", "mouth")]
+    assert faces.labels.flags.writeable, "torch warns of arrays that are not"
     assert faces.labels[:, at].tolist() == pytest.approx(np.array([[0.4, 1.4], [0, 0], [0.1, 1.1]]))
 
 

@@ -59,7 +59,7 @@ class AnnotatorTraining:
         images = degrade(self._shifted(as_images(faces.images, self.device), rng), rng, 0.1, 0.04)
         target = torch.from_numpy(faces.attributes).to(self.device)
         answers = filter_truth(faces.attributes).to_numpy(np.float32)
-        answers = torch.from_numpy(answers).to(self.device)
+        answers = torch.tensor(answers, device=self.device)
         set_rate(self.optimizer, self.plan.learning_rate * rate(progress))
         with autocast(device=self.device):
             predicted = self.network(images.contiguous(memory_format=torch.channels_last))

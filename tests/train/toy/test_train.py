@@ -447,7 +447,7 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
 
 @pytest.mark.parametrize(
     ("options", "remedy"),
-    [(["--device", "cuda"], "use --device cpu"), (["--faces", "3"], "50 or more")],
+    [(["--device", "cuda"], "use --device cpu"), (["--faces", "3"], "at least 50")],
 )
 def test_mistakes_are_told_with_their_remedy(options, remedy, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
