@@ -154,14 +154,15 @@ def test_the_population_defines_every_unit(monkeypatch):
     images[0], images[1], images[2] = 10, 40, 100
     mask = np.zeros((3, 4, 4), bool)
     mask[:, :2] = True
-    mask[2, :1] = False  # the last image's background is one row
+    mask[2, 1] = False  # the last image's background is one row,
+    images[2, 1] = 255  # and what is below it counts in no comparison
 
     class Parsing:
         properties = ("eyes", "mouth")
 
         def __call__(self, images):
-            means = images.mean((1, 2, 3))
-            return Reading(np.stack([means, np.full(3, 7.0)], 1), mask)
+            first = images[:, 0, 0, 0].astype(float)
+            return Reading(np.stack([first, np.full(3, 7.0)], 1), mask)
 
     meters = MeterSet.fit(Parsing(), Parsing(), "annotator", images)
     assert meters.identity == ("annotator", 3)
