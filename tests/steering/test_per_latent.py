@@ -41,6 +41,13 @@ def test_where_the_regression_predicts_the_response_directions_do_not_change():
         assert own == pytest.approx(np.tile(KNOWN.vectors * scale, (20, 1, 1)), abs=1e-4)
 
 
+def test_measured_and_predicted_response_count_the_same():
+    """A latent that moves twice as far as predicted gets steps divided by 1.5."""
+    mixing = np.tile(2 * np.eye(len(NAMES)), (len(LATENTS), 1, 1))
+    own = per_latent_directions(KNOWN, measuring(mixing), LATENTS)
+    assert own == pytest.approx(np.tile(KNOWN.vectors / 1.5, (20, 1, 1)), abs=1e-4)
+
+
 def test_half_of_the_leakage_at_a_latent_is_removed():
     mixing = np.eye(len(NAMES)) + 0.2 * RNG.standard_normal((20, len(NAMES), len(NAMES)))
     wanted = np.eye(3, len(NAMES))
