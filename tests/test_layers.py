@@ -1,4 +1,4 @@
-"""The house's one law of building: an import goes downwards only (DESIGN.md)."""
+"""Layers of the library: imports go downwards only."""
 
 import ast
 from pathlib import Path
@@ -36,29 +36,29 @@ def imported(path):
 
 
 def upward_imports(library):
-    """Every import from a floor to one above it, as 'file:line imports name'."""
+    """Every import from a layer to one above it, as 'file:line imports name'."""
     found = []
     for path in sorted(library.rglob("*.py")):
-        floor = path.relative_to(library).parts[0]
-        if floor not in LAYERS:
+        layer = path.relative_to(library).parts[0]
+        if layer not in LAYERS:
             continue
         for name, line in imported(path):
             parts = name.split(".")
-            to = parts[1] if parts[0] == "ohlora_lib" and len(parts) > 1 else floor
-            if to in LAYERS and LAYERS.index(to) > LAYERS.index(floor):
+            to = parts[1] if parts[0] == "ohlora_lib" and len(parts) > 1 else layer
+            if to in LAYERS and LAYERS.index(to) > LAYERS.index(layer):
                 found.append(f"{path.relative_to(library)}:{line} imports {name}")
     return found
 
 
-def test_no_floor_imports_from_above():
+def test_no_layer_imports_from_above():
     assert upward_imports(LIBRARY) == []
 
 
-def test_every_folder_of_the_library_is_a_floor():
+def test_every_folder_of_the_library_is_a_layer():
     folders = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").exists()}
     assert folders == set(LAYERS)
     assert [path.name for path in LIBRARY.glob("*.py")] == ["__init__.py"], (
-        "a bridge between floors"
+        "a module outside the layers"
     )
 
 
@@ -81,7 +81,7 @@ def test_planted_upward_import_is_found(tmp_path, line):
 
 
 def test_library_imports_are_absolute():
-    """The runner finds the code that a stage rests on by the imports' full names."""
+    """The runner finds the code that a stage depends on by the imports' full names."""
     relative = [
         f"{path.name}:{node.lineno}"
         for path in LIBRARY.rglob("*.py")

@@ -14,9 +14,13 @@ import ohlora_lib
 from ohlora_lib import checkpoints
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering import ohlora
+from ohlora_lib.steering.directions import LinearDirections
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.ohlora import EMBEDDED_FACES, OhLora, linear_fit, write_faces
+from ohlora_lib.steering.method import Method, Start
+from ohlora_lib.steering.method_spec import MethodSpec
+from ohlora_lib.steering.ohlora import EMBEDDED_FACES, OhLora, linear_fit, steered_w, write_faces
 from ohlora_lib.steering.responses import REQUESTS
+from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.store import StoreError
 
 
@@ -93,6 +97,31 @@ def test_the_residual_of_a_nonlinear_steering_is_relative_to_its_movement(faces)
     _, directions, error = linear_fit(followed, REQUESTS)
     assert np.allclose(directions[0], [[0, 0], [0, 0], [1, 0]], atol=1e-5)
     assert error == pytest.approx(np.sqrt(square.var() / (square.var() + pose.var())), rel=1e-4)
+
+
+@pytest.mark.parametrize("layer", ["mapping_split1", "mapping_split2"])
+def test_steering_before_w_is_fitted_over_all_levels(layer):
+    """From mapping_split2 to w the mapping is a sum, so the fit is exact; before that it is a least
+    squares fit, closer over the fifty levels than the secants of single units."""
+    config = GeneratorConfig(16, fmaps_base=128, fmaps_max=16, label_size=7, split_size=32)
+    sampler = Sampler(Generator(config, seed=2).eval())
+    vectors = sampler.vectors(latents(1, range(4), sampler.z_size), layer)
+    rng = np.random.default_rng(0)
+    steps = rng.standard_normal((1, 3, vectors.shape[1])).astype(np.float32) * vectors.std()
+    method = Method(MethodSpec("svm all"), LinearDirections(steps), layer)
+    drawn = steered_w(sampler, method, Start(vectors, vectors, None), REQUESTS)
+    assert drawn.shape == (4, 50, config.w_size)
+    w, directions, error = linear_fit(drawn, REQUESTS)
+    middle = sampler.to_w(vectors, layer)
+    units = np.stack([sampler.to_w(vectors + step, layer) for step in steps[0]])
+    if layer == "mapping_split2":
+        assert error < 1e-4
+        assert np.allclose(directions, (units - middle).swapaxes(0, 1), atol=1e-4)
+    else:
+        secants = middle[:, None] + np.einsum("lp,pkd->kld", REQUESTS, units - middle)
+        fitted = w[:, None] + REQUESTS @ directions
+        assert np.square(fitted - drawn).mean() < 0.9 * np.square(secants - drawn).mean()
+        assert error > 0.01
 
 
 def test_a_changed_base_is_rejected(faces, tmp_path):

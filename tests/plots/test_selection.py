@@ -1,0 +1,63 @@
+"""Figures of notebook 09: every image and label in its place."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+
+from ohlora_lib.plots import selection
+from ohlora_lib.plots.sheets import Pasted
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    pyplot.close("all")
+
+
+def numbered(*shape):
+    """2x2 images whose gray level is their number."""
+    count = int(np.prod(shape))
+    images = np.arange(count, dtype=np.uint8).reshape(*shape, 1, 1, 1)
+    return np.broadcast_to(images, (*shape, 2, 2, 3)).copy()
+
+
+def cells(figure):
+    """Gray level of each image of the sheet: rows of columns."""
+    (pasted,) = (a for a in figure.axes[0].get_children() if isinstance(a, Pasted))
+    return np.asarray(pasted.image)[::6, ::6, 0].tolist()
+
+
+def labels(ticks):
+    return [tick.get_text() for tick in ticks]
+
+
+def test_expressions_have_a_row_per_mouth_and_a_column_per_eyes_and_pose():
+    """12 images, pose fastest, then mouth, then eyes: number = 6 eyes + 2 mouth + pose."""
+    figure = selection.expression_grid(numbered(12), (-1, 1), (0, 0.5, 1), (-2, 2))
+    assert cells(figure) == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+    axes = figure.axes[0]
+    assert labels(axes.get_yticklabels()) == ["mouth 0", "mouth 0.5", "mouth 1"]
+    heads = ["eyes -1\npose -2", "eyes -1\npose 2", "eyes 1\npose -2", "eyes 1\npose 2"]
+    assert labels(axes.get_xticklabels()) == heads
+
+
+def test_each_face_is_above_its_second_image():
+    figure = selection.paired_rows(numbered(3), 10 + numbered(3), ("before", "after"), columns=2)
+    assert cells(figure) == [[0, 1], [10, 11], [2, 255], [12, 255]]
+    assert labels(figure.axes[0].get_yticklabels()) == ["before", "after", "before", "after"]
+
+
+def test_a_strip_is_a_row_and_its_level_increases_to_the_right():
+    figure = selection.strips(numbered(2, 3), ["eyes", "pose"])
+    assert cells(figure) == [[0, 1, 2], [3, 4, 5]]
+    assert labels(figure.axes[0].get_yticklabels()) == ["eyes", "pose"]
+    assert labels(figure.axes[0].get_xticklabels()) == ["lowest", "", "highest"]
+
+
+def test_the_funnel_has_a_bar_per_stage_from_top_to_bottom():
+    figure = selection.funnel(pd.Series({"tested": 1200, "selected": 30}))
+    axes = figure.axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [1200, 30]
+    assert labels(axes.get_yticklabels()) == ["tested", "selected"]
+    assert axes.yaxis_inverted() and [text.get_text() for text in axes.texts] == [" 1,200", " 30"]
