@@ -30,6 +30,7 @@ def prepare() -> None:
     """Fork one process per core; `processes` returns them from then on.
 
     They inherit everything imported so far. Call it only before this process starts threads.
+    Measured: the first result after 0.2 s instead of 8 to 15 s (two busy cores of an EPYC).
     """
     global _prepared
     context = multiprocessing.get_context("fork")
@@ -80,11 +81,11 @@ def _exit_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-class ByValue(Executor):
-    """An executor whose tasks take copies along.
+class PicklingExecutor(Executor):
+    """An executor that pickles its tasks itself, so that networks are copied.
 
-    Left to itself, torch moves a network that is sent into shared memory, for both sides and for
-    good; there it computes at little more than half the speed.
+    Otherwise torch moves their tensors to shared memory, also those of the sender, where they stay
+    and leak if a process is killed. (Measured: no difference in speed.)
     """
 
     def __init__(self, inner: Executor):
@@ -106,7 +107,7 @@ def workers(device: torch.device) -> Iterator[Executor | None]:
         yield None
         return
     with processes() as pool:
-        yield ByValue(pool)
+        yield PicklingExecutor(pool)
 
 
 def parallel_map(device: torch.device, work: Callable, *iterables: Iterable) -> list:

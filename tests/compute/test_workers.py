@@ -55,7 +55,7 @@ def test_prepared_processes_do_what_this_one_would():
 def test_spread_packs_few_networks_at_a_time(monkeypatch):
     futures, held = [], []
 
-    class Counted(workers.ByValue):
+    class Counted(workers.PicklingExecutor):
         def submit(self, work, /, *given):
             futures.append(super().submit(work, *given))
             held.append(sum(not future.done() for future in futures))

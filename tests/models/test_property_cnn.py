@@ -171,3 +171,11 @@ def test_input_runs_from_minus_one_to_one_and_takes_read_only_arrays():
 def test_what_is_no_batch_of_rgb_bytes_is_refused(shape, dtype):
     with pytest.raises(ValueError, match=r"must be \(N, H, W, 3\) uint8 RGB"):
         property_input(np.zeros(shape, dtype))
+
+
+@pytest.mark.parametrize(("crop_pixels", "factor"), [(None, 1), (1024, 1), (1023, 2), (64, 4)])
+def test_a_crop_is_downsampled_until_it_has_few_enough_pixels(crop_pixels, factor):
+    """A quarter of a 64 px image has 1024 pixels, 256 at half the size, 64 at a quarter."""
+    half = conv_tower.Tower((0, 1 / 2), (0, 1 / 2), (4,), ())
+    sizes = conv_tower.TowerSizes(resolution=64, padding=1, crop_pixels=crop_pixels)
+    assert conv_tower.ConvTower(half, sizes).downsample == factor

@@ -161,6 +161,11 @@ def test_average_w_moves_toward_a_batch_by_the_decay():
     before, w = network.truncation.w_avg.clone(), latents(4, network)
     network.truncation.update(w, decay=0.9)
     torch.testing.assert_close(network.truncation.w_avg, 0.9 * before + 0.1 * w.mean(dim=0))
+    before = network.truncation.w_avg.clone()
+    network.truncation.update(w)  # the reference's decay
+    torch.testing.assert_close(
+        network.truncation.w_avg, 0.995 * before + 0.005 * w.mean(dim=0), rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("n", [7, 64])
