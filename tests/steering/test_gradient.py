@@ -114,3 +114,36 @@ def test_each_property_can_have_its_own_directions():
     assert np.allclose(
         mixed.step(vectors, ONE), [first.vectors[0, 0], second.vectors[0, 1], second.vectors[0, 2]]
     )
+
+
+def test_r2_is_measured_on_the_held_out_fifth_and_the_metric_is_the_vectors_own():
+    """Two epochs on few vectors of unequal variances: training rows would fit better."""
+    rng = np.random.default_rng(0)
+    vectors = (rng.standard_normal((300, 6)) * [0.1, 1, 2, 3, 4, 5]).astype(np.float32)
+    names = [*EXPRESSION, "hair_length"]
+    scores = pd.DataFrame(rng.standard_normal((300, 4)), columns=names)
+    config = GradientConfig(hidden=16, epochs=2, controlled=("hair_length",))
+    directions, report = fit_gradient(vectors, scores, config)
+    rest = np.random.default_rng(2025).random(300) >= 0.8
+    with torch.inference_mode():
+        predicted = directions.network(torch.tensor(vectors[rest])).numpy()
+    missed = np.square(predicted - scores[rest]).sum()
+    spread = np.square(scores[rest] - scores[rest].mean()).sum()
+    assert report["property"].tolist() == names
+    assert report["r2"].tolist() == pytest.approx((1 - missed / spread).tolist(), rel=1e-4)
+    own = np.cov(vectors[~rest].T, bias=True)
+    assert directions.unwhiten @ directions.unwhiten.T == pytest.approx(
+        covariance, rel=1e-3, abs=1e-4
+    )
+
+
+def test_a_controlled_step_is_the_shortest_in_whitened_vectors():
+    """For a linear network, up to the damping, as ridge does it."""
+    rng = np.random.default_rng(1)
+    network, unwhiten = torch.nn.Linear(6, 4), np.diag([0.1, 1.0, 2, 3, 4, 5])
+    torch.nn.init.normal_(network.weight, generator=torch.Generator().manual_seed(0))
+    white = network.weight.detach().double().numpy() @ unwhiten
+    directions = GradientDirections(network, unwhiten, damping=1e-9)
+    vectors = rng.standard_normal((3, 6)).astype(np.float32)
+    step = directions.step(vectors, ONE)
+    assert step == pytest.approx((unwhiten @ np.linalg.pinv(white)).T[:3], rel=1e-3, abs=1e-5)
