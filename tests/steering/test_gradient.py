@@ -132,9 +132,7 @@ def test_r2_is_measured_on_the_held_out_fifth_and_the_metric_is_the_vectors_own(
     assert report["property"].tolist() == names
     assert report["r2"].tolist() == pytest.approx((1 - missed / spread).tolist(), rel=1e-4)
     own = np.cov(vectors[~rest].T, bias=True)
-    assert directions.unwhiten @ directions.unwhiten.T == pytest.approx(
-        covariance, rel=1e-3, abs=1e-4
-    )
+    assert directions.unwhiten @ directions.unwhiten.T == pytest.approx(own, rel=1e-3, abs=1e-4)
 
 
 def test_a_controlled_step_is_the_shortest_in_whitened_vectors():
