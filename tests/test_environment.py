@@ -61,6 +61,7 @@ def test_library_imports_only_what_is_declared():
             imported |= {name.split(".")[0].lower() for name in names}
     names = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "pil": "pillow"}
     names |= {"sklearn": "scikit-learn", "ipython": "ipykernel", "traitlets": "nbclient"}
+    names |= {"pydantic_core": "pydantic"}
     _, chosen = pins()
     undeclared = {
         name
