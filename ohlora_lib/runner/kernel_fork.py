@@ -161,11 +161,11 @@ def _become_kernel(server: int, arguments: list[str], environment: dict[str, str
     os.chdir(folder)
     from ipykernel.kernelapp import launch_new_instance
 
-    from ohlora_lib.compute import jobs
+    from ohlora_lib.compute import workers
     from ohlora_lib.compute.memory import keep_freed
 
     keep_freed()
-    jobs.prepare()
+    workers.prepare()
     # The kernel ends when its parent, the server, has ended.
     sys.argv = ["ipykernel_launcher", *arguments, f"--IPKernelApp.parent_handle={server}"]
     launch_new_instance()
