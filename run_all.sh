@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv if there is none, runs a pipeline, leaves reports/. Try: ./run_all.sh --help
+# Makes .venv if necessary, runs a pipeline, writes reports/. See ./run_all.sh --help
 # Needs only Python 3.11 or newer; PYTHON=/path/to/python3 ./run_all.sh chooses one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 if [ -n "${PYTHON:-}" ] && ! command -v "$PYTHON" >/dev/null; then
-  echo "run_all.sh: PYTHON=$PYTHON is not there" >&2
+  echo "run_all.sh: PYTHON=$PYTHON does not exist" >&2
   exit 2
 fi
 for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python; do
@@ -14,5 +14,5 @@ for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 pyth
     exec "$python" -m ohlora_lib.runner.launch "$@"
   fi
 done
-echo "run_all.sh: no Python 3.11 or newer here: install one, or name it: PYTHON=/path/to/python3 $0" >&2
+echo "run_all.sh: no Python 3.11 or newer found: install it, or run PYTHON=/path/to/python3 $0" >&2
 exit 2

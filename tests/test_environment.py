@@ -1,7 +1,9 @@
-"""requirements.txt and environment.yml describe the same environment, and it is the one in use."""
+"""pyproject.toml, requirements.txt and environment.yml agree, and so do the installed packages."""
 
 import ast
 import re
+import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,7 +27,7 @@ def pins():
 
 
 def conda():
-    """The conda packages and their versions, without Python itself."""
+    """The conda packages and their versions, without Python."""
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     return dict(line.split("=", 1) for line in listed if not line.startswith("python>"))
 
@@ -37,6 +39,12 @@ def test_both_files_name_the_same_packages_in_the_same_versions():
     assert there.keys() == wanted.keys()
     for name, pinned in wanted.items():
         assert pinned == there[name] or pinned.startswith(there[name] + "."), name
+
+
+def test_pinned_packages_are_those_that_the_package_declares():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = project["dependencies"] + project["optional-dependencies"]["dev"]
+    assert sorted(declared) == sorted(set(declared)) and sorted(pins()[1]) == sorted(declared)
 
 
 def test_every_conda_line_has_its_reason():
@@ -52,7 +60,7 @@ def test_installed_versions_are_the_pinned_ones():
 
 
 def test_library_imports_only_what_is_declared():
-    """A package that comes along by chance today is gone tomorrow."""
+    """Otherwise it works only as long as another package depends on it."""
     imported = set()
     for path in (ROOT / "ohlora_lib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -62,16 +70,7 @@ def test_library_imports_only_what_is_declared():
     names = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "pil": "pillow"}
     names |= {"sklearn": "scikit-learn", "ipython": "ipykernel", "traitlets": "nbclient"}
     names |= {"pydantic_core": "pydantic"}
-    _, chosen = pins()
-    undeclared = {
-        name
-        for name in imported - {"ohlora_lib", "__future__"}
-        if names.get(name, name) not in chosen and not _standard(name)
-    }
-    assert undeclared == set()
-
-
-def _standard(name):
-    import sys
-
-    return name in {module.lower() for module in sys.stdlib_module_names}
+    standard = {module.lower() for module in sys.stdlib_module_names}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    packages = {names.get(name, name) for name in imported - standard - {"ohlora_lib"}}
+    assert packages - set(project["dependencies"]) == set()

@@ -2,8 +2,8 @@
 
     from ohlora_lib.pages import end, finding, say, show, start
 
-`start` checks the parameters and claims the output folder, `show` puts a figure on the page, `say`
-a sentence, `finding` the one-sentence result with its headline numbers, `end` completes the page.
+`start` checks the parameters and opens the output folder, `show` puts a figure on the page, `say`
+a sentence, `finding` the one-sentence result with its headline numbers; `end` completes the page.
 """
 
 from ohlora_lib.pages.notebook import end, finding, say, show, start

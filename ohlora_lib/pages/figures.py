@@ -38,15 +38,15 @@ def _drawn(figure: Figure) -> Image.Image:
 
 
 def _encode(image: Image.Image, level: int = 6) -> bytes:
-    """As PNG. Level 9 would take four times as long as 6, for one byte in thirty."""
+    """As PNG. Level 9 takes four times as long as 6 and saves 3 %."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=level)
     return buffer.getvalue()
 
 
 def _palette(image: Image.Image) -> Image.Image:
-    """255 colors that serve a picture well, after white."""
-    # Some pixels tell the colors as well as all do, in a fraction of the time.
+    """White and 255 colors fitted to the picture."""
+    # A subset of the pixels gives the same colors in a fraction of the time.
     step = max(1, round((image.width * image.height / PALETTE_PIXELS) ** 0.5))
     size = -(-image.width // step), -(-image.height // step)
     few = image.resize(size, Image.Resampling.NEAREST)
@@ -57,7 +57,7 @@ def _palette(image: Image.Image) -> Image.Image:
 
 
 def _reduced(image: Image.Image, palette: Image.Image, dither: Image.Dither) -> Image.Image:
-    """In the palette's colors; what was white, as pages are, stays so."""
+    """In the palette's colors; white pixels stay white, like the page."""
     reduced = image.quantize(palette=palette, dither=dither)
     reduced.paste(0, mask=Image.fromarray(np.asarray(image).min(2) == 255))
     return reduced

@@ -1,7 +1,7 @@
-"""What a notebook says to its page: figures, sentences, its finding, and that it came to its end.
+"""What a notebook calls to fill its page: start, show, say, finding and end.
 
-Everything is an ordinary Jupyter output that also reads well in JupyterLab; what the report writer
-needs beside it travels in the output's metadata under the key `ohlora`.
+Everything is an ordinary Jupyter output that also reads well in JupyterLab. What the report writer
+needs in addition is in the output's metadata under the key `ohlora`.
 """
 
 import base64
@@ -9,7 +9,6 @@ import contextlib
 import re
 import resource
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from ohlora_lib.store.workfolder import claim
 
 KEY = "ohlora"
 _shown: dict[str, str | None] = {}
-"""The pictures of the page so far, each with the id of the cell that showed it."""
+"""Names of the pictures shown so far -> id of the cell that showed them."""
 
 
 def _emit(data: dict[str, str], metadata: dict[str, object]) -> None:
@@ -38,16 +37,10 @@ def _emit(data: dict[str, str], metadata: dict[str, object]) -> None:
 def start(namespace: dict[str, Any]) -> Path:
     """Check a notebook's parameters and start its page: `folder = start(globals())`.
 
-    Returns the folder `out`, with what an interrupted run of the same work left in it.
+    Returns the folder `out`. It still contains the files of an interrupted run with the same
+    parameters, and nothing else.
     """
-    return _start(to_jsonable_python(validate(namespace)), "")
-
-
-def begin(settings: Any, origin: str) -> Path:  # until every notebook calls `start`
-    return _start(asdict(settings), origin)
-
-
-def _start(given: dict[str, object], origin: str) -> Path:
+    parameters = to_jsonable_python(validate(namespace))
     use_style()
     _shown.clear()
     shell = get_ipython()
@@ -55,14 +48,14 @@ def _start(given: dict[str, object], origin: str) -> Path:
         formatter = shell.display_formatter.formatters["text/markdown"]
         formatter.for_type(pd.DataFrame, markdown_table)
         formatter.for_type(pd.Series, lambda series: markdown_table(series.to_frame()))
-    folder = claim(given["out"], given)
-    told = {"origin": origin, "parameters": given}
-    _emit({"text/plain": f"Writes into {given['out']}"}, {KEY: {"begin": told}})
+    folder = claim(parameters["out"], parameters)
+    note = {"parameters": parameters}
+    _emit({"text/plain": f"Writes into {parameters['out']}"}, {KEY: {"start": note}})
     return folder
 
 
 def show(picture: Figure | np.ndarray, name: str, alt: str, title: str) -> None:
-    """Show a figure, or an RGB array (H, W, 3) uint8; `alt` says in words what can be seen."""
+    """Show a figure, or an RGB array (H, W, 3) uint8; `alt` describes it in words."""
     _claim_name(name)
     content, width = figures.png(picture)
     if isinstance(picture, Figure):
@@ -73,46 +66,46 @@ def show(picture: Figure | np.ndarray, name: str, alt: str, title: str) -> None:
 
 
 def _claim_name(name: str) -> None:
-    """Refuse a name that is no file's name, or that another picture of the page has."""
+    """Refuse a name that cannot be a file name, or that another picture of the page has."""
     if not re.fullmatch(r"[\w-]+", name):
-        raise ValueError(f"a picture's name is letters, digits, _ and -, which {name!r} is not")
+        raise ValueError(f"picture name {name!r}: use letters, digits, _ and - only")
     shell = get_ipython()
-    # JupyterLab names the cell: who runs a cell again means the same picture. The runner does not.
+    # JupyterLab sends the cell's id (the runner does not): running a cell again is allowed.
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     cell = parent.get("metadata", {}).get("cellId")
     if name in _shown and (cell is None or _shown[name] != cell):
         raise ValueError(
-            f"this page has a picture {name!r} already: give each its own name, "
+            f"this page already has a picture {name!r}: give each its own name, "
             "or run the notebook again from start() on"
         )
     _shown[name] = cell
 
 
 def say(sentence: str) -> None:
-    """Put a sentence (Markdown), computed from a result, on the page."""
+    """Put a sentence (Markdown) on the page."""
     _emit({"text/markdown": sentence, "text/plain": sentence}, {})
 
 
 def finding(sentence: str, headline: dict[str, str], picture: str) -> None:
-    """The page's one-sentence answer, its headline numbers and the name of its best figure.
+    """The page's one-sentence answer, its headline numbers and the name of its main figure.
 
-    They stand on the page, in the index of all reports and in the README: in tables there.
+    They are shown at the top of the page, in the index of all reports and in the README.
     """
     sentence = _one_line(sentence)
     # Pairs, not a mapping: a notebook file does not keep a mapping's order.
     pairs = [(_one_line(name), _one_line(value)) for name, value in headline.items()]
-    told = {"sentence": sentence, "headline": pairs, "picture": picture}
+    note = {"sentence": sentence, "headline": pairs, "picture": picture}
     numbers = "".join(f"\n> - {name}: **{value}**" for name, value in pairs)
-    _emit({"text/markdown": f"> **{sentence}**\n>{numbers}"}, {KEY: {"finding": told}})
+    _emit({"text/markdown": f"> **{sentence}**\n>{numbers}"}, {KEY: {"finding": note}})
 
 
 def end() -> None:
-    """The last cell of every notebook: without it the runner takes the page for unfinished."""
+    """The last cell of every notebook: without it the runner does not publish the page."""
     _emit({"text/plain": "— end of the page —"}, {KEY: {"end": {"peak_mb": peak_mb()}}})
 
 
 def peak_mb() -> int:
-    """The most memory that this process, or any one that it started itself, has held so far."""
+    """The peak memory, in MB, of this process or of the largest process that it started."""
     # VmHWM is a program's own; ru_maxrss would count the launcher's before the program began.
     children = [
         number
@@ -125,13 +118,13 @@ def peak_mb() -> int:
 
 
 def _most_kb(who: int) -> int:
-    """What the system says of this process, or of its children that have ended."""
+    """Peak of this process, or of its largest child that has ended, in kB."""
     most = resource.getrusage(who).ru_maxrss
     return most // 1024 if sys.platform == "darwin" else most  # macOS counts bytes
 
 
 def _peak_kb(process: str) -> int:
-    """Of a running process; 0 for one that has ended, and where there is no /proc."""
+    """Peak of a running process in kB; 0 for one that has ended, or without /proc."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmHWM"):
@@ -140,7 +133,7 @@ def _peak_kb(process: str) -> int:
 
 
 def _one_line(text: object) -> str:
-    """Text that a table's cell can hold: no line breaks, every | escaped."""
+    """Text for a table cell: no line breaks, every | escaped."""
     return re.sub(r"(?<!\\)\|", r"\|", " ".join(str(text).split()))
 
 
@@ -170,13 +163,13 @@ def _side(values: pd.Series | pd.Index) -> str:
 
 
 def _header(name: object) -> str:
-    """A column's name; the levels of a composed one are joined."""
+    """A column's name; the levels of a MultiIndex are joined."""
     levels = name if isinstance(name, tuple) else (name,)
     return " · ".join(_one_line(level) for level in levels if level not in (None, ""))
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A DataFrame as a clean Markdown table; an unnamed index of whole numbers is left out."""
+    """A DataFrame as a Markdown table; an unnamed integer index is omitted."""
     index = table.index
     counted = index.name is None and pd.api.types.is_integer_dtype(index.dtype)
     levels = [] if counted else [index.get_level_values(at) for at in range(index.nlevels)]

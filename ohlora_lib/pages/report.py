@@ -17,16 +17,14 @@ from ohlora_lib.store.atomic import write_bytes, write_json, write_text
 
 REPORTS = ROOT / "reports"
 TEMPLATES = Path(__file__).parent / "templates"
-
-
 ENDS = 20
-"""Lines that a page shows of a long printout, at its start and at its end."""
+"""Number of lines shown at the start and at the end of a long printout."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"<.* at 0x[0-9a-f]+>")
 
 
 class PageError(Exception):
-    """An executed notebook that says something no page can carry; tells the cell and what to do."""
+    """An output that cannot be put on a page; the message names the cell and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Page:
-    """What an executed notebook says, ready to be written."""
+    """The contents of a page, ready to be written."""
 
     notebook: nbformat.NotebookNode
     foot: dict[str, str]
@@ -62,7 +60,7 @@ class Page:
 
 
 def emitted(notebook: nbformat.NotebookNode, what: str) -> list[dict]:
-    """All that the notebook emitted of one kind: begin, figure, finding, end."""
+    """Everything that the notebook emitted of one kind: start, figure, finding or end."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     notes = [output.get("metadata", {}).get(KEY, {}) for output in outputs]
     return [note[what] for note in notes if what in note]
@@ -78,7 +76,7 @@ def is_finished(notebook: nbformat.NotebookNode) -> bool:
 
 
 def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop what differs between two runs of the same thing: times, ids, versions, streams."""
+    """Remove what differs between two equal runs: times, ids, versions, stderr."""
     keep = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook.metadata = nbformat.from_dict(keep)
     for number, cell in enumerate(notebook.cells):
@@ -105,7 +103,7 @@ def _steady(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def render(notebook: nbformat.NotebookNode, source: Source) -> Page:
-    """Turn a finished notebook into its page. What it returns depends on the notebook alone."""
+    """Turn a finished notebook into its page, which depends on the notebook only."""
     name = source.notebook
     figures: dict[str, bytes] = {}
     # Counted from 0 and with the injected parameters' cell: from 1 and without it is the same.
@@ -115,7 +113,7 @@ def render(notebook: nbformat.NotebookNode, source: Source) -> Page:
                 output["page"] = _show(output, source, figures)
             except PageError as error:
                 raise PageError(f"{name}, cell {number}: {error}") from None
-    begun, found = emitted(notebook, "begin")[-1:], emitted(notebook, "finding")[-1:]
+    started, found = emitted(notebook, "start")[-1:], emitted(notebook, "finding")[-1:]
     finding = found[0] if found else {"sentence": "", "headline": [], "picture": ""}
     shown = {f["name"]: {"alt": f["alt"], "file": f["file"]} for f in emitted(notebook, "figure")}
     if finding["picture"] and finding["picture"] not in shown:
@@ -125,33 +123,33 @@ def render(notebook: nbformat.NotebookNode, source: Source) -> Page:
         )
     return Page(
         notebook=notebook,
-        foot=_foot(source, begun[0] if begun else {"origin": "—", "parameters": {}}),
+        foot=_foot(source, started[0]["parameters"] if started else {}),
         figures=figures,
         record={"scale": source.scale, "finding": finding, "figures": shown},
     )
 
 
 def _show(output: nbformat.NotebookNode, source: Source, figures: dict[str, bytes]) -> str:
-    """One output as Markdown; a figure's picture is put into `figures` under its file name."""
+    """One output as Markdown; a picture is added to `figures` under its file name."""
     if output.output_type == "stream":
         return _fenced(_ends(output.text.rstrip()))
     data, note = output.get("data", {}), output.get("metadata", {}).get(KEY, {})
     if "figure" in note:
         return _figure(note["figure"], base64.b64decode(data["image/png"]), source, figures)
-    if "begin" in note or "end" in note or "finding" in note or WIDGET in data:
-        return ""  # a finding stands at the top of the page; a widget needs its kernel
+    if "start" in note or "end" in note or "finding" in note or WIDGET in data:
+        return ""  # a finding is shown at the top of the page; a widget needs its kernel
     if "image/png" in data:
         raise PageError("a picture without a name and alt text: use show()")
     if "text/markdown" in data:
         return data["text/markdown"]
     text = data.get("text/plain", "")
     if found := ADDRESS.search(text):
-        raise PageError(f"its output {found[0]} differs in every run: print something readable")
+        raise PageError(f"its output {found[0]} differs in every run: print something else")
     return _fenced(text)
 
 
 def _figure(figure: dict, content: bytes, source: Source, figures: dict[str, bytes]) -> str:
-    # Named by its content, so that writing it leaves the pictures of an older page as they are.
+    # Named by its content, so that a killed run does not overwrite pictures of the older page.
     path = f"figures/{source.stage}/{figure['name']}-{sha256(content).hexdigest()[:8]}.png"
     figures[path] = content
     figure["file"] = path
@@ -161,28 +159,27 @@ def _figure(figure: dict, content: bytes, source: Source, figures: dict[str, byt
 
 
 def _ends(text: str) -> str:
-    """A long printout's first and last lines."""
+    """The first and last lines of a long printout."""
     lines = text.split("\n")
     if len(lines) <= 2 * ENDS:
         return text
-    left_out = f"… {len(lines) - 2 * ENDS:,} lines left out …"
+    left_out = f"… {len(lines) - 2 * ENDS:,} lines omitted …"
     return "\n".join([*lines[:ENDS], left_out, *lines[-ENDS:]])
 
 
 def _fenced(text: str) -> str:
-    """Text as a code block, whatever backticks it holds; nothing for no text."""
+    """Text as a code block that may itself contain backticks; "" for no text."""
     if not text:
         return ""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}text\n{text}\n{fence}"
 
 
-def _foot(source: Source, begun: dict) -> dict[str, str]:
-    shown = {key: value for key, value in begun["parameters"].items() if key not in ("out", "seed")}
+def _foot(source: Source, parameters: dict) -> dict[str, str]:
+    shown = {key: value for key, value in parameters.items() if key not in ("out", "seed")}
     return {
-        "origin": begun["origin"],
         "scale": source.scale,
-        "seed": str(begun["parameters"].get("seed", "—")),
+        "seed": str(parameters.get("seed", "—")),
         "parameters": ", ".join(f"{key} = `{value}`" for key, value in shown.items()) or "—",
         "notebook": source.notebook,
         "stage": source.stage,
@@ -191,7 +188,7 @@ def _foot(source: Source, begun: dict) -> dict[str, str]:
 
 
 def _found(notebook: nbformat.NotebookNode) -> str:
-    """The finding as the notebook shows it, in Markdown; empty if it has none."""
+    """The finding in Markdown; "" if the notebook has none."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = [
         o.data["text/markdown"] for o in outputs if "finding" in o.get("metadata", {}).get(KEY, {})
@@ -200,9 +197,9 @@ def _found(notebook: nbformat.NotebookNode) -> str:
 
 
 def publish(page: Page, source: Source, with_code: bool) -> Path:
-    """Write the page into reports/SYSTEM/, its figures first; last, remove those it lost.
+    """Write the page into reports/SYSTEM/: figures first, then the page; last, remove old figures.
 
-    Killed at any moment, the page that stands there has the figures that it names.
+    If this is interrupted at any point, the page that is there has all its figures.
     """
     folder = REPORTS / source.system
     for name, content in page.figures.items():
@@ -213,7 +210,7 @@ def publish(page: Page, source: Source, with_code: bool) -> Path:
     if with_code:
         write_text(code_target, page.markdown(with_code=True))
     else:
-        code_target.unlink(missing_ok=True)  # it would tell of an older run
+        code_target.unlink(missing_ok=True)  # it would show an older run
     write_json(folder / f"{source.stage}.json", page.record)
     for path in (folder / "figures" / source.stage).glob("*.png"):
         if path.relative_to(folder).as_posix() not in page.figures:

@@ -13,7 +13,6 @@ from IPython.core.inputtransformer2 import TransformerManager
 from ohlora_lib.pages import parameters
 from ohlora_lib.pages.parameters import ParameterError
 from ohlora_lib.runner.pipeline import PipelineError, Stage
-from ohlora_lib.runner.settings import SettingsError
 from ohlora_lib.store import ROOT
 
 
@@ -23,7 +22,6 @@ class Notebook:
 
     name: str
     parameters_cell: str
-    settings_cell: str
     code: tuple[str, ...]
     digest: str
     """Of the source and tags of all cells, without outputs, ids and other metadata."""
@@ -49,7 +47,6 @@ class Notebook:
         return cls(
             name=name.as_posix(),
             parameters_cell=sources[tagged[0]],
-            settings_cell="".join(sources[tagged[0] + 1 :][:1]),
             code=tuple(source for source in sources if source.strip()),
             digest=hashlib.sha256(json.dumps(written).encode()).hexdigest(),
         )
@@ -74,10 +71,7 @@ def check(stage: Stage) -> None:
     try:
         exec(notebook.parameters_cell, scope)
         parameters.checked(parameters.declared(scope), stage.given)
-        scope.update(stage.given)
-        if "settings = " in notebook.settings_cell:  # until every notebook calls `start`
-            exec(notebook.settings_cell, scope)
-    except (ParameterError, SettingsError) as error:
+    except ParameterError as error:
         raise PipelineError(f"{where}, {notebook.name}: {error}") from error
     except Exception as error:
         raise PipelineError(

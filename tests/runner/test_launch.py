@@ -64,7 +64,7 @@ def test_machine_without_python_gets_one_line(repository, tmp_path):
     for tool in ("bash", "dirname"):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     code, _, error = run_all(repository.root, PYTHON="", PATH=str(tmp_path / "bin"))
-    assert code == 2 and "no Python 3.11 or newer here" in error and len(error.splitlines()) == 1
+    assert code == 2 and "no Python 3.11 or newer found" in error and len(error.splitlines()) == 1
 
 
 def test_first_set_up_without_network_says_so_and_is_repaired_by_the_next_run(repository):
