@@ -82,6 +82,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse and check what can be checked before anything is installed."""
     made = parser()
     options = made.parse_args(arguments)
+    if not systems():
+        made.error(f"{ROOT} has no pipelines/*.yaml: run this in a checkout")
     if options.test and len(arguments) > 1:
         made.error("--test takes no other option")
     if options.start and options.only:

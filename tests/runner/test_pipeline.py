@@ -7,7 +7,13 @@ import pytest
 def later(demo_cells):
     """A system of one stage of its own after the demo's first."""
     stage = {**demo_cells.PIPELINE["stages"][1], "name": "02_later"}
-    return {**demo_cells.PIPELINE, "title": "Later", "extends": "demo/01_make", "stages": [stage]}
+    return {
+        **demo_cells.PIPELINE,
+        "title": "Later",
+        "extends": "demo/01_make",
+        "readme": {},
+        "stages": [stage],
+    }
 
 
 def test_stages_of_another_system_come_first_and_run_once(repository, later):

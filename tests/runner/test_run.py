@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import time
 
 import nbformat
@@ -183,3 +185,28 @@ def test_page_follows_the_scale_that_was_asked_for(finished):
     assert code == 0 and b"Scale: quick" in finished.reports()["01_make.md"]
     _, output = finished.run("demo", "--scale", "smoke")
     assert output.count("page rewritten") == 2 and finished.reports() == before
+
+
+def test_run_from_scratch_leaves_git_status_clean(finished):
+    def git(*words):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", *who, *words]
+        return subprocess.run(
+            command, cwd=finished.root, check=True, capture_output=True, text=True
+        ).stdout
+
+    (finished.root / ".gitignore").write_text("/data/\n__pycache__/\n/work.log\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "one run")
+    shutil.rmtree(finished.root / "data")
+    code, output = finished.run("demo", "--scale", "smoke")
+    assert code == 0, output
+    assert git("status", "--short") == ""
+
+
+def test_kernels_without_the_fork_server_give_the_same_pages(finished, demo_cells, tmp_path):
+    other = demo_cells.Repository.create(tmp_path / "plain")
+    code, output = other.run("demo", "--scale", "smoke", OHLORA_FORK_KERNELS="0")
+    assert code == 0, output
+    assert other.reports() == finished.reports()

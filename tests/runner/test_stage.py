@@ -17,7 +17,7 @@ EMBEDDED = "ohlora_lib/weights/original.safetensors"
 
 @pytest.fixture
 def labeled(repository, demo_cells):
-    """The demo, whose first stage is told of a person's labels and of weights by name."""
+    """The demo, whose first stage names a file of labels and weights."""
     (declared,) = (cell for cell in demo_cells.MAKE if cell[0] == "parameters")
     more = (declared[0], declared[1] + '\nlabels: str = ""\ngenerator: str = "none"')
     cells = [more if cell is declared else cell for cell in demo_cells.MAKE]
