@@ -14,7 +14,9 @@ def test_histograms_count_the_side_that_passes():
     scores = pd.DataFrame({"gender": [0.9, 0.95, 0.1, 0.2], "age": [0.2, 0.1, 0.15, 0.9]})
     figure = plots.score_histograms(scores.assign(quality=1.0, glass=1.0), CUTOFFS)
     legends = {
-        axes.get_title(): [text.get_text() for text in axes.get_legend().get_texts()]
+        axes.get_title() or axes.get_title("left"): [
+            text.get_text() for text in axes.get_legend().get_texts()
+        ]
         for axes in figure.axes
     }
     assert legends == {
