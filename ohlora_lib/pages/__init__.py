@@ -6,6 +6,13 @@
 a sentence, `finding` the one-sentence result with its headline numbers; `end` completes the page.
 """
 
-from ohlora_lib.pages.notebook import end, finding, say, show, start
+import importlib
 
-__all__ = ["end", "finding", "say", "show", "start"]
+NOTEBOOK = ("end", "finding", "say", "show", "start")
+
+
+def __getattr__(name: str):
+    # Imported on first use: the runner needs this package without pandas and matplotlib.
+    if name in NOTEBOOK:
+        return getattr(importlib.import_module("ohlora_lib.pages.notebook"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
