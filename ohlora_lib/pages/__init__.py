@@ -6,13 +6,13 @@
 a sentence, `finding` the one-sentence result with its headline numbers; `end` completes the page.
 """
 
-import importlib
-
 NOTEBOOK = ("end", "finding", "say", "show", "start")
 
 
 def __getattr__(name: str):
     # Imported on first use: the runner needs this package without pandas and matplotlib.
     if name in NOTEBOOK:
-        return getattr(importlib.import_module("ohlora_lib.pages.notebook"), name)
+        from ohlora_lib.pages import notebook
+
+        return getattr(notebook, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
