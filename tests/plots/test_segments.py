@@ -27,10 +27,11 @@ def test_an_overlay_colors_every_class_and_keeps_the_background():
 
 def test_overlays_put_each_row_of_faces_above_its_own_maps():
     faces = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-    figure = plots.overlays(faces, np.zeros((5, 8, 8), np.uint8), columns=2)
-    sheet = np.asarray(figure.axes[0].artists[0].image)  # the background stays: faces twice
-    seen = sheet[4::12, 4::12, 0]
-    assert seen.tolist() == [[0, 1], [0, 1], [2, 3], [2, 3]]
+    maps = np.full((5, 8, 8), SKIN, np.uint8)
+    figure = plots.overlays(faces, maps, columns=2)
+    seen = np.asarray(figure.axes[0].artists[0].image)[4::12, 4::12, 0]
+    colored = plots.overlay(faces, maps)[:4, 4, 4, 0].tolist()
+    assert seen.tolist() == [[0, 1], colored[:2], [2, 3], colored[2:]]
 
 
 def test_frequencies_show_a_map_per_class_and_the_eyes_windows():
