@@ -28,7 +28,7 @@ LOOK = """<script>addEventListener("load", () => {
   const look = (section) => { const images = [...section.querySelectorAll("img")]; return {
     broken: images.filter(i => !i.naturalWidth).map(i => i.getAttribute("src")),
     silent: images.filter(i => !i.alt).map(i => i.getAttribute("src")),
-    spill: section.scrollWidth - section.clientWidth, text: section.innerText.length } }
+    overflow: section.scrollWidth - section.clientWidth, text: section.innerText.length } }
   const seen = [...document.querySelectorAll("section")].map(s => [s.id, look(s)])
   document.body.innerHTML = "<pre id=seen>" + JSON.stringify(Object.fromEntries(seen)) + "</pre>"
 })</script>"""
@@ -75,4 +75,4 @@ def seen(tmp_path_factory):
 def test_page_shows_all_its_pictures_and_fits_its_column(page, seen):
     found = seen[name(page)]
     assert found["broken"] == [] and found["silent"] == []
-    assert found["spill"] <= 0 and found["text"] > 200
+    assert found["overflow"] <= 0 and found["text"] > 200

@@ -360,7 +360,7 @@ def test_a_bare_discriminator_file_shows_its_own_form(tmp_path, label, group):
     assert load(tmp_path / "bare.pth").config == config
 
 
-def test_every_filter_is_told_apart_by_its_shapes():
+def test_every_filter_is_recognized_by_its_shapes():
     from ohlora_lib.checkpoints.layouts import recognize, shapes_of
 
     for name in ("gender", "quality", "age", "glass"):
@@ -469,7 +469,7 @@ def test_a_repository_without_the_file_says_what_it_holds(folder, hub):
         checkpoints.fetch("facexformer")
 
 
-def test_a_network_that_fails_is_told_with_the_way_round_it(folder, monkeypatch, capsys):
+def test_a_network_that_fails_is_reported_with_the_remedy(folder, monkeypatch, capsys):
     def offline(repository):
         raise ConnectionError("offline")
 

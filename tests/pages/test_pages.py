@@ -54,8 +54,8 @@ def test_truth_values_are_words_and_missing_ones_a_dash():
 
 
 def test_small_numbers_do_not_vanish_and_zero_has_no_sign():
-    told = column(3e-4, 1e-6, -0.0001, 0.001, -0.0, 2500.4)
-    assert told == ["3.0e-04", "1.0e-06", "-1.0e-04", "0.001", "0.000", "2,500"]
+    shown_text = column(3e-4, 1e-6, -0.0001, 0.001, -0.0, 2500.4)
+    assert shown_text == ["3.0e-04", "1.0e-06", "-1.0e-04", "0.001", "0.000", "2,500"]
 
 
 def test_line_breaks_and_bars_do_not_break_a_table():
@@ -86,11 +86,13 @@ NAMESPACE = {"__annotations__": {"out": str, "seed": int}, "out": "data/x", "see
 @pytest.fixture
 def shown(monkeypatch):
     """What the page has displayed since start(): (data, metadata) each."""
-    told = []
+    shown_text = []
     monkeypatch.setattr(page, "claim", lambda out, given: out)
-    monkeypatch.setattr(page, "display", lambda data, metadata, raw: told.append((data, metadata)))
+    monkeypatch.setattr(
+        page, "display", lambda data, metadata, raw: shown_text.append((data, metadata))
+    )
     page.start(NAMESPACE)
-    return told
+    return shown_text
 
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
@@ -101,8 +103,8 @@ def test_series_is_shown_as_a_table(shown, monkeypatch):
     monkeypatch.setattr(page, "get_ipython", lambda: shell)
     page.start(NAMESPACE)
     series = pd.Series([2], index=["women"], name="n")
-    told = shell.display_formatter.formatters["text/markdown"](series)
-    assert told == markdown_table(series.to_frame())
+    shown_text = shell.display_formatter.formatters["text/markdown"](series)
+    assert shown_text == markdown_table(series.to_frame())
 
 
 def test_second_picture_under_one_name_is_refused_until_the_page_is_started_again(shown):
@@ -142,8 +144,10 @@ def test_memory_is_told_in_the_unit_of_the_system(monkeypatch, system, unit):
 
 def test_finding_fits_into_the_tables_of_the_index(shown):
     page.finding("One\n| two", {"a\nb": "3 | 4"}, "")
-    told = shown[-1][1]["ohlora"]["finding"]
-    assert told["sentence"] == r"One \| two" and told["headline"] == [("a b", r"3 \| 4")]
+    shown_text = shown[-1][1]["ohlora"]["finding"]
+    assert shown_text["sentence"] == r"One \| two" and shown_text["headline"] == [
+        ("a b", r"3 \| 4")
+    ]
 
 
 def test_same_figure_gives_the_same_bytes_without_date_or_version():
@@ -238,14 +242,18 @@ def test_long_printout_keeps_its_two_ends():
         return text_of(new_output("stream", name="stdout", text=text)).strip().split("\n")[1:-1]
 
     assert printed(40) == [f"line {k}" for k in range(40)]
-    told = printed(1041)
-    assert len(told) == 41 and told[20] == "… 1,001 lines omitted …"
-    assert told[19] == "line 19" and told[21] == "line 1021" and told[-1] == "line 1040"
+    shown_text = printed(1041)
+    assert len(shown_text) == 41 and shown_text[20] == "… 1,001 lines omitted …"
+    assert (
+        shown_text[19] == "line 19"
+        and shown_text[21] == "line 1021"
+        and shown_text[-1] == "line 1040"
+    )
 
 
 def test_backticks_in_a_printout_do_not_end_its_block():
-    told = text_of(new_output("stream", name="stdout", text="a\n````\nb"))
-    assert told.strip() == "`````text\na\n````\nb\n`````"
+    shown_text = text_of(new_output("stream", name="stdout", text="a\n````\nb"))
+    assert shown_text.strip() == "`````text\na\n````\nb\n`````"
 
 
 @pytest.mark.parametrize(
@@ -267,8 +275,8 @@ def test_widget_is_dropped():
 
 
 def test_words_of_a_picture_are_escaped():
-    told = text_of(picture(alt='"<b>" & more', title="a 'b'"))
-    assert 'alt="&quot;&lt;b&gt;&quot; &amp; more" title="a &#x27;b&#x27;"' in told
+    shown_text = text_of(picture(alt='"<b>" & more', title="a 'b'"))
+    assert 'alt="&quot;&lt;b&gt;&quot; &amp; more" title="a &#x27;b&#x27;"' in shown_text
 
 
 def test_finding_must_name_a_picture_of_the_page():
@@ -313,8 +321,8 @@ def test_page_killed_before_it_is_written_leaves_the_older_one_whole(tmp_path, m
 
 def test_page_with_code_is_there_only_after_a_run_that_asked_for_it(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "REPORTS", tmp_path)
-    told = publish(b"red", with_code=True) / "01_make.with_code.md"
-    assert "```python\nfirst\n```" in told.read_text()
-    assert "```python" not in (told.parent / "01_make.md").read_text()
+    shown_text = publish(b"red", with_code=True) / "01_make.with_code.md"
+    assert "```python\nfirst\n```" in shown_text.read_text()
+    assert "```python" not in (shown_text.parent / "01_make.md").read_text()
     publish(b"red")
-    assert not told.exists()
+    assert not shown_text.exists()
