@@ -17,6 +17,7 @@ LAYERS = (
     "train",
     "steering",
     "plots",
+    "widgets",
     "pages",
     "runner",
 )

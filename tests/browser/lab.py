@@ -1,0 +1,214 @@
+"""A JupyterLab server in a temporary copy of the repository, and the Chromium that drives it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMEDRIVER = shutil.which("chromedriver")
+MISSING = (
+    None if CHROMIUM and CHROMEDRIVER
+    else "no Chromium with chromedriver here (Debian: apt install chromium chromium-driver)"
+)  # fmt: skip
+TOKEN = "test"
+QUIET = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+)
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+"""No news dialog; cells outside the window stay in the page, so that outputs can be found."""
+
+
+def browser(profile: Path, width: int = 1400, height: int = 1000) -> webdriver.Chrome:
+    """Headless Chromium with an empty profile; the caller quits it."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (*QUIET, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+    driver.set_page_load_timeout(60)
+    return driver
+
+
+def wait_for(driver: webdriver.Chrome, condition: Callable, seconds: float = 60) -> Any:
+    """Poll `condition(driver)` until its result is true; returns it."""
+    return WebDriverWait(driver, seconds, poll_frequency=0.05).until(condition)
+
+
+class Lab:
+    """A server whose root is `folder`: a copy of the library, the pipelines and some notebooks."""
+
+    def __init__(self, folder: Path, notebooks: tuple[str, ...] = ()):
+        self.folder, self.server, self.url = folder, None, ""
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "ohlora_lib", folder / "ohlora_lib", ignore=ignore)
+        (folder / "pipelines").mkdir()
+        for name in notebooks:
+            self.add(ROOT / "notebooks" / name, f"notebooks/{name}")
+        for name, value in SETTINGS.items():
+            package, plugin = name.split("/")
+            file = folder / ".lab/settings/@jupyterlab" / package / f"{plugin}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(value))
+
+    def add(self, notebook: Path, name: str) -> None:
+        """Copy a notebook to `name`, relative to the server's root."""
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(notebook, self.folder / name)
+
+    def start(self) -> None:
+        """Start the server on a free port and wait until it answers."""
+        own = self.folder / ".lab"
+        folders = {"JUPYTER_RUNTIME_DIR": "runtime", "JUPYTER_CONFIG_DIR": "config",
+                   "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+                   "IPYTHONDIR": "ipython"}  # fmt: skip
+        environment = os.environ | {name: str(own / place) for name, place in folders.items()}
+        environment["PYTHONPATH"] = str(self.folder)
+        runtime = own / "runtime"
+        shutil.rmtree(runtime, ignore_errors=True)
+        options = [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self.folder}",
+                   "--LabApp.expose_app_in_browser=True", "--ServerApp.port=0"]  # fmt: skip
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options]
+        with (self.folder / "server.log").open("ab") as log:
+            self.server = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not self._answers(runtime):
+            if self.server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
+            time.sleep(0.1)
+
+    def _answers(self, runtime: Path) -> bool:
+        for file in runtime.glob("jpserver-*.json"):
+            try:
+                self.url = json.loads(file.read_text())["url"]
+                return isinstance(self.api("kernels"), list)
+            except (OSError, ValueError):
+                pass
+        return False
+
+    def api(self, path: str, method: str = "GET") -> object:
+        """A request to the server's REST API."""
+        request = urllib.request.Request(
+            f"{self.url}api/{path}", method=method, headers={"Authorization": f"token {TOKEN}"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def kernels(self) -> list[int]:
+        """Process ids of the running kernels."""
+        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text()
+        return [
+            int(child) for child in children.split()
+            if b"ipykernel" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]  # fmt: skip
+
+    def kill_kernels(self) -> None:
+        """SIGKILL every kernel; the server starts them again."""
+        for kernel in self.kernels():
+            os.kill(kernel, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """SIGKILL the server and its kernels."""
+        kernels = self.kernels()
+        self.server.kill()
+        self.server.wait()
+        for kernel in kernels:
+            os.kill(kernel, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Shut the kernels and the server down."""
+        if self.server is None or self.server.poll() is not None:
+            return
+        self.server.terminate()
+        try:
+            self.server.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class Notebook:
+    """One notebook, opened in the browser."""
+
+    def __init__(self, driver: webdriver.Chrome, lab: Lab, name: str):
+        """Open `name`, relative to the server's root, in a new workspace; wait for its kernel."""
+        self.driver, self.lab, self.name = driver, lab, name
+        # A workspace per opening: no tab of an earlier one is restored.
+        driver.get(f"{lab.url}lab/workspaces/{time.monotonic_ns()}?token={TOKEN}")
+        self.wait(lambda _: driver.execute_script("return !!window.jupyterapp"))
+        self._await("window.jupyterapp.restored")
+        self.command("application:toggle-left-area")
+        self.command("docmanager:open", path=name)
+        self.wait(lambda _: self.kernel() == "idle")
+
+    def wait(self, condition: Callable, seconds: float = 60) -> Any:
+        return wait_for(self.driver, condition, seconds)
+
+    def kernel(self) -> str | None:
+        """The kernel's status: idle, busy, ...; None if there is none yet."""
+        return self.driver.execute_script(
+            "const panel = [...window.jupyterapp.shell.widgets('main')]"
+            ".find(one => one.context?.path === arguments[0]);"
+            "return panel?.sessionContext.session?.kernel?.status ?? null", self.name,
+        )  # fmt: skip
+
+    def command(self, name: str, **arguments: object) -> None:
+        """Execute a JupyterLab command, and wait for it."""
+        self._await("window.jupyterapp.commands.execute(...arguments)", name, arguments)
+
+    def _await(self, promise: str, *arguments: object) -> None:
+        error = self.driver.execute_async_script(
+            f"const done = [...arguments].pop(); ({promise})"
+            ".then(() => done(null), error => done(String(error)))", *arguments,
+        )  # fmt: skip
+        if error:
+            raise RuntimeError(f"{promise} {arguments}: {error}")
+
+    def run_all(self, seconds: float = 120) -> None:
+        """Run all cells, and wait until they are done; an error of a cell is raised."""
+        self.driver.set_script_timeout(seconds)
+        self.command("notebook:run-all-cells")
+        errors = self.driver.find_elements(
+            By.CSS_SELECTOR,
+            "[data-mime-type='application/vnd.jupyter.error'] pre, "
+            "[data-mime-type='application/vnd.jupyter.stderr'] pre",
+        )
+        failed = [one.text for one in errors if "Traceback" in one.text]
+        if failed:
+            raise RuntimeError(failed[0])
+
+    def find(self, selector: str, seconds: float = 60) -> WebElement:
+        """The first element that matches, as soon as it is displayed."""
+
+        def displayed(driver):
+            found = driver.find_elements(By.CSS_SELECTOR, selector)
+            return next((one for one in found if one.is_displayed()), None)
+
+        return self.wait(displayed, seconds)  # fmt: skip
