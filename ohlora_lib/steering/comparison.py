@@ -1,7 +1,8 @@
 """Comparison of methods: the rows of a control test in, one row per method out.
 
 All functions take the table of `control_test`: one row per method and latent. `meter` is the prefix
-of its columns, `cnn` (the property CNN) or `parser` (the parser with its computed scores).
+of its columns: `cnn` (the property CNN), `parser` (the parser with its computed scores), and, where
+the test had them, `annotator` and `judge` (the external judge).
 """
 
 from dataclasses import asdict
@@ -20,8 +21,12 @@ from ohlora_lib.steering.select import (
     wilson_interval,
 )
 
-METERS = {"cnn": "property CNN", "parser": "parser"}
-"""Column prefix -> what tables and figures call the meter."""
+METERS = {"cnn": "property CNN", "parser": "parser", "annotator": "annotator",
+          "judge": "external judge"}  # fmt: skip
+"""Column prefix -> what tables and figures call the meter. The property CNN scored the samples that
+directions are fitted on, the parser calibrates; the last two took no part."""
+SELECTING = ("cnn", "parser")
+"""The meters that choose methods and latents, so that the others can confirm."""
 FILTER_CHANGES = tuple(f"{name}_change" for name in FILTER_PROPERTIES)
 UNWANTED = ("background", "outline", "identity", *FILTER_CHANGES)
 """What should not change."""
@@ -37,8 +42,21 @@ PUBLISHED = pd.DataFrame(
 ).set_index("method")
 """The original project's results: faces of celeba generators, read by its property CNN with dropout
 on. Pass counts are from the published tables (`steering.select`); v9's tables are not published."""
+CURVE = np.round(np.arange(0.5, 1, 0.01), 2)
+"""The cutoffs of a pass curve."""
 SMALLEST_SLOPE = 1e-6
 """Below this mean slope a property does not move, so nothing is divided by it."""
+
+
+def meters_of(tested: pd.DataFrame) -> dict[str, str]:
+    """Those of METERS that the test had."""
+    return {meter: label for meter, label in METERS.items() if f"{meter}_eyes_corr" in tested}
+
+
+def confirming_meter(tested: pd.DataFrame) -> str:
+    """The meter of a headline: the external judge if the test had it, else the annotator, else the
+    parser, which is then not independent."""
+    return next(m for m in ("judge", "annotator", "parser") if m in meters_of(tested))
 
 
 def pass_rates(tested: pd.DataFrame, meter: str, cutoffs: CorrelationCutoffs) -> pd.DataFrame:
@@ -95,20 +113,31 @@ def side_effects(tested: pd.DataFrame, meter: str = "parser") -> pd.DataFrame:
     return leakage.join(methods[list(UNWANTED)].mean().div(moved.mean(axis=1), axis=0))
 
 
-def raised_cutoffs(
-    tested: pd.DataFrame, method: str, meter: str, max_rate: float = 0.1
-) -> tuple[CorrelationCutoffs, float]:
-    """The published cutoffs, all raised by one amount until `method` passes at most `max_rate`.
+def pass_curves(tested: pd.DataFrame, meter: str, cutoffs: np.ndarray = CURVE) -> pd.DataFrame:
+    """Pass rate (a column per method) if eyes, mouth and pose all need this correlation (rows).
 
-    For a generator on which already the baseline passes often. Returns the cutoffs and the amount.
+    A single cutoff would flatter one method or another.
     """
+    rows = meter_columns(tested, meter)
+    least = rows[list(CORRELATIONS)].fillna(-1).min(axis=1)
+    curves = {
+        name: [(values >= cutoff).mean() for cutoff in cutoffs]
+        for name, values in least.groupby(tested["method"], sort=False)
+    }
+    return pd.DataFrame(curves, index=pd.Index(cutoffs, name="cutoff"))
+
+
+def response_table(tested: pd.DataFrame, method: str, meter: str) -> pd.DataFrame:
+    """What one unit of eyes, mouth and pose (rows) changes on this meter (columns), in standard
+    deviations: means over the latents."""
     rows = meter_columns(tested[tested["method"] == method], meter)
-    for added in np.arange(0, 0.12, 0.005):
-        raised = (min(cutoff + added, 1.0) for cutoff in asdict(CUTOFFS_V8).values())
-        cutoffs = CorrelationCutoffs(*raised)
-        if passes(rows, cutoffs, signed=True).mean() <= max_rate:
-            break
-    return cutoffs, float(added)
+    table = {}
+    for name in EXPRESSION:
+        prefix = f"{name}_to_"
+        others = {c.removeprefix(prefix): rows[c].mean() for c in rows if c.startswith(prefix)}
+        table[name] = {name: rows[f"{name}_slope"].mean()} | others
+    columns = [*EXPRESSION, *(name for name in table["eyes"] if name not in EXPRESSION)]
+    return pd.DataFrame(table).T[columns].rename_axis("one unit of")
 
 
 def rank_methods(tested: pd.DataFrame) -> pd.DataFrame:
@@ -138,9 +167,9 @@ def best_method(tested: pd.DataFrame) -> str:
 
 
 def extreme_latents(tested: pd.DataFrame, method: str) -> tuple[int, int]:
-    """idx of the test latents with the highest and lowest sum of correlations on both meters."""
+    """idx of the test latents with the highest and lowest sum of correlations on SELECTING."""
     rows = tested[(tested["method"] == method) & (tested["part"] == "test")].set_index("idx")
-    sums = sum(rows[f"{m}_{name}"].fillna(-1) for m in METERS for name in CORRELATIONS)
+    sums = sum(rows[f"{m}_{name}"].fillna(-1) for m in SELECTING for name in CORRELATIONS)
     return int(sums.idxmax()), int(sums.idxmin())
 
 
@@ -152,7 +181,8 @@ def failures(tested: pd.DataFrame, method: str) -> pd.DataFrame:
     """
     rows = tested[tested["method"] == method]
     table = []
-    for meter, label in METERS.items():
+    for meter in SELECTING:
+        label = METERS[meter]
         for name, cutoff in asdict(CUTOFFS_V8).items():
             failed = ~(rows[f"{meter}_{name}_corr"] >= cutoff)
             entry = {"meter": label, "property": name, "tested": len(rows), "failed": failed.sum()}
@@ -170,14 +200,13 @@ def failures(tested: pd.DataFrame, method: str) -> pd.DataFrame:
 def results_table(tested: pd.DataFrame) -> pd.DataFrame:
     """Methods × mean correlations and pass rates with their intervals, on each meter, as text."""
     columns = {"latents": tested.groupby("method", sort=False).size()}
-    for meter, label in METERS.items():
+    for meter, label in meters_of(tested).items():
         means = mean_correlations(tested, meter)
         columns[f"{label}: mean corr. eyes / mouth / pose"] = means.apply(triple, axis=1)
         for word, cutoffs in CUTOFFS.items():
-            columns[f"{label}: {word}"] = pass_rates(tested, meter, cutoffs).apply(rate, axis=1)
-    if "annotator_eyes_corr" in tested:
-        rates = pass_rates(tested, "annotator", CUTOFFS_V7)
-        columns["annotator: strict pass"] = rates.apply(rate, axis=1)
+            if meter == "cnn" or word == "strict pass":
+                rates = pass_rates(tested, meter, cutoffs)
+                columns[f"{label}: {word}"] = rates.apply(rate, axis=1)
     return pd.DataFrame(columns).rename_axis("method")
 
 
@@ -215,11 +244,12 @@ def leakage_table(tested: pd.DataFrame) -> pd.DataFrame:
 
 def headline(tested: pd.DataFrame, methods: list[str]) -> dict[str, str]:
     """Strict pass rates with intervals: "svm, property CNN", "svm, parser", ..., and "latents"."""
-    rates = {meter: pass_rates(tested, meter, CUTOFFS_V7) for meter in METERS}
+    meters = meters_of(tested)
+    rates = {meter: pass_rates(tested, meter, CUTOFFS_V7) for meter in meters}
     numbers = {
         f"{name}, {label}": rate(rates[meter].loc[name])
         for name in methods
-        for meter, label in METERS.items()
+        for meter, label in meters.items()
     }
     return numbers | {"latents": f"{int((tested['method'] == methods[-1]).sum())}"}
 

@@ -42,6 +42,7 @@ class LinearDirections:
     grouping: Grouping | None = None  # None: no groups, G = 1
     controlled: np.ndarray | None = None  # (G, H, D) float32: of each other score
     names: tuple[str, ...] = EXPRESSION  # eyes, mouth, pose, then the H controlled scores
+    effects: np.ndarray | None = None  # (3, 3 + H): what one unit should change; None: its own by 1
 
     def __post_init__(self):
         groups = len(self.grouping.names) if self.grouping else 1
@@ -159,9 +160,13 @@ def save_linear(directions: LinearDirections, path: str | Path) -> None:
         "grouping": json.dumps(grouping and [grouping.properties, grouping.medians]),
         "names": json.dumps(directions.names),
     }
-    tensors = {"directions": np.ascontiguousarray(directions.vectors, np.float32)}
-    if directions.controlled is not None:
-        tensors["controlled"] = np.ascontiguousarray(directions.controlled, np.float32)
+    tensors = {"directions": directions.vectors, "controlled": directions.controlled,
+               "effects": directions.effects}  # fmt: skip
+    tensors = {
+        name: np.ascontiguousarray(tensor, np.float32)
+        for name, tensor in tensors.items()
+        if tensor is not None
+    }
     write_bytes(path, save(tensors, about))
 
 
@@ -175,4 +180,5 @@ def load_linear(path: str | Path) -> LinearDirections:
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} holds no directions: {error}") from error
     grouping = Grouping(*map(tuple, grouping)) if grouping else None
-    return LinearDirections(vectors, grouping, tensors.get("controlled"), tuple(names))
+    controlled, effects = (tensors.get(name) for name in ("controlled", "effects"))
+    return LinearDirections(vectors, grouping, controlled, tuple(names), effects)

@@ -25,12 +25,15 @@ from ohlora_lib.steering.gradient import (
 )
 from ohlora_lib.steering.groups import Grouping, VectorError
 from ohlora_lib.steering.method_spec import DIRECTIONS
-from ohlora_lib.steering.ridge import fit_ridge
+from ohlora_lib.steering.ridge import RidgeConfig, fit_ridge
 from ohlora_lib.steering.svm import SvmConfig, fit_svm
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import write_json
 
 MIXED = {"eyes": "gradient", "mouth": "svm", "pose": "svm"}
+NATURAL = (("pose", "turn"), ("pose", "asymmetry"))
+"""What changes with a property in a real movement: the nose moves, and the far eye looks smaller.
+The width of the mouth is in no pair, so 'ridge natural' keeps it."""
 INDEX = "directions.json"
 
 
@@ -53,8 +56,9 @@ def fit_directions(
     for name in names:
         if name not in DIRECTIONS:
             raise VectorError(f"no directions are called {name!r}: use {', '.join(DIRECTIONS)}")
-    if "ridge scene" in names and scene is None:
-        raise VectorError("'ridge scene' needs the colors around each face: pass scene=")
+    for name in ("ridge scene", "ridge natural"):
+        if name in names and scene is None:
+            raise VectorError(f"'{name}' needs the colors around each face: pass scene=")
     fits = {
         "svm": lambda: fit_svm(vectors, scores, grouping, svm),
         "svm all": lambda: fit_svm(vectors, scores, None, svm),
@@ -63,6 +67,9 @@ def fit_directions(
         ),
         "ridge": lambda: fit_ridge(vectors, scores),
         "ridge scene": lambda: fit_ridge(vectors, scores, scene=scene),
+        "ridge natural": lambda: fit_ridge(
+            vectors, scores, config=RidgeConfig(tuple(scores), NATURAL), scene=scene
+        ),
         "ridge groups": lambda: fit_ridge(vectors, scores, grouping),
         "gradient": lambda: fit_gradient(vectors, scores, gradient),
         "gradient controlled": lambda: fit_gradient(

@@ -8,7 +8,7 @@ trained on its scores. The identity meter reads what steering must not change.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -19,8 +19,10 @@ from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import BACKGROUND
 from ohlora_lib.faces.domain import Domain
 from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
+from ohlora_lib.measure.landmarks import FaceLandmarker, load_judge
 from ohlora_lib.measure.parse import BATCH as PARSER_BATCH
 from ohlora_lib.measure.parse import Parsed, Parser, default_scores, face_scores, load_parser
+from ohlora_lib.measure.scores import GEOMETRY
 from ohlora_lib.measure.segments import SIZE
 from ohlora_lib.models import precision
 from ohlora_lib.models.annotator import Annotator
@@ -31,6 +33,8 @@ from ohlora_lib.store import StoreError, inside_root
 from ohlora_lib.store.atomic import write_json
 
 BATCH = 64
+JUDGED = {"ear": "eyes", "mar": "mouth", "yaw": "pose"}
+"""The external judge's measure -> the property that it measures."""
 
 
 class Reading(NamedTuple):
@@ -94,22 +98,60 @@ class AnnotatorMeter:
 class ParserMeter:
     """A parser and the scores computed from its class maps, with the background mask.
 
-    An image without a face has NaN scores and no background.
+    The property scores, then those of GEOMETRY. An image without a face has NaN scores and no
+    background.
     """
 
     parser: Parser
 
     @property
     def properties(self) -> tuple[str, ...]:
-        return tuple(default_scores(self.parser))
+        return tuple(self._scores)
+
+    @property
+    def _scores(self) -> dict[str, str]:
+        return {**default_scores(self.parser), **GEOMETRY}
 
     def __call__(self, images: np.ndarray) -> Reading:
         tables, masks = [], []
         for start in range(0, len(images), PARSER_BATCH):
             parsed = self.parser(images[start : start + PARSER_BATCH])
-            tables.append(face_scores(parsed, default_scores(self.parser)).to_numpy(float))
+            tables.append(face_scores(parsed, self._scores).to_numpy(float))
             masks.append(background_mask(parsed, *images.shape[1:3]))
         return Reading(np.concatenate(tables), np.concatenate(masks))
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedMeter:
+    """Scores of one meter, and those of another that the first does not have."""
+
+    first: Meter
+    other: Meter
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        return (*self.first.properties, *self._added)
+
+    @property
+    def _added(self) -> tuple[str, ...]:
+        return tuple(name for name in self.other.properties if name not in self.first.properties)
+
+    def __call__(self, images: np.ndarray) -> Reading:
+        added = [self.other.properties.index(name) for name in self._added]
+        scores = [self.first(images).scores, self.other(images).scores[:, added]]
+        return Reading(np.concatenate(scores, axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class JudgeMeter:
+    """The external judge's measures under the names of what they measure."""
+
+    judge: FaceLandmarker
+    properties: ClassVar = ("eyes", "mouth", "pose", "roll", "smile", "gaze", "asymmetry")
+
+    def __call__(self, images: np.ndarray) -> Reading:
+        table = self.judge.measure(images).rename(columns=JUDGED)
+        return Reading(table[list(self.properties)].to_numpy(float))
 
 
 def background_mask(parsed: Parsed, height: int, width: int) -> np.ndarray:
@@ -253,6 +295,23 @@ class MeterSet:
             meters.append(StandardizedMeter(meter, center, spread))
         return cls(*meters, IdentityMeter(annotator, units["identity"]), units["background"])
 
+    def standardize(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """Raw scores -> in standard deviations: of the property CNN, or of the parser where it has
+        none."""
+        columns = {}
+        for name, values in scores.items():
+            meter = self.cnn if name in self.cnn.properties else self.parser
+            place = meter.properties.index(name)
+            columns[name] = (values - meter.center[place]) / meter.spread[place]
+        return pd.DataFrame(columns)
+
+    def read_scores(self, images: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+        """Standardized scores (N, P): of the property CNN, or of the parser where it has none."""
+        used = (self.cnn,) if set(names) <= set(self.cnn.properties) else (self.cnn, self.parser)
+        tables = [score_table(meter, meter(images)) for meter in reversed(used)]
+        columns = {name: values for table in tables for name, values in table.items()}
+        return np.stack([columns[name] for name in names], axis=1)
+
     def background_change(
         self, images: np.ndarray, others: np.ndarray, mask: np.ndarray
     ) -> np.ndarray:
@@ -293,6 +352,15 @@ def extra_meters(cnn: Meter, annotator: Annotator, domain: Domain) -> dict[str, 
     if config.conv_dropout or config.dense_dropout:
         meters["dropout"] = CnnMeter(cnn.network, dropout_seed=1)
     return meters
+
+
+def judge_meter(images: np.ndarray) -> StandardizedMeter | None:
+    """The external judge, in units of a population of images; None if it is not installed."""
+    judge = load_judge()
+    if judge is None:
+        return None
+    meter = JudgeMeter(judge)
+    return StandardizedMeter.fit(meter, meter(images).scores)
 
 
 def expression_scores(meter: Meter, reading: Reading) -> np.ndarray:

@@ -130,8 +130,8 @@ class Method:
             unedited = np.repeat(start.unedited, vectors.shape[1], axis=0)
             flat = vectors.reshape(-1, vectors.shape[2])
             images = sampler.images(flat, self.layer, unedited, self.styles)
-            places = [meters.cnn.properties.index(name) for name in names]
-            return meters.cnn(images).scores[:, places].reshape(*vectors.shape[:2], -1)
+            scores = meters.read_scores(images, names)
+            return scores.reshape(*vectors.shape[:2], -1)
 
         middle = self.edit(start, np.tile(np.float32(MIDDLE), (len(start.vectors), 1)))
         own = per_latent_directions(self.scaled, measure, middle, start.groups)

@@ -3,8 +3,9 @@
 A regression predicts the mean effect of a step. At a single latent, a step moves its own property
 by more or less than predicted, and moves other scores too. So every known step is tried there in
 both directions, including the steps that move the controlled scores. From the measured response
-matrix we solve for the combination of steps that moves one property alone. The measured response
-and the predicted one (the identity) are averaged with equal weight.
+matrix we solve for the combination of steps that has the wanted effects: its own score by 1, the
+others (but for companions, see `ridge`) by 0. The measured response and the predicted one, that
+each step has its wanted effects, are averaged with equal weight.
 """
 
 from collections.abc import Callable
@@ -36,8 +37,11 @@ def per_latent_directions(
     trials = sizes[:, None] * steps
     up, down = (measure(vectors[:, None] + sign * trials, linear.names) for sign in (1, -1))
     response = (up - down) / (2 * sizes[:, None])  # (N, P steps, P scores)
-    expected = (response + np.eye(len(sizes))) / 2
-    mixture = np.linalg.pinv(expected, rcond=LEAST)[:, : len(factors)]
+    wanted = np.eye(len(sizes))
+    if linear.effects is not None:
+        wanted[: len(factors)] = linear.effects
+    expected = (response + wanted) / 2
+    mixture = wanted[: len(factors)] @ np.linalg.pinv(expected, rcond=LEAST)
     own = np.einsum("nkp,npd->nkd", mixture, steps) * factors[:, None]
     return own.astype(np.float32)
 

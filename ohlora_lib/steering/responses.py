@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
 
 EYES = (-1.2, 1.2)
 MOUTH = (-1.8, -0.9, 0.0, 0.9, 1.8)
@@ -24,8 +24,8 @@ def responses(scores: np.ndarray, properties: tuple[str, ...]) -> dict[str, np.n
     For eyes, mouth and pose: `_corr` and `_spearman`, Pearson (signed) and Spearman correlation of
     requested and measured values; `_slope`, measured change per requested unit; `_monotonic`, the
     fraction of steps to the next level that increase the score, the other requests fixed;
-    `_leakage`, mean |change| of all other properties per requested unit. A constant score has no
-    correlation: NaN.
+    `_to_OTHER`, change of another score per requested unit; `_leakage`, mean |change| of all other
+    PROPERTIES per requested unit. A constant score has no correlation: NaN.
     """
     columns = {}
     slopes = _slopes(scores)
@@ -33,11 +33,13 @@ def responses(scores: np.ndarray, properties: tuple[str, ...]) -> dict[str, np.n
         own = scores[..., properties.index(name)]
         requested = REQUESTS[:, place]
         others = [i for i, other in enumerate(properties) if other != name]
+        known = [i for i in others if properties[i] in PROPERTIES]
         columns[f"{name}_corr"] = _pearson(own, requested)
         columns[f"{name}_spearman"] = _pearson(_ranks(own), _ranks(requested[None])[0])
         columns[f"{name}_slope"] = slopes[:, place, properties.index(name)]
         columns[f"{name}_monotonic"] = _monotonic(own, place)
-        columns[f"{name}_leakage"] = np.abs(slopes[:, place, others]).mean(axis=1)
+        columns[f"{name}_leakage"] = np.abs(slopes[:, place, known]).mean(axis=1)
+        columns |= {f"{name}_to_{properties[i]}": slopes[:, place, i] for i in others}
     return columns
 
 

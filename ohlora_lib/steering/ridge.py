@@ -28,9 +28,14 @@ from ohlora_lib.steering.groups import Grouping, VectorError, rows_by_group
 
 @dataclass(frozen=True)
 class RidgeConfig:
-    """`controlled` scores do not change along a step; None: all that the property CNN predicts."""
+    """`controlled` scores do not change along a step; None: all that the property CNN predicts.
+
+    `companions` are controlled scores that change with a property as they do from face to face:
+    (property, score) pairs.
+    """
 
     controlled: tuple[str, ...] | None = None
+    companions: tuple[tuple[str, str], ...] = ()
     pooling: float = 1000.0  # images of all groups that count as much as the group's own
     stillness: float = 10_000.0  # how much longer a step counts that changes only the scene
     floor: float = 1e-6  # of the largest variance; components below it are not used
@@ -84,16 +89,30 @@ def fit_ridge(
         colors = whiten.T @ moments(vectors, scene, np.flatnonzero(train)).cross
         total = max(np.square(colors).sum(), np.finfo(float).tiny)  # 0 where nothing ever changes
         length += config.stillness * colors @ colors.T / total
+    effects = _effects(columns.iloc[np.flatnonzero(train)], config.companions)
     directions, report = [], []
     for name, rows in rows_by_group(scores, grouping).items():
         fit = moments(vectors, targets, rows[train[rows]]) if grouping else everywhere
         weights = _pooled(fit, whiten, shared, config.pooling) if grouping else shared
-        directions.append(_directions(weights, length, unwhiten, columns.columns))
+        directions.append(effects @ _directions(weights, length, unwhiten, columns.columns))
         errors = _r2(vectors, targets, rows[~train[rows]], fit, whiten @ weights)
         report.append(_rows(name, len(rows), columns.columns, errors))
-    every, own = np.stack(directions), len(EXPRESSION)
-    found = LinearDirections(every[:, :own], grouping, every[:, own:], tuple(columns.columns))
+    every, own = np.stack(directions).astype(np.float32), len(EXPRESSION)
+    found = LinearDirections(
+        every[:, :own], grouping, every[:, own:], tuple(columns.columns), effects[:own]
+    )
     return FittedDirections(found, pd.concat(report, ignore_index=True))
+
+
+def _effects(scores: pd.DataFrame, companions: tuple[tuple[str, str], ...]) -> np.ndarray:
+    """What one unit of each direction does to each score, (P, P): 1 to its own, the slope of their
+    regression to its companions, 0 to the others."""
+    effects = pd.DataFrame(np.eye(scores.shape[1]), scores.columns, scores.columns)
+    covariance = scores.cov()
+    for name, other in companions:
+        if other in effects:
+            effects.loc[name, other] = covariance.loc[name, other] / covariance.loc[name, name]
+    return effects.to_numpy()
 
 
 def moments(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> Moments:
@@ -149,7 +168,7 @@ def _directions(weights, length, unwhiten, names: pd.Index) -> np.ndarray:
     root = np.linalg.cholesky(length)
     shortest = np.linalg.pinv(np.linalg.solve(root, weights).T, rcond=1e-10)
     steps = np.linalg.solve(root.T, shortest)
-    return (unwhiten @ steps).T.astype(np.float32)
+    return (unwhiten @ steps).T
 
 
 def _r2(vectors, targets, rows, fit: Moments, weights: np.ndarray) -> np.ndarray:

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ohlora_lib.faces.classes import LEFT_EYE, NOSE, RIGHT_EYE, UPPER_LIP
 from ohlora_lib.faces.properties import PROPERTIES
 from ohlora_lib.measure.scores import (
     ALL,
     FIRST,
+    GEOMETRY,
     SECOND,
     ScoreError,
     complete_rows,
@@ -139,3 +141,50 @@ def test_the_strongest_pair_may_be_negative_and_is_not_a_property_with_itself():
     names = ["eyes", "mouth", "pose"]
     matrix = pd.DataFrame([[1, 0.3, -0.6], [0.3, 1, 0.5], [-0.6, 0.5, 1]], names, names)
     assert strongest_pair(matrix) == ("eyes", "pose", -0.6)
+
+
+def drawn(nose=(130, 112), left=(100, 80), right=(100, 144), mouth=(160, 90, 134), eye=9):
+    """A class map with blocks: eyes, a nose and a mouth at (row, column)."""
+    one = np.ones((1, 224, 224), np.uint8)
+    for (row, column), name, half in (
+        (left, LEFT_EYE, 4), (right, RIGHT_EYE, eye // 2), (nose, NOSE, 5)
+    ):  # fmt: skip
+        one[0, row - half : row + half + 1, column - half : column + half + 1] = name
+    one[0, mouth[0] : mouth[0] + 6, mouth[1] : mouth[2] + 1] = UPPER_LIP
+    return score(one, np.zeros((1, 224, 224, 3), np.uint8), GEOMETRY).iloc[0]
+
+
+def test_turn_is_the_noses_distance_from_the_middle_of_the_eyes_in_eye_distances():
+    assert drawn()["turn"] == pytest.approx(0)
+    assert drawn(nose=(130, 104))["turn"] == pytest.approx(8 / 64)  # to the image's left
+    assert drawn(nose=(130, 120))["turn"] == pytest.approx(-8 / 64)
+
+
+def test_a_tilted_head_that_looks_ahead_does_not_turn():
+    """Eyes and nose rotated together around the middle of the eyes."""
+    angle = np.radians(20)
+    along, down = (
+        np.array([np.sin(angle), np.cos(angle)]),
+        np.array([np.cos(angle), -np.sin(angle)]),
+    )
+    middle = np.array([100, 112])
+    left, right, nose = (
+        tuple(np.round(middle + offset).astype(int))
+        for offset in (-32 * along, 32 * along, 30 * down)
+    )
+    assert abs(drawn(nose, left, right)["turn"]) < 0.01
+
+
+def test_smile_is_the_width_of_the_mouth_in_eye_distances():
+    assert drawn()["smile"] == pytest.approx(44 / 64)
+    assert drawn(mouth=(160, 80, 144))["smile"] == pytest.approx(1)
+
+
+def test_asymmetry_is_the_difference_of_the_eyes_areas():
+    assert drawn()["asymmetry"] == 0
+    assert drawn(eye=5)["asymmetry"] == pytest.approx((25 - 81) / (25 + 81))
+
+
+def test_without_eyes_nose_or_mouth_there_is_no_geometry():
+    empty = np.ones((1, 224, 224), np.uint8)
+    assert score(empty, np.zeros((1, 224, 224, 3), np.uint8), GEOMETRY).isna().all(axis=None)

@@ -1,7 +1,5 @@
 """Comparison tables have exact values: a dropped abs, a swapped column or meter shows."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,14 +63,33 @@ def test_side_effects_are_per_size_of_the_movement_whatever_its_sign():
     assert np.isnan(comparison.side_effects(still).loc["a", "eyes"])
 
 
-def test_cutoffs_are_raised_until_few_of_the_baseline_pass():
-    table = pd.DataFrame({"method": ["a"] * 40})
-    for name in EXPRESSION:
-        table[f"cnn_{name}_corr"] = np.linspace(0.85, 0.999, 40)
-    cutoffs, added = comparison.raised_cutoffs(table, "a", "cnn")
-    assert added == pytest.approx(0.065)
-    assert list(asdict(cutoffs).values()) == pytest.approx([0.985, 0.945, 0.945])
-    assert comparison.raised_cutoffs(table, "a", "cnn", max_rate=1.0)[1] == 0
+def test_a_pass_curve_counts_latents_whose_least_correlation_reaches_the_cutoff():
+    table = rows("a", "test", [0.5, 0.8, np.nan, 0.99])  # mouth and pose: .97
+    curve = comparison.pass_curves(table, "parser", np.array([0.5, 0.6, 0.97, 0.98]))["a"]
+    assert curve.tolist() == [0.75, 0.5, 0.25, 0]
+
+
+def test_responses_of_one_method_are_means_over_its_latents():
+    table = rows("a", "test", [0.97] * 2, judge_eyes_slope=[0.8, 1.0], judge_mouth_slope=0.7,
+                 judge_pose_slope=0.9, judge_eyes_to_mouth=[0.0, 0.2], judge_eyes_to_pose=-0.1,
+                 judge_mouth_to_eyes=0.3, judge_mouth_to_pose=0.4, judge_mouth_to_smile=[0.5, 0.7],
+                 judge_eyes_to_smile=0.0, judge_pose_to_smile=0.0, judge_pose_to_eyes=0.0,
+                 judge_pose_to_mouth=0.0)  # fmt: skip
+    other = table.assign(method="b", judge_eyes_slope=9.0)
+    found = comparison.response_table(pd.concat([other, table]), "a", "judge")
+    assert list(found) == [*EXPRESSION, "smile"] and list(found.index) == list(EXPRESSION)
+    assert found.loc["eyes"].tolist() == pytest.approx([0.9, 0.1, -0.1, 0])
+    assert found.loc["mouth"].tolist() == pytest.approx([0.3, 0.7, 0.4, 0.6])
+
+
+def test_what_fits_calibrates_or_selects_does_not_confirm():
+    table = rows("a", "test", [0.97])
+    assert (
+        comparison.confirming_meter(table.assign(annotator_eyes_corr=1, judge_eyes_corr=1))
+        == "judge"
+    )
+    assert comparison.confirming_meter(table.assign(annotator_eyes_corr=1)) == "annotator"
+    assert comparison.confirming_meter(table) == "parser"
 
 
 def test_the_best_method_passes_most_on_the_parser_then_on_the_cnn_then_leaks_least():

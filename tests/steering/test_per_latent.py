@@ -56,6 +56,22 @@ def test_half_of_the_leakage_at_a_latent_is_removed():
     assert np.abs(own).mean() < 0.65 * np.abs(plain).mean()
 
 
+def test_a_companion_stays_with_its_property():
+    """Where a step has its wanted effects, its correction leaves it; a leak beyond is halved."""
+    effects = np.eye(3, len(NAMES))
+    effects[2, 3] = 0.5
+    directions = (effects @ READOUTS)[None]
+    known = LinearDirections(directions, None, READOUTS[None, 3:], NAMES, effects)
+    plain = np.tile(np.eye(len(NAMES)), (len(LATENTS), 1, 1))
+    own = per_latent_directions(known, measuring(plain), LATENTS)
+    assert own == pytest.approx(np.tile(directions, (20, 1, 1)), abs=1e-4)
+    leaking = plain.copy()
+    leaking[:, 2, 4] = 0.2  # pose moves the hairstyle, too
+    moved = changes(per_latent_directions(known, measuring(leaking), LATENTS), leaking)
+    assert moved[:, 2, 3] == pytest.approx(0.5, abs=0.02)
+    assert moved[:, 2, 4] == pytest.approx(0.1, abs=0.02)
+
+
 def test_a_latent_without_a_response_gets_no_huge_step():
     mixing = np.zeros((20, len(NAMES), len(NAMES)))
     mixing[:, 0, 0] = -1  # cancels the predicted response

@@ -42,6 +42,7 @@ def test_responses_of_a_perfect_latent_and_of_a_constant_one():
         assert found[f"{name}_slope"][0] == pytest.approx(1)
         assert found[f"{name}_monotonic"].tolist() == [1, 0]
         assert np.isnan(found[f"{name}_corr"][1]), "a constant score has no correlation"
+    assert found["mouth_to_hair_length"][0] == pytest.approx(-0.5)
     assert found["mouth_leakage"][0] == pytest.approx(0.5 / 3)
     assert found["eyes_leakage"][0] == pytest.approx(0, abs=1e-9)
 
@@ -52,3 +53,12 @@ def test_monotonic_counts_steps_along_its_own_property():
     found = responses(scores, EXPRESSION)
     assert found["mouth_monotonic"][0] == pytest.approx(1 / 4)
     assert found["pose_monotonic"][0] == found["eyes_monotonic"][0] == 0
+
+
+def test_what_only_the_geometry_sees_is_no_leakage():
+    """A turning head moves the nose: its slope is kept, but it does not count as leakage."""
+    scores = np.zeros((1, 50, 4))
+    scores[0, :, :3], scores[0, :, 3] = REQUESTS, REQUESTS[:, 2]
+    found = responses(scores, (*EXPRESSION, "turn"))
+    assert found["pose_to_turn"][0] == pytest.approx(1)
+    assert found["pose_leakage"][0] == pytest.approx(0, abs=1e-9)

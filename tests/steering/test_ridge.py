@@ -155,3 +155,17 @@ def test_moments_are_means_and_covariances_over_the_rows():
     assert fit.score == pytest.approx(y[rows].mean(0))
     assert fit.covariance == pytest.approx(both[:3, :3], abs=1e-5)
     assert fit.cross == pytest.approx(both[:3, 3:], abs=1e-5)
+
+
+def test_companions_change_with_their_property_as_they_do_from_face_to_face(entangled):
+    """hair_color accompanies pose by the slope of its regression on pose; nothing else changes."""
+    vectors, scores, truth = entangled
+    names = list(scores)
+    config = RidgeConfig(tuple(names), companions=(("pose", "hair_color"),))
+    directions = fit_ridge(vectors, scores, config=config).directions
+    train = np.random.default_rng(config.seed).random(len(scores)) < config.train
+    slope = np.polyfit(scores["pose"][train], scores["hair_color"][train], 1)[0]
+    wanted = np.eye(3, 7)
+    wanted[2, 3] = slope
+    assert abs(slope) > 0.1 and directions.effects == pytest.approx(wanted, abs=1e-6)
+    assert directions.vectors[0] @ truth == pytest.approx(wanted, abs=0.06)

@@ -22,7 +22,7 @@ from ohlora_lib.toyworld.face_sets import (
     FaceSet,
     load_faces,
 )
-from ohlora_lib.train.toy import annotator, parser, quality
+from ohlora_lib.train.toy import adversarial, annotator, parser, quality
 from ohlora_lib.train.toy.card import Card, write_card
 from ohlora_lib.train.toy.defect_maps import load_defect_maps
 from ohlora_lib.train.toy.entangle import latents
@@ -139,11 +139,36 @@ def train_original(options) -> None:
     finish(options, "original", about, total, training.figures())
 
 
+def train_adversarial(options) -> None:
+    """The second generator and its discriminator, by adversarial loss alone."""
+    real = load_faces(FaceSet(adversarial.SEED, options.faces, size=64), workers=options.workers)
+    start = None
+    if options.go_on:
+        start = [checkpoints.load(name) for name in ("adversarial", "adversarial-discriminator")]
+    plan = planned(adversarial.AdversarialPlan(), options)
+    training = adversarial.AdversarialTraining(real, options.device, options.seed, plan, start)
+    reached = run(training, options, "adversarial")
+    ship(training.average, options, "adversarial")
+    ship(training.discriminator, options, "adversarial-discriminator")
+    test = load_faces(FaceSet(TEST_SEED, options.test_faces, size=64), workers=options.workers)
+    about = Card(
+        "Second generator and its discriminator",
+        "StyleGAN1 in GenForce's layout: z -> 64 px face, trained by adversarial loss alone: no "
+        "attributes, no class maps, no network trained on them.",
+        f"{describe(real)}; mirrored",
+        command(options, "adversarial"),
+        describe(test),
+    )
+    figures = adversarial.evaluate(training.average, checkpoints.load("annotator"), test.images)
+    finish(options, "adversarial", about, reached, figures)
+
+
 TRAININGS = {
     "parser": train_parser,
     "annotator": train_annotator,
     "quality": train_quality,
     "original": train_original,
+    "adversarial": train_adversarial,
 }
 
 
@@ -231,6 +256,11 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         help="original: fraction of the minutes for regression",
     )
     add("--out", type=Path, help="folder for weights and card (default: data/toyworld/train)")
+    add(
+        "--go-on",
+        action="store_true",
+        help="adversarial: start from the embedded weights, at full resolution",
+    )
     add("--anew", action="store_true", help="discard the checkpoint of an earlier run")
     options = reader.parse_args(arguments)
     if options.device == "auto":
