@@ -31,9 +31,8 @@ from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import write_json
 
 MIXED = {"eyes": "gradient", "mouth": "svm", "pose": "svm"}
-NATURAL = (("pose", "turn"), ("pose", "asymmetry"))
-"""What changes with a property in a real movement: the nose moves, and the far eye looks smaller.
-The width of the mouth is in no pair, so 'ridge natural' keeps it."""
+TURNING = (("pose", "turn"), ("pose", "asymmetry"))
+"""What goes with a turn of the head: the nose moves, and the far eye looks smaller."""
 INDEX = "directions.json"
 
 
@@ -68,7 +67,7 @@ def fit_directions(
         "ridge": lambda: fit_ridge(vectors, scores),
         "ridge scene": lambda: fit_ridge(vectors, scores, scene=scene),
         "ridge natural": lambda: fit_ridge(
-            vectors, scores, config=RidgeConfig(tuple(scores), NATURAL), scene=scene
+            vectors, scores, config=RidgeConfig(tuple(scores), ("pose",), TURNING), scene=scene
         ),
         "ridge groups": lambda: fit_ridge(vectors, scores, grouping),
         "gradient": lambda: fit_gradient(vectors, scores, gradient),

@@ -4,14 +4,15 @@ It is the reference for the leakage of steering. When a head really turns, the s
 changes and less of the hair is visible, so not all leakage is a fault of the method.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.concept import fits_concept
-from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.steering.meters import Meter
+from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
+from ohlora_lib.steering.meters import Meter, score_table
 from ohlora_lib.toyworld import render, sample_attributes, texture_seed
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, filter_truth
 from ohlora_lib.toyworld.face_sets import TEST_SEED
@@ -22,24 +23,32 @@ QUANTILES = (0.16, 0.84)
 """One standard deviation below and above the mean."""
 
 
-def rendered_leakage(meter: Meter, faces: int) -> pd.DataFrame:
-    """Mean |change| of each score (columns) while eyes, mouth or pose (rows) alone changes.
+def changed_alone(names: Sequence[str], faces: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Attribute -> images (N, R, R, 3) of the same faces with it at its low and high QUANTILES.
 
-    `faces` faces that fit the concept are rendered with the attribute at both QUANTILES. Changes
-    are divided by the change of the row's own score.
+    The faces are the first `faces` of the population that fit the concept; all else is the same.
     """
     attributes = [sample_attributes(TEST_SEED, index) for index in range(POPULATION)]
     values = np.array([list(one.to_dict().values()) for one in attributes], np.float32)
     chosen = np.flatnonzero(fits_concept(filter_truth(values)))[:faces]
-    rows = {}
-    for name in EXPRESSION:
-        low, high = (
-            meter(_rendered(attributes, chosen, name, float(value))).scores
+    return {
+        name: tuple(
+            _rendered(attributes, chosen, name, float(value))
             for value in np.quantile(values[:, ATTRIBUTE_NAMES.index(name)], QUANTILES)
         )
-        own = np.nanmean((high - low)[:, meter.properties.index(name)])
-        rows[name] = np.nanmean(np.abs(high - low), axis=0) / abs(own)
-    return pd.DataFrame(rows, index=list(meter.properties)).T
+        for name in names
+    }
+
+
+def rendered_leakage(meter: Meter, faces: int) -> pd.DataFrame:
+    """Mean |change| of each score (columns) while eyes, mouth or pose (rows) alone changes, divided
+    by the change of the row's own score."""
+    known = [name for name in meter.properties if name in PROPERTIES]
+    rows = {}
+    for name, (low, high) in changed_alone(EXPRESSION, faces).items():
+        change = score_table(meter, meter(high)) - score_table(meter, meter(low))
+        rows[name] = change[known].abs().mean() / abs(change[name].mean())
+    return pd.DataFrame(rows).T[known]
 
 
 def _rendered(attributes: list, chosen: np.ndarray, name: str, value: float) -> np.ndarray:

@@ -30,11 +30,13 @@ from ohlora_lib.steering.groups import Grouping, VectorError, rows_by_group
 class RidgeConfig:
     """`controlled` scores do not change along a step; None: all that the property CNN predicts.
 
-    `companions` are controlled scores that change with a property as they do from face to face:
-    (property, score) pairs.
+    `natural` properties change as they do from face to face: their step starts from the mean
+    difference of vectors per unit of the property, with all that goes with it, and is corrected so
+    that the controlled scores stay, except for their `companions`, (property, score) pairs.
     """
 
     controlled: tuple[str, ...] | None = None
+    natural: tuple[str, ...] = ()
     companions: tuple[tuple[str, str], ...] = ()
     pooling: float = 1000.0  # images of all groups that count as much as the group's own
     stillness: float = 10_000.0  # how much longer a step counts that changes only the scene
@@ -94,7 +96,8 @@ def fit_ridge(
     for name, rows in rows_by_group(scores, grouping).items():
         fit = moments(vectors, targets, rows[train[rows]]) if grouping else everywhere
         weights = _pooled(fit, whiten, shared, config.pooling) if grouping else shared
-        directions.append(effects @ _directions(weights, length, unwhiten, columns.columns))
+        steps = _steps(weights, length, effects, columns.columns, config.natural)
+        directions.append((unwhiten @ steps).T)
         errors = _r2(vectors, targets, rows[~train[rows]], fit, whiten @ weights)
         report.append(_rows(name, len(rows), columns.columns, errors))
     every, own = np.stack(directions).astype(np.float32), len(EXPRESSION)
@@ -154,10 +157,13 @@ def _pooled(fit: Moments, whiten: np.ndarray, shared: np.ndarray, pooling: float
     return np.linalg.solve(own, fit.count * (whiten.T @ fit.cross) + pooling * shared)
 
 
-def _directions(weights, length, unwhiten, names: pd.Index) -> np.ndarray:
-    """Weights (R, P) -> (P, D): the step that moves one score by 1 and the other P - 1 by 0.
+def _steps(
+    weights: np.ndarray, length: np.ndarray, effects: np.ndarray, names: pd.Index, natural=()
+) -> np.ndarray:
+    """Weights (R, P) -> whitened steps (R, P) that change the scores by the rows of `effects`.
 
-    Among all such steps s it is the one with the smallest s.T @ length @ s.
+    Among all such steps s it is the one with the smallest s.T @ length @ s; for natural properties
+    s is the difference from the step along which the property varies from face to face.
     """
     sizes = np.linalg.norm(weights, axis=0)
     unknown = names[: len(EXPRESSION)][sizes[: len(EXPRESSION)] < 1e-6 * sizes.max()]
@@ -165,10 +171,11 @@ def _directions(weights, length, unwhiten, names: pd.Index) -> np.ndarray:
         raise VectorError(
             f"the score of {unknown[0]!r} does not depend on the vectors: no step can change it"
         )
+    known = names.isin(natural)
+    first = np.where(known, weights / np.where(known, sizes, 1) ** 2, 0)
     root = np.linalg.cholesky(length)
     shortest = np.linalg.pinv(np.linalg.solve(root, weights).T, rcond=1e-10)
-    steps = np.linalg.solve(root.T, shortest)
-    return (unwhiten @ steps).T
+    return first + np.linalg.solve(root.T, shortest @ (effects.T - weights.T @ first))
 
 
 def _r2(vectors, targets, rows, fit: Moments, weights: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,9 +39,47 @@ def latents(seed: int, indices: Sequence[int] | np.ndarray, size: int) -> np.nda
     return found
 
 
+class Steerable(Protocol):
+    """What sampling, directions, calibration, control test and selection need of a generator.
+
+    `Sampler` wraps a StyleGAN. For any other generator, write a class with these members: see
+    tests/steering/test_any_generator.py for a DCGAN. Arrays are numpy arrays; a vector must give
+    the same image whatever else is in its batch.
+    """
+
+    generator: torch.nn.Module
+    """The weights: a saved sample is refused for another generator."""
+
+    @property
+    def z_size(self) -> int:
+        """Numbers per latent, standard normal."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs. On a CPU, work is distributed to processes, so it must be picklable."""
+        ...
+
+    def vectors(self, z: np.ndarray, layer: str, label: np.ndarray | None = None) -> np.ndarray:
+        """z (N, Z) -> vectors (N, D) of a layer, in which directions are fitted and edits made.
+        Conditional generators take labels (N, L); None is their default."""
+        ...
+
+    def images(
+        self,
+        vectors: np.ndarray,
+        layer: str,
+        unedited: np.ndarray | None = None,
+        styles: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """Vectors (N, D) of a layer -> images (N, R, R, 3) uint8 RGB. `styles`, of methods that
+        name generator layers, is None otherwise."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """A generator for arrays: no truncation, the checkpoint's own noise.
+    """A StyleGAN for arrays: no truncation, the checkpoint's own noise.
 
     `number_format` is that of the synthesis, `batch` how many latents it takes at a time.
     """
