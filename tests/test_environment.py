@@ -27,9 +27,12 @@ def pins():
 
 
 def conda():
-    """The conda packages and their versions, without Python."""
+    """The packages and their versions, also those that conda gets from PyPI, without Python."""
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    return dict(line.split("=", 1) for line in listed if not line.startswith("python>"))
+    from_pypi = next(part["pip"] for part in listed if isinstance(part, dict))
+    packages = [line for line in listed if isinstance(line, str) and line != "pip"]
+    packages = [line for line in packages if not line.startswith("python>")]
+    return dict(re.split("==?", line) for line in packages + from_pypi)
 
 
 def test_both_files_name_the_same_packages_in_the_same_versions():
@@ -69,7 +72,7 @@ def test_library_imports_only_what_is_declared():
             imported |= {name.split(".")[0].lower() for name in names}
     names = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "pil": "pillow"}
     names |= {"sklearn": "scikit-learn", "ipython": "ipykernel", "traitlets": "nbclient"}
-    names |= {"pydantic_core": "pydantic"}
+    names |= {"pydantic_core": "pydantic", "ai_edge_litert": "ai-edge-litert"}
     standard = {module.lower() for module in sys.stdlib_module_names}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     packages = {names.get(name, name) for name in imported - standard - {"ohlora_lib"}}

@@ -43,11 +43,16 @@ def systems() -> list[str]:
 
 
 def default_system() -> str:
-    """`default-system` of [tool.ohlora] in pyproject.toml; else the first pipeline."""
-    path = ROOT / "pyproject.toml"
-    tools = tomllib.loads(path.read_text())["tool"] if path.exists() else {}
-    name = tools.get("ohlora", {}).get("default-system", "")
+    """`default-system` of the settings; else the first pipeline."""
+    name = _settings().get("default-system", "")
     return name if name in systems() else systems()[0]
+
+
+def _settings() -> dict:
+    """[tool.ohlora] of pyproject.toml."""
+    path = ROOT / "pyproject.toml"
+    tools = tomllib.loads(path.read_text()).get("tool", {}) if path.exists() else {}
+    return tools.get("ohlora", {})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -152,6 +157,15 @@ def _make() -> None:
     pip = [VENV / "bin/python", "-m", "pip", "--disable-pip-version-check", "install"]
     _command(*pip, "-r", PINS)
     _command(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT)
+    for name in _settings().get("optional-weights", []):
+        fetch = ["-m", "ohlora_lib.checkpoints", "fetch", name]
+        try:
+            _command(VENV / "bin/python", *fetch)
+        except SetupError:
+            print(
+                f"The optional weights '{name}' cannot be fetched now; everything runs without "
+                f"them. To try again: .venv/bin/python {' '.join(fetch)}"
+            )
     READY.write_text("\n".join(wanted()), encoding="utf-8")
 
 
@@ -173,7 +187,10 @@ def main(arguments: list[str]) -> None:
         python = ensure_environment()
     except (SetupError, OSError) as error:
         sys.exit(f"./run_all.sh: {error}")
-    task = ["-m", "pytest"] if options.test else ["-m", "ohlora_lib.runner.run", *arguments]
+    task = ["-m", "ohlora_lib.runner.run", *arguments]
+    if options.test:  # a file's tests share fixtures, so they stay in one process
+        task = ["-m", "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.chdir(ROOT)
     os.environ["PYTHONUTF8"] = "1"  # the project's files are UTF-8, whatever the locale
     os.execv(python, [str(python), *task])

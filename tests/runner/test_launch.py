@@ -82,7 +82,7 @@ def test_first_set_up_without_network_says_so_and_is_repaired_by_the_next_run(re
 def house(tmp_path, monkeypatch):
     """A place for launch to work in, with the commands recorded instead of run."""
     for name in ("requirements.txt", "pyproject.toml"):
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(f'name = "{name}"')
     venv = tmp_path / ".venv"
     commands = []
 
@@ -145,6 +145,27 @@ def test_set_up_interrupted_at_any_step_is_made_anew(house, monkeypatch):
         launch.ensure_environment()
         assert "venv --clear" in commands[0]
         shutil.rmtree(root / ".venv")
+
+
+def test_optional_weights_are_fetched_and_their_failure_stops_nothing(house, monkeypatch, capsys):
+    root, commands = house
+    settings = '[tool.ohlora]\noptional-weights = ["landmarks"]\n'
+    (root / "pyproject.toml").write_text(settings)
+    launch.ensure_environment()
+    assert commands[-1].endswith("-m ohlora_lib.checkpoints fetch landmarks")
+    assert "landmarks" not in capsys.readouterr().out
+    whole = launch._command
+
+    def offline(*words):
+        if "fetch" in words:
+            raise SetupError("offline")
+        whole(*words)
+
+    monkeypatch.setattr(launch, "_command", offline)
+    (root / "pyproject.toml").write_text(settings + "# changed\n")
+    launch.ensure_environment()
+    assert "'landmarks' cannot be fetched now" in capsys.readouterr().out
+    assert (root / ".venv/ready").exists()
 
 
 def test_too_little_disk_is_told_before_anything_is_made(house, monkeypatch):
