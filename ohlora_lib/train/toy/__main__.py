@@ -22,7 +22,7 @@ from ohlora_lib.toyworld.face_sets import (
     FaceSet,
     load_faces,
 )
-from ohlora_lib.train.toy import adversarial, annotator, parser, quality
+from ohlora_lib.train.toy import annotator, parser, quality, second_generator
 from ohlora_lib.train.toy.card import Card, write_card
 from ohlora_lib.train.toy.defect_maps import load_defect_maps
 from ohlora_lib.train.toy.entangle import latents
@@ -141,12 +141,16 @@ def train_original(options) -> None:
 
 def train_adversarial(options) -> None:
     """The second generator and its discriminator, by adversarial loss alone."""
-    real = load_faces(FaceSet(adversarial.SEED, options.faces, size=64), workers=options.workers)
+    real = load_faces(
+        FaceSet(second_generator.SEED, options.faces, size=64), workers=options.workers
+    )
     start = None
     if options.go_on:
         start = [checkpoints.load(name) for name in ("adversarial", "adversarial-discriminator")]
-    plan = planned(adversarial.AdversarialPlan(), options)
-    training = adversarial.AdversarialTraining(real, options.device, options.seed, plan, start)
+    plan = planned(second_generator.SecondGeneratorPlan(), options)
+    training = second_generator.SecondGeneratorTraining(
+        real, options.device, options.seed, plan, start
+    )
     reached = run(training, options, "adversarial")
     ship(training.average, options, "adversarial")
     ship(training.discriminator, options, "adversarial-discriminator")
@@ -159,7 +163,9 @@ def train_adversarial(options) -> None:
         command(options, "adversarial"),
         describe(test),
     )
-    figures = adversarial.evaluate(training.average, checkpoints.load("annotator"), test.images)
+    figures = second_generator.evaluate(
+        training.average, checkpoints.load("annotator"), test.images
+    )
     finish(options, "adversarial", about, reached, figures)
 
 

@@ -99,7 +99,7 @@ class AdversarialTraining:
         loss = F.softplus(score).mean() + F.softplus(-self._score(real)).mean()
         if step % self.plan.penalty_every == 0:
             loss = loss + self._penalty(real)
-        _update(self.discriminator_optimizer, loss)
+        update(self.discriminator_optimizer, loss)
         return {"discriminator": loss.item(), "fooled": fooled.item()}, image_gradient
 
     def _train_generator(self, fake, image_gradient, rows):
@@ -108,7 +108,7 @@ class AdversarialTraining:
         hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
         weight = torch.where(hair, weight * self.plan.hair_share, weight)
         kept = regression_loss(fake, images, weight, plan, self.start.perceptual)
-        _update(
+        update(
             self.generator_optimizer,
             kept + self.plan.adversarial * (image_gradient * fake).sum(),
         )
@@ -141,7 +141,7 @@ class AdversarialTraining:
         return {"mean absolute error (0..255)": (drawn - real).abs().mean().item() * 127.5}
 
 
-def _update(optimizer, loss):
+def update(optimizer, loss):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

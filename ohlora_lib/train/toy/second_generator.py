@@ -20,7 +20,7 @@ from ohlora_lib.toyworld.face_sets import Faces, as_images
 from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.toy.generator_quality import generate, quality
 from ohlora_lib.train.toy.loop import identity
-from ohlora_lib.train.toy.original_adversarial import _update
+from ohlora_lib.train.toy.original_adversarial import update
 from ohlora_lib.train.toy.original_regression import average_weights
 
 SEED = 20_034  # of the rendered faces that it sees; no other network sees them
@@ -31,7 +31,7 @@ CRITIC = DiscriminatorConfig(resolution=64, fmaps_base=2048, fmaps_max=128)
 
 
 @dataclass(frozen=True)
-class AdversarialPlan:
+class SecondGeneratorPlan:
     """Optimization settings. `grow`: pairs (images shown, lod), interpolated; lod 2 is 16 px."""
 
     batch: int = 16
@@ -53,13 +53,13 @@ class AdversarialPlan:
         return float(np.interp(images, shown, lods))
 
 
-class AdversarialTraining:
+class SecondGeneratorTraining:
     """A `loop.Training` of both networks; `average` is the moving average of the generator."""
 
     def __init__(self, faces: Faces, device, seed=0, plan=None, start=None):
         """`start`: a generator and a discriminator to go on from, at full resolution."""
         self.faces, self.device, self.seed = faces, device, seed
-        self.plan, self.first = plan or AdversarialPlan(), 0
+        self.plan, self.first = plan or SecondGeneratorPlan(), 0
         generator, discriminator = start or (Generator(EMBEDDED, seed), Discriminator(CRITIC, seed))
         if start:
             self.first = self.plan.grow[-1][0]
@@ -94,8 +94,8 @@ class AdversarialTraining:
         loss = F.softplus(score).mean() + F.softplus(-self._score(real, lod)).mean()
         if step % plan.penalty_every == 0:
             loss = loss + plan.penalty_every * plan.gamma / 2 * self._penalty(real, lod)
-        _update(self.discriminator_optimizer, loss)
-        _update(self.generator_optimizer, (at_images * fake).sum())
+        update(self.discriminator_optimizer, loss)
+        update(self.generator_optimizer, (at_images * fake).sum())
         half_life = min(plan.average_images, shown / 5 + 1)
         average_weights(self.average, self.generator, 0.5 ** (plan.batch / half_life))
         return {"lod": lod, "discriminator": loss.item(), "fooled": fooled.item()}
