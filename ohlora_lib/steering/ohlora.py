@@ -34,12 +34,15 @@ RUN_FACES = tuple(
     for scale in ("paper", "quick")
 )
 """Where notebook 09 writes the file in a checkout, the larger scale first."""
+CLOSED = -2.4
+"""Eyes at which the lids meet; the image generation test starts at half of it."""
 STRIP_LEVELS = {
-    "eyes": np.linspace(*EYES, 5),
+    "eyes": np.linspace(CLOSED, EYES[1], 5),
     "mouth": np.array(MOUTH),
     "pose": np.array(POSE) - MIDDLE[2],
 }
-"""The levels of the image generation test, centered on the population's mean."""
+"""Eyes from closed to wide; mouth and pose at the levels of the image generation test, centered on
+the population's mean."""
 SYNTHESIS = "synthesis."
 """Prefix of the weights that turn w into an image; the mapping network is not needed."""
 DIRECTIONS_KEY = "arrows"
@@ -89,8 +92,8 @@ class OhLora:
     ) -> Image.Image:
         """One image. Larger numbers open eyes and mouth wider and turn the head to its own right.
 
-        0 is the mean of all faces. Tested ranges: -1.2…1.2, -1.8…1.8 and -1.2…1.2; images degrade
-        far outside.
+        0 is the mean of all faces. Useful ranges: -2.4 (closed) … 1.2, -1.8 … 1.8 and -1.2 … 1.2;
+        images degrade far outside.
         """
         return Image.fromarray(self._render([(eyes, mouth, pose)], face)[0])
 
