@@ -13,6 +13,9 @@ line between the outer eye corners, positive like `pose`: the head turns to its 
 left eye, on the image's right, sinks. It reads about 0.6 of the true yaw.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,13 +150,27 @@ def _runtime():
     return Interpreter
 
 
+@contextmanager
+def _silent_start() -> Iterator[None]:
+    """The runtime announces its CPU code on the process's stderr, in every worker process."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _open(path: Path):
     interpreter = _runtime()
     if interpreter is None:
         raise WeightsError("the external judge needs ai-edge-litert: pip install ai-edge-litert")
     try:
-        network = interpreter(str(path), num_threads=1)
-        network.allocate_tensors()
+        with _silent_start():
+            network = interpreter(str(path), num_threads=1)
+            network.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     return network
