@@ -43,6 +43,13 @@ def concept_fitness(values: Mapping[str, np.ndarray] | pd.DataFrame) -> np.ndarr
     return np.prod(list(fits.values()), axis=0)
 
 
+def label_uncertainty(values: Mapping[str, np.ndarray] | pd.DataFrame) -> np.ndarray:
+    """(N,) entropy in bits of the four answers, as if they were independent: 0 sure, 4 unknown."""
+    p = np.stack([np.asarray(values[name], np.float64) for name in FILTER_PROPERTIES])
+    p = np.stack([p, 1 - p]).clip(1e-12, 1)
+    return -(p * np.log2(p)).sum((0, 1))
+
+
 @dataclass(frozen=True)
 class Cutoffs:
     """The published filter: gender and quality at least, age and glass at most these scores.

@@ -50,6 +50,11 @@ class Labels:
 def read_labels(path: str | Path, labeled_by: str) -> Labels:
     """Labels from a CSV in the published format; `labeled_by` names the person."""
     table = read_table(path, [INDEX, *FILTER_PROPERTIES])[[INDEX, *FILTER_PROPERTIES]]
+    numbers = pd.to_numeric(table[INDEX], errors="coerce")
+    if len(wrong := table.loc[~(numbers >= 0) | (numbers % 1 != 0), INDEX]):
+        raise StoreError(
+            f"{path}: {INDEX} {wrong.iloc[0]!r} is not an image number: remove its row"
+        )
     if table[INDEX].duplicated().any():
         twice = table.loc[table[INDEX].duplicated(), INDEX].iloc[0]
         raise StoreError(f"{path}: image {twice} is labeled twice: keep one of its rows")
@@ -91,6 +96,53 @@ class SimulatedAnnotator:
         """Which labels of one property are flipped, (N,) bool."""
         rng = np.random.default_rng([self.seed, place])
         return rng.random(indices.max(initial=-1) + 1)[indices] < self.slips
+
+
+def cohen_kappa(first: np.ndarray, second: np.ndarray, ordered: Sequence | None = None) -> float:
+    """Cohen's kappa of two people's answers (N,); NaN if both gave one and the same answer to all.
+
+    `ordered`: the possible answers in order; then quadratic weights, for grades.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(np.unique(np.concatenate([first, second]))) < 2:
+        return np.nan
+    weights = None if ordered is None else "quadratic"
+    return float(cohen_kappa_score(first, second, labels=ordered, weights=weights))
+
+
+def _of_both(first: Labels, second: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables by image number, of the images that both labeled."""
+    tables = [labels.table.set_index(INDEX).sort_index() for labels in (first, second)]
+    common = tables[0].index.intersection(tables[1].index)
+    if common.empty:
+        raise StoreError("no image was labeled by both: let the second person label the same set")
+    return tables[0].loc[common], tables[1].loc[common]
+
+
+def agreement(first: Labels, second: Labels) -> pd.DataFrame:
+    """A row per property: images that both labeled, share of equal labels, and Cohen's kappa."""
+    one, other = _of_both(first, second)
+    rows = {
+        name: (len(one), (one[name] == other[name]).mean(), cohen_kappa(one[name], other[name]))
+        for name in FILTER_PROPERTIES
+    }
+    return pd.DataFrame.from_dict(rows, "index", columns=["images", "agree", "kappa"])
+
+
+def disagreements(first: Labels, second: Labels) -> pd.DataFrame:
+    """A row per label that differs: idx, property, first, second."""
+    one, other = (table.stack() for table in _of_both(first, second))
+    differ = one != other
+    table = pd.DataFrame({"first": one[differ], "second": other[differ]})
+    return table.rename_axis([INDEX, "property"]).reset_index()
+
+
+def agreed_labels(first: Labels, second: Labels) -> Labels:
+    """The images whose four labels are equal."""
+    one, other = _of_both(first, second)
+    equal = one[(one == other).all(axis=1)].reset_index()
+    return Labels(equal, f"{first.labeled_by} and {second.labeled_by}")
 
 
 def auroc(scores: np.ndarray, answers: np.ndarray) -> float:

@@ -68,6 +68,20 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def append_line(path: str | Path, line: str) -> None:
+    """Append one line, durably. A line that a killed process left unfinished stays on its own."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.write(b"\n")
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_array(array: np.ndarray, path: str | Path) -> None:
     """Write an array atomically as .npy."""
     with atomic_path(path) as temporary:

@@ -79,6 +79,13 @@ class ImageSet:
             list(pool.map(place, range(len(wanted))))
         return images
 
+    def encoded(self, index: int) -> bytes:
+        """The bytes of one image's file."""
+        path = self.path(index)
+        if not path.exists():
+            raise StoreError(f"{path} is missing: create the image set again")
+        return path.read_bytes()
+
     def _write_one(self, index: int, image: np.ndarray) -> None:
         pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if self.suffix == ".jpg" else []
@@ -88,11 +95,10 @@ class ImageSet:
         write_bytes(self.path(index), encoded.tobytes())
 
     def _read_one(self, index: int) -> np.ndarray:
-        path = self.path(index)
-        if not path.exists():
-            raise StoreError(f"{path} is missing: create the image set again")
-        content = np.fromfile(path, np.uint8)
+        content = np.frombuffer(self.encoded(index), np.uint8)
         image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
         if image is None:
-            raise StoreError(f"{path} cannot be read as an image: create the image set again")
+            raise StoreError(
+                f"{self.path(index)} cannot be read as an image: create the image set again"
+            )
         return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -50,7 +50,8 @@ def browser(profile: Path, width: int = 1400, height: int = 1000) -> webdriver.C
     for argument in (*QUIET, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
         options.add_argument(argument)
     driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
-    driver.set_page_load_timeout(60)
+    driver.set_page_load_timeout(120)
+    driver.set_script_timeout(120)
     return driver
 
 

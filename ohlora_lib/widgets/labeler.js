@@ -1,0 +1,441 @@
+class Grid {
+  constructor(model, el) {
+    this.kernel = new Kernel(model, () => this.reorder())
+    this.parts = rootOf(el, "Labeler")
+    this.page = 0
+    this.focus = 0 // position on the page
+    this.property = 0
+    this.single = false
+    this.zoom = 1
+    this.busy = false
+    this.doubtful = new Set()
+    this.answers = new Map() // number -> labels, saved or not
+    this.saved = new Map()
+    this.stopwatch = new Stopwatch()
+    this.finished = 0 // faces on the pages finished since the widget was opened
+    this.history = new History((change, forward) => this.apply(change, forward))
+    this.open()
+  }
+
+  async open() {
+    const { root, report, problem } = this.parts
+    root.append(problem)
+    try {
+      Object.assign(this, await patiently(this.kernel.ask("open"), report,
+        "Waiting for the kernel: if it was restarted, run the widget's cell again."))
+    } catch (error) {
+      return report(error)
+    }
+    this.hintOf = new Map(this.hints)
+    this.saved = new Map(this.saved.map(([number, ...labels]) => [number, labels]))
+    this.saved.forEach((labels, number) => this.answers.set(number, [...labels]))
+    this.pictures = new Pictures(this.kernel, 4 * this.per_page)
+    this.paginate(0)
+    this.draw()
+    const first = this.pages.findIndex((page) => page.some((number) => !this.saved.has(number)))
+    this.page = first < 0 ? this.pages.length : first
+    await this.show()
+  }
+
+  /** Divide the numbers from page `first` on into pages. */
+  paginate(first) {
+    const rest = this.numbers.slice(first * this.per_page)
+    this.pages = this.pages?.slice(0, first) ?? []
+    for (let at = 0; at < rest.length; at += this.per_page) {
+      this.pages.push(rest.slice(at, at + this.per_page))
+    }
+  }
+
+  /** The kernel has sorted the images that are not labeled: the pages after this one change. */
+  async reorder() {
+    const { numbers } = await this.kernel.ask("open")
+    const fixed = this.numbers.slice(0, (this.page + 1) * this.per_page)
+    const known = new Set(fixed)
+    this.numbers = [...fixed, ...numbers.filter((number) => !known.has(number))]
+    this.paginate(Math.min(this.page + 1, this.pages.length))
+    this.report()
+  }
+
+  get shown() {
+    return this.pages[this.page] ?? []
+  }
+
+  labels(number) {
+    if (!this.answers.has(number)) this.answers.set(number, this.questions.map((q) => q.usual))
+    return this.answers.get(number)
+  }
+
+  exceptional(number, property) {
+    return this.labels(number)[property] !== this.questions[property].usual
+  }
+
+  words(number) {
+    return this.labels(number).map((label, at) => this.questions[at].words[label])
+  }
+
+  // --- drawing
+
+  draw() {
+    const { root, status } = this.parts
+    this.toggles = this.questions.map((question, at) =>
+      make("button", {
+        className: "oa-choice", role: "radio", onclick: () => this.choose(at),
+        title: `Mark exceptions of ${question.name} (key ${question.key})`,
+      }, make("kbd", {}, question.key), ` ${question.words[1 - question.usual]}`))
+    this.toggles.forEach((one, at) => one.style.setProperty("--mark", this.colors[at]))
+    const button = (text, key, title, onclick) =>
+      make("button", { title, onclick }, make("kbd", {}, key), ` ${text}`)
+    const bar = make("div", { className: "oa-bar", role: "toolbar", ariaLabel: "Labels" },
+      make("span", { role: "radiogroup", ariaLabel: "What a click marks" }, ...this.toggles),
+      make("span", {},
+        button("next page", "space", "Save this page and show the next", () => this.next()),
+        button("back", "⌫", "The page before", () => this.go(this.page - 1)),
+        button("undo", "u", "Undo", () => this.step("undo")),
+        button("redo", "r", "Redo", () => this.step("redo")),
+        button("one face", "f", "One face at a time", () => this.toggleSingle()),
+        button("doubtful", "d", "Mark the face in focus as doubtful", () => this.doubt()),
+        button("larger", "+", "Larger faces", () => this.enlarge(1)),
+        button("smaller", "−", "Smaller faces", () => this.enlarge(-1)),
+        make("button", { onclick: () => root.requestFullscreen() }, "full screen")))
+    this.grid = make("div", { className: "oa-grid", role: "group" })
+    this.done = make("div", { className: "oa-done", tabIndex: 0, hidden: true })
+    this.help = make("p", { className: "oa-help" })
+    this.marquee = make("div", { className: "oa-marquee", hidden: true })
+    root.prepend(bar, status)
+    root.append(this.grid, this.done, this.help, this.marquee)
+    root.onkeydown = (event) => this.key(event)
+    root.onclick = (event) => event.target.closest("button") && this.focused()?.focus()
+    this.grid.onpointerdown = (event) => this.press(event)
+    this.grid.ondblclick = (event) => this.place(event) >= 0 && this.toggleSingle()
+  }
+
+  /** Show this page as soon as its images are there, then fetch the next ones. */
+  async show() {
+    this.busy = true
+    const { report } = this.parts
+    try {
+      const images = await patiently(this.pictures.get(this.shown), report,
+        "Waiting for the kernel's images …")
+      this.grid.replaceChildren(...this.shown.map((number, at) => this.face(number, at, images[at])))
+      this.update()
+    } catch (error) {
+      report(error)
+    } finally {
+      this.busy = false
+    }
+    await painted()
+    const ahead = this.pages[this.page + 1]
+    if (ahead) this.pictures.get(ahead).catch(report)
+  }
+
+  face(number, at, image) {
+    const cell = make("div", {
+      className: "oa-face", role: "checkbox", data: { number, at },
+      onfocus: () => { this.focus = at; this.rove() },
+    }, image, make("div", { className: "oa-marks" }))
+    if (this.hintOf.has(number)) {
+      cell.append(make("div", { className: "oa-hint" }, this.hintOf.get(number)))
+    }
+    return cell
+  }
+
+  /** Bring all that is on the screen up to date. */
+  update() {
+    const { root } = this.parts
+    const list = this.steps()
+    this.focus = Math.max(0, Math.min(this.focus, this.shown.length - 1))
+    root.classList.toggle("oa-single", this.single)
+    const size = this.grid.querySelector("img")?.naturalWidth ?? 128
+    const times = this.single ? Math.max(this.zoom, Math.floor(512 / size)) : this.zoom
+    this.grid.style.setProperty("--face", `${size * times}px`)
+    this.grid.ariaLabel = `Page ${this.page + 1}: mark ${this.questions[this.property].name}`
+    for (const cell of this.grid.children) {
+      const number = Number(cell.dataset.number)
+      const marks = this.questions.flatMap((question, at) =>
+        this.exceptional(number, at)
+          ? [make("span", { data: { property: at } }, question.words[1 - question.usual])] : [])
+      marks.forEach((mark) => mark.style.setProperty("--mark", this.colors[mark.dataset.property]))
+      if (this.doubtful.has(number)) marks.push(make("span", { className: "oa-doubt" }, "?"))
+      cell.querySelector(".oa-marks").replaceChildren(...marks)
+      const marked = this.exceptional(number, this.property)
+      cell.ariaChecked = String(marked)
+      cell.ariaLabel = `Face ${number}: ${this.words(number).join(", ")}`
+        + (this.doubtful.has(number) ? ", doubtful" : "")
+      cell.classList.toggle("oa-marked", marked)
+      cell.style.setProperty("--mark", this.colors[this.property])
+      cell.hidden = this.single && Number(cell.dataset.at) !== this.focus
+    }
+    this.toggles.forEach((one, at) => { one.ariaChecked = String(at === this.property) })
+    this.done.hidden = this.page < this.pages.length
+    this.done.textContent = `All ${this.numbers.length.toLocaleString("en")} faces are labeled. `
+      + `They are in ${this.file}. Backspace shows the last page.`
+    this.help.textContent = this.single
+      ? `1–4 change ${this.questions.map((q) => q.name).join(", ")} · space, → next face · `
+        + `backspace, ← face before · Esc all faces · face ${list.indexOf(this.focus) + 1} of `
+        + `${list.length}${this.doubtfulHere().length ? " doubtful ones" : ""}`
+      : "g q a s choose what is marked · click, drag or Enter marks faces · arrows move · "
+        + "1–4 change the face in focus · u undo, r redo · f one face, d doubtful · + − size"
+    this.rove()
+    this.report()
+  }
+
+  /** Only the face in focus can be reached by Tab. */
+  rove() {
+    for (const cell of this.grid.children) {
+      cell.tabIndex = Number(cell.dataset.at) === this.focus ? 0 : -1
+    }
+  }
+
+  focused() {
+    return this.shown.length ? this.grid.children[this.focus] : this.done
+  }
+
+  report() {
+    const all = this.numbers.length
+    const here = Math.min(this.page + 1, this.pages.length)
+    let text = `Page ${here} of ${this.pages.length} · ${this.saved.size.toLocaleString("en")} of `
+      + `${all.toLocaleString("en")} faces saved`
+    if (this.finished) {
+      const rate = (this.finished * this.questions.length * 60) / this.stopwatch.seconds
+      const left = ((all - this.saved.size) * this.questions.length) / rate
+      text += ` · ${Math.round(rate).toLocaleString("en")} answers/min`
+        + ` · about ${Math.ceil(left)} min left`
+    }
+    this.parts.status.textContent = text
+  }
+
+  // --- answers
+
+  apply({ changes, page }, forward) {
+    for (const { number, property, before, after } of changes) {
+      this.labels(number)[property] = forward ? after : before
+    }
+    if (page !== this.page) this.go(page)
+    else this.update()
+  }
+
+  /** Set one property of some faces. */
+  mark(numbers, property, value) {
+    const changes = numbers
+      .map((number) => ({ number, property, before: this.labels(number)[property], after: value }))
+      .filter(({ before, after }) => before !== after)
+    if (changes.length) this.history.add({ changes, page: this.page })
+  }
+
+  toggle(at, property = this.property) {
+    const number = this.shown[at]
+    if (number !== undefined) this.mark([number], property, 1 - this.labels(number)[property])
+  }
+
+  choose(property) {
+    this.property = property
+    this.update()
+  }
+
+  step(which) {
+    if (!this.history[which]()) this.report()
+  }
+
+  doubt() {
+    const number = this.shown[this.focus]
+    if (number === undefined) return
+    if (!this.doubtful.delete(number)) this.doubtful.add(number)
+    this.update()
+  }
+
+  // --- pages
+
+  unsaved() {
+    return this.shown.filter((number) => {
+      const saved = this.saved.get(number)
+      return !saved || saved.some((label, at) => label !== this.labels(number)[at])
+    })
+  }
+
+  /** Save the page; the next one is shown only when the kernel has written this one. */
+  async save() {
+    const rows = this.shown.map((number) => [number, ...this.labels(number)])
+    const seconds = Number((this.stopwatch.tick() - (this.turned ?? 0)).toFixed(2))
+    const doubtful = this.doubtfulHere().map((at) => this.shown[at])
+    await patiently(this.kernel.ask("save", { rows, seconds, doubtful }), this.parts.report,
+      "Not saved yet, as the kernel does not answer. If it was restarted, run the widget's cell "
+      + "again: all earlier pages are saved.")
+    const fresh = rows.filter(([number]) => !this.saved.has(number)).length
+    rows.forEach(([number, ...labels]) => this.saved.set(number, labels))
+    this.finished += fresh
+    this.turned = this.stopwatch.seconds
+    this.parts.report("")
+  }
+
+  async next() {
+    if (this.busy || this.page >= this.pages.length) return
+    const start = performance.now()
+    this.busy = true
+    try {
+      if (this.unsaved().length) await this.save()
+    } catch (error) {
+      return this.parts.report(error)
+    } finally {
+      this.busy = false
+    }
+    await this.turn(this.page + 1)
+    performance.measure("labeler page", { start, end: performance.now() })
+  }
+
+  /** Another page; changes of a page that was saved before are saved. */
+  async go(page) {
+    if (this.busy || page < 0 || page > this.pages.length) return
+    const changed = this.unsaved().filter((number) => this.saved.has(number))
+    try {
+      if (changed.length && changed.length === this.unsaved().length) await this.save()
+    } catch (error) {
+      this.parts.report(error)
+    }
+    await this.turn(page)
+  }
+
+  async turn(page) {
+    const inside = this.parts.root.contains(document.activeElement)
+    this.page = page
+    this.focus = 0
+    this.single = false
+    await this.show()
+    if (inside) this.focused()?.focus({ preventScroll: true })
+  }
+
+  // --- one face at a time
+
+  doubtfulHere() {
+    return this.shown.map((number, at) => (this.doubtful.has(number) ? at : -1))
+      .filter((at) => at >= 0)
+  }
+
+  /** Positions that the single-face mode visits. */
+  steps() {
+    const doubtful = this.doubtfulHere()
+    return doubtful.length ? doubtful : this.shown.map((_, at) => at)
+  }
+
+  toggleSingle() {
+    if (!this.shown.length) return
+    this.single = !this.single
+    if (this.single && !this.steps().includes(this.focus)) this.focus = this.steps()[0]
+    this.update()
+    this.focused()?.focus()
+  }
+
+  stepFace(by) {
+    const list = this.steps()
+    const next = list[list.indexOf(this.focus) + by]
+    if (next === undefined && by > 0) return this.toggleSingle()
+    this.focus = next ?? this.focus
+    this.update()
+    this.focused()?.focus()
+  }
+
+  // --- keys and pointer
+
+  key(event) {
+    const onButton = event.target.tagName === "BUTTON"
+    if (onButton && (event.key === "Enter" || event.key === " ")) return
+    const history = historyKey(event)
+    const action = history ? () => this.step(history)
+      : event.ctrlKey || event.metaKey || event.altKey ? null : this.action(event.key)
+    if (!action) return
+    event.preventDefault()
+    this.stopwatch.tick()
+    if (!this.busy) action()
+  }
+
+  action(key) {
+    const property = this.questions.findIndex((question) => question.key === key.toLowerCase())
+    if (property >= 0) return () => this.choose(property)
+    if (/^[1-4]$/.test(key)) return () => this.toggle(this.focus, Number(key) - 1)
+    const single = {
+      " ": () => this.stepFace(1), "Enter": () => this.stepFace(1),
+      "ArrowRight": () => this.stepFace(1), "ArrowLeft": () => this.stepFace(-1),
+      "Backspace": () => this.stepFace(-1), "Escape": () => this.toggleSingle(),
+    }
+    const columns = this.columns()
+    const all = {
+      " ": () => this.next(), "Backspace": () => this.go(this.page - 1),
+      "Enter": () => this.toggle(this.focus),
+      "ArrowRight": () => this.move(1), "ArrowLeft": () => this.move(-1),
+      "ArrowDown": () => this.move(columns), "ArrowUp": () => this.move(-columns),
+      "Home": () => this.move(-this.focus), "End": () => this.move(this.shown.length),
+    }
+    const both = {
+      "f": () => this.toggleSingle(), "d": () => this.doubt(),
+      "+": () => this.enlarge(1), "=": () => this.enlarge(1), "-": () => this.enlarge(-1),
+    }
+    return both[key.toLowerCase()] ?? (this.single ? single : all)[key]
+  }
+
+  columns() {
+    const tops = [...this.grid.children].map((cell) => cell.offsetTop)
+    return tops.filter((top) => top === tops[0]).length || 1
+  }
+
+  move(by) {
+    const to = Math.max(0, Math.min(this.focus + by, this.shown.length - 1))
+    if (Math.abs(by) > 1 && to !== this.focus + by && Math.abs(by) === this.columns()) return
+    this.grid.children[to]?.focus()
+  }
+
+  enlarge(by) {
+    this.zoom = Math.max(1, Math.min(this.zoom + by, 4))
+    this.update()
+  }
+
+  place(event) {
+    const cell = event.target.closest(".oa-face")
+    return cell ? Number(cell.dataset.at) : -1
+  }
+
+  /** A click marks a face; a drag marks all faces that its rectangle touches. */
+  press(event) {
+    if (event.button !== 0 || this.busy || this.single) return
+    event.preventDefault()
+    const at = this.place(event)
+    const [x, y] = [event.clientX, event.clientY]
+    let box = null
+    const drag = ({ clientX, clientY }) => {
+      if (!box && Math.hypot(clientX - x, clientY - y) < 6) return
+      box = { left: Math.min(x, clientX), top: Math.min(y, clientY),
+        right: Math.max(x, clientX), bottom: Math.max(y, clientY) }
+      const origin = this.parts.root.getBoundingClientRect()
+      Object.assign(this.marquee.style, {
+        left: `${box.left - origin.left}px`, top: `${box.top - origin.top}px`,
+        width: `${box.right - box.left}px`, height: `${box.bottom - box.top}px`,
+      })
+      this.marquee.hidden = false
+    }
+    const release = () => {
+      window.removeEventListener("pointermove", drag)
+      window.removeEventListener("pointerup", release)
+      this.marquee.hidden = true
+      this.stopwatch.tick()
+      if (!box) {
+        if (at >= 0) this.grid.children[at].focus({ preventScroll: true })
+        return this.toggle(at)
+      }
+      const touched = [...this.grid.children].filter((cell) => {
+        const place = cell.getBoundingClientRect()
+        return place.left < box.right && place.right > box.left
+          && place.top < box.bottom && place.bottom > box.top
+      }).map((cell) => Number(cell.dataset.number))
+      if (!touched.length) return
+      const first = this.shown[at] ?? touched[0]
+      this.mark(touched, this.property, 1 - this.labels(first)[this.property])
+    }
+    window.addEventListener("pointermove", drag)
+    window.addEventListener("pointerup", release)
+  }
+}
+
+export default {
+  render({ model, el }) {
+    const grid = new Grid(model, el)
+    return () => grid.kernel.close()
+  },
+}
