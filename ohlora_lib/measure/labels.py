@@ -105,10 +105,12 @@ def cohen_kappa(first: np.ndarray, second: np.ndarray, ordered: Sequence | None 
     """
     from sklearn.metrics import cohen_kappa_score
 
-    if len(np.unique(np.concatenate([first, second]))) < 2:
+    answers = sorted(set(first) | set(second)) if ordered is None else list(ordered)
+    one, other = ([answers.index(answer) for answer in each] for each in (first, second))
+    if len({*one, *other}) < 2:
         return np.nan
     weights = None if ordered is None else "quadratic"
-    return float(cohen_kappa_score(first, second, labels=ordered, weights=weights))
+    return float(cohen_kappa_score(one, other, labels=range(len(answers)), weights=weights))
 
 
 def _of_both(first: Labels, second: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -38,13 +38,19 @@ def paired_rows(
     return labeled_sheet(images, columns, list(labels) * (len(images) // columns // 2))
 
 
+def by_mouth(images: np.ndarray, eyes: int, mouth: int) -> np.ndarray:
+    """Images (E*M*P, H, W, 3), mouth varying slower than pose and faster than eyes -> the same in
+    rows of one mouth level each: eyes, then pose vary along a row."""
+    grid = images.reshape(eyes, mouth, -1, *images.shape[1:])
+    return grid.swapaxes(0, 1).reshape(images.shape)
+
+
 def expression_grid(
     images: np.ndarray, eyes: Sequence[float], mouth: Sequence[float], pose: Sequence[float]
 ) -> Figure:
     """Images (E*M*P, H, W, 3), pose varying fastest, then mouth, then eyes: a row per mouth level,
     and per column one level of eyes and pose."""
-    grid = images.reshape(len(eyes), len(mouth), len(pose), *images.shape[1:])
-    rows = grid.swapaxes(0, 1).reshape(-1, *images.shape[1:])
+    rows = by_mouth(images, len(eyes), len(mouth))
     heads = [f"eyes {e:g}\npose {p:g}" for e in eyes for p in pose]
     return labeled_sheet(rows, len(heads), [f"mouth {m:g}" for m in mouth], heads)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.measure.labels import cohen_kappa
 from ohlora_lib.steering.control_test import meter_columns
 from ohlora_lib.steering.select import CORRELATIONS, CUTOFFS_V8, CorrelationCutoffs, passes
 from ohlora_lib.store import StoreError
@@ -163,6 +164,27 @@ def apply_picks(table: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
         given = picks[name].dropna()
         table.loc[given.index, f"{name}_grade"] = given
     return table.reset_index()
+
+
+def rules_as_picks(table: pd.DataFrame) -> pd.DataFrame:
+    """What the rules decided (`apply_rules`, before any picks) in the form of a person's picks."""
+    grades = table[GRADE_COLUMNS].set_axis(list(EXPRESSION), axis=1)
+    return pd.concat([table["idx"], table["fits"].astype(int).rename("chosen"), grades], axis=1)
+
+
+def pick_agreement(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Two sets of picks -> a row for `chosen` and each grade that both have: latents, agree (share
+    of equal answers) and Cohen's kappa, with quadratic weights for the grades."""
+    both = first.merge(second, on="idx", suffixes=("", "_second"))
+    rows = {}
+    for name in ("chosen", *EXPRESSION):
+        if name not in first or name not in second:
+            continue
+        pair = both[[name, f"{name}_second"]].dropna()
+        one, other = pair.to_numpy().T
+        kappa = cohen_kappa(one, other, None if name == "chosen" else GRADES)
+        rows[name] = (len(pair), (one == other).mean() if len(pair) else np.nan, kappa)
+    return pd.DataFrame.from_dict(rows, "index", columns=["latents", "agree", "kappa"])
 
 
 def funnel_counts(table: pd.DataFrame) -> pd.Series:

@@ -40,6 +40,14 @@ def claim(path: str, parameters: dict[str, object]) -> Path:
     return folder
 
 
+def made_by(folder: Path) -> dict[str, object]:
+    """The parameters of the notebook whose `out` is this folder."""
+    found = _read(folder / IDENTITY)
+    if not isinstance(found, dict) or "parameters" not in found:
+        raise StoreError(f"{folder} is not a notebook's folder: run the notebook first")
+    return found["parameters"]
+
+
 def release(folder: Path) -> None:
     """Delete a folder that `claim` made; refuse any other, and one that is in use."""
     with _lock(folder):

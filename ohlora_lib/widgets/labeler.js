@@ -170,8 +170,8 @@ class Grid {
     this.done.textContent = `All ${this.numbers.length.toLocaleString("en")} faces are labeled. `
       + `They are in ${this.file}. Backspace shows the last page.`
     this.help.textContent = this.single
-      ? `1–4 change ${this.questions.map((q) => q.name).join(", ")} · space, → next face · `
-        + `backspace, ← face before · Esc all faces · face ${list.indexOf(this.focus) + 1} of `
+      ? `${this.words(this.shown[this.focus]).map((word, at) => `${at + 1} ${word}`).join(" · ")}`
+        + ` — 1 to 4 change these · space, → next face · backspace, ← face before · Esc all faces · face ${list.indexOf(this.focus) + 1} of `
         + `${list.length}${this.doubtfulHere().length ? " doubtful ones" : ""}`
       : "g q a s choose what is marked · click, drag or Enter marks faces · arrows move · "
         + "1–4 change the face in focus · u undo, r redo · f one face, d doubtful · + − size"

@@ -19,7 +19,7 @@ from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
 
 SAMPLE = 8
-"""Images that identify a set: the first ones of a seed stay the same when more are made."""
+"""Images that identify a set: those with the lowest numbers, which stay when more are added."""
 
 
 def checked_numbers(images: ImageSet) -> list[int]:
@@ -43,7 +43,7 @@ class Record:
         self.path, self.by = Path(path), by
         self.journal = self.path.with_suffix(".journal.jsonl")
         self.numbers = checked_numbers(images)
-        first = b"".join(images.encoded(number) for number in self.numbers[:SAMPLE])
+        first = b"".join(images.encoded(number) for number in sorted(self.numbers)[:SAMPLE])
         digest = hashlib.sha256(first).hexdigest()[:16]
         with self._one_line_errors():
             self._stamp = self._file_stamp()

@@ -5,9 +5,10 @@ import pytest
 from tests.browser.lab import MISSING, Lab, Notebook, browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """A running server in a copy of the repository; a test adds the notebooks that it opens."""
+    """A running server in a copy of the repository; a test adds the notebooks that it opens. All
+    tests share it, as it takes seconds to start."""
     if MISSING:
         pytest.skip(MISSING)
     lab = Lab(tmp_path_factory.mktemp("lab"))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -80,6 +81,14 @@ class Lab:
         """Copy a notebook to `name`, relative to the server's root."""
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(notebook, self.folder / name)
+
+    def write(self, name: str, *cells: str) -> None:
+        """Write a notebook with these cells to `name`."""
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        made = nbformat.v4.new_notebook(metadata=kernel)
+        made.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(made, self.folder / name)
 
     def start(self) -> None:
         """Start the server on a free port and wait until it answers."""
@@ -196,8 +205,7 @@ class Notebook:
         """Run all cells, and wait until they are done; an error of a cell is raised."""
         self.driver.set_script_timeout(seconds)
         self.command("notebook:run-all-cells")
-        errors = self.driver.find_elements(
-            By.CSS_SELECTOR,
+        errors = self.find_all(
             "[data-mime-type='application/vnd.jupyter.error'] pre, "
             "[data-mime-type='application/vnd.jupyter.stderr'] pre",
         )
@@ -205,11 +213,18 @@ class Notebook:
         if failed:
             raise RuntimeError(failed[0])
 
+    def press(self, *keys: str) -> None:
+        """Type into what has the focus."""
+        webdriver.ActionChains(self.driver, duration=0).send_keys(*keys).perform()
+
+    def find_all(self, selector: str) -> list[WebElement]:
+        """All elements that match now."""
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
     def find(self, selector: str, seconds: float = 60) -> WebElement:
         """The first element that matches, as soon as it is displayed."""
 
-        def displayed(driver):
-            found = driver.find_elements(By.CSS_SELECTOR, selector)
-            return next((one for one in found if one.is_displayed()), None)
+        def displayed(_):
+            return next((one for one in self.find_all(selector) if one.is_displayed()), None)
 
         return self.wait(displayed, seconds)  # fmt: skip

@@ -1,8 +1,6 @@
 """The harness itself: widgets answer, errors of cells are seen, killed kernels come back."""
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
 COUNTER = """
 import anywidget, traitlets
@@ -25,16 +23,13 @@ class Counter(anywidget.AnyWidget):
 
 Counter()
 """
-KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 FAILING = "raise ValueError('this cell fails')"
 
 
 @pytest.fixture
-def opened(lab, open_notebook, tmp_path):
+def opened(lab, open_notebook):
     def opened(source):
-        made = new_notebook(cells=[new_code_cell(source)], metadata=KERNEL)
-        nbformat.write(made, tmp_path / "made.ipynb")
-        lab.add(tmp_path / "made.ipynb", "notebooks/made.ipynb")
+        lab.write("notebooks/made.ipynb", source)
         return open_notebook("notebooks/made.ipynb")
 
     return opened

@@ -83,9 +83,9 @@ def test_notebook_runs_alone_as_in_jupyterlab(path, tmp_path, monkeypatch):
     """From its defaults, in the notebooks' folder, without the runner."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "ohlora_lib", tmp_path / "ohlora_lib", ignore=ignore)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     (tmp_path / "pipelines").mkdir()
     home = (tmp_path / path.relative_to(ROOT)).parent
-    home.mkdir(parents=True)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     opened = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(home)}}
