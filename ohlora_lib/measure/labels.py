@@ -52,9 +52,7 @@ def read_labels(path: str | Path, labeled_by: str) -> Labels:
     table = read_table(path, [INDEX, *FILTER_PROPERTIES])[[INDEX, *FILTER_PROPERTIES]]
     numbers = pd.to_numeric(table[INDEX], errors="coerce")
     if len(wrong := table.loc[~(numbers >= 0) | (numbers % 1 != 0), INDEX]):
-        raise StoreError(
-            f"{path}: {INDEX} {wrong.iloc[0]!r} is not an image number: remove its row"
-        )
+        raise StoreError(f"{path}: {INDEX} {wrong.iloc[0]} is not an image number: remove its row")
     if table[INDEX].duplicated().any():
         twice = table.loc[table[INDEX].duplicated(), INDEX].iloc[0]
         raise StoreError(f"{path}: image {twice} is labeled twice: keep one of its rows")

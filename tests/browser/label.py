@@ -1,0 +1,83 @@
+"""A person who labels in the browser, for tests and benchmarks."""
+
+import cv2
+import numpy as np
+import pandas as pd
+from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
+
+from ohlora_lib.measure.labels import read_labels
+from ohlora_lib.store.images import ImageSet
+from ohlora_lib.widgets.labeler import QUESTIONS
+
+SOURCE = """
+from pathlib import Path
+from ohlora_lib.store.images import ImageSet
+from ohlora_lib.widgets.labeler import Labeler
+Labeler(ImageSet(Path({images!r})), {labels!r}, "the test", per_page={per_page})
+"""
+KEYS = "".join(question["key"] for question in QUESTIONS)
+USUAL = np.array([question["usual"] for question in QUESTIONS])
+
+
+def numbered_images(folder, count, size=64):
+    """Images that show their numbers."""
+    images = ImageSet(folder)
+    pixels = np.full((count, size, size, 3), 200, np.uint8)
+    for number, image in enumerate(pixels):
+        cv2.putText(image, str(number), (4, size // 2), 0, 0.7, (40, 40, 40), 2)
+    images.write(range(count), pixels)
+    images.finish(pd.DataFrame({"index": range(count)}))
+    return images
+
+
+def random_labels(count, exceptions, seed=0):
+    """Labels (count, 4) of which this share is not the usual one."""
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random((count, len(USUAL))) < exceptions, 1 - USUAL, USUAL)
+
+
+class Labeling:
+    """The Labeler of an opened notebook."""
+
+    def __init__(self, notebook):
+        self.notebook, self.driver = notebook, notebook.driver
+
+    @property
+    def status(self):
+        return self.notebook.find(".oa-status").text
+
+    def wait_for_page(self, page):
+        """Until this page is shown, its faces decoded."""
+        self.notebook.find(".oa-face, .oa-done")
+        self.notebook.wait(lambda _: self.status.startswith(f"Page {page} "))
+
+    def faces(self):
+        return self.notebook.find_all(".oa-face")
+
+    def numbers(self):
+        """The numbers of the faces on this page."""
+        return self.driver.execute_script(
+            "return [...document.querySelectorAll('.oa-face')].map(f => Number(f.dataset.number))"
+        )
+
+    def click(self, face):
+        webdriver.ActionChains(self.driver, duration=0).click(face).perform()
+
+    def drag(self, first, last):
+        """Press on one face, release on another."""
+        chain = webdriver.ActionChains(self.driver, duration=0)
+        chain.click_and_hold(first).move_to_element(last).release().perform()
+
+    def turn(self):
+        """Space: until the next page is shown, or all are done."""
+        before = self.status.split(" · ")[1]
+        self.notebook.press(Keys.SPACE)
+        self.notebook.wait(lambda _: self.status.split(" · ")[1] != before)
+
+    def labels(self, path):
+        """The CSV as {number: [four labels]}."""
+        table = read_labels(path, "the test").table.set_index("idx")
+        return {
+            number: row.tolist() for number, row in zip(table.index, table.to_numpy(), strict=True)
+        }

@@ -1,0 +1,133 @@
+"""Labeling in a real browser: keys and mouse, undo, a killed kernel, and notebook 02 with the result."""
+
+import nbclient
+import nbformat
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from ohlora_lib.runner.execute import private_sockets
+from tests.browser.lab import ROOT
+from tests.browser.label import SOURCE, USUAL, Labeling, numbered_images
+
+
+@pytest.fixture
+def labeling(lab, open_notebook):
+    """`labeling(name, count, per_page)`: a Labeler of new images, and its CSV."""
+
+    def labeling(name, count=40, per_page=12):
+        images, path = lab.folder / name / "images", lab.folder / name / "labels.csv"
+        numbered_images(images, count)
+        lab.write(
+            f"notebooks/{name}.ipynb",
+            SOURCE.format(images=str(images), labels=str(path), per_page=per_page),
+        )
+        notebook = open_notebook(f"notebooks/{name}.ipynb")
+        notebook.run_all()
+        return Labeling(notebook), path
+
+    return labeling
+
+
+def expected(count, **exceptions):
+    """Labels of `count` faces; `gender=[3]`: face 3 has the unusual one."""
+    rows = {number: USUAL.tolist() for number in range(count)}
+    for at, name in enumerate(("gender", "quality", "age", "glass")):
+        for number in exceptions.get(name, []):
+            rows[number][at] = 1 - USUAL[at]
+    return rows
+
+
+def test_two_pages_by_mouse_and_keys_a_killed_kernel_and_notebook_02(labeling, lab, driver):
+    person, path = labeling("label")
+    notebook = person.notebook
+    person.wait_for_page(1)
+    faces = person.faces()
+    assert person.numbers() == list(range(12))
+    person.click(faces[2])  # male
+    person.click(faces[3])
+    notebook.press("u")
+    notebook.press("q")
+    person.drag(faces[5], faces[7])  # poor quality
+    notebook.press("u", "r", "u", "u", "r", "r")
+    notebook.press("a", Keys.HOME, Keys.ARROW_RIGHT, Keys.ENTER, "4")  # face 1: old, glasses
+    assert faces[1].get_attribute("aria-checked") == "true"
+    assert faces[1].get_attribute("aria-label") == "Face 1: female, good quality, old, glasses"
+    first = {"gender": [2], "quality": [5, 6, 7], "age": [1], "glass": [1]}
+    assert not path.exists()  # nothing is written before the page is finished
+    person.turn()
+    assert person.labels(path) == expected(12, **first)
+
+    # The second page by keys alone, with one face at a time.
+    person.wait_for_page(2)
+    notebook.press("s", Keys.ARROW_RIGHT, Keys.ENTER, "d", Keys.ARROW_RIGHT, "d", "f")
+    notebook.wait(lambda _: sum(face.is_displayed() for face in person.faces()) == 1)
+    notebook.press(Keys.SPACE, "1", "3", Keys.BACKSPACE, "2", Keys.ESCAPE)
+    person.turn()
+    second = {"gender": [2, 14], "quality": [5, 6, 7, 13], "age": [1, 14], "glass": [1, 13]}
+    assert person.labels(path) == expected(24, **second)
+
+    # Undo reaches back to a saved page, which is saved again.
+    person.wait_for_page(3)
+    notebook.press("u")
+    person.wait_for_page(2)
+    notebook.press(Keys.SPACE)
+    person.wait_for_page(3)
+    second["quality"] = [5, 6, 7]
+    assert person.labels(path) == expected(24, **second)
+
+    # Killed on the third page: it is lost, the others are not.
+    person.click(person.faces()[0])
+    before = lab.kernels()
+    lab.kill_kernels()
+    notebook.wait(lambda _: lab.kernels() not in ([], before) and notebook.kernel() == "idle")
+    notebook.run_all()
+    person.wait_for_page(3)
+    assert "24 of 40 faces saved" in person.status
+    assert person.numbers() == list(range(24, 36))
+    person.click(person.faces()[1])
+    person.turn()
+    second["gender"] = [2, 14, 25]
+    assert person.labels(path) == expected(36, **second)
+
+    driver.set_window_size(800, 900)
+    root = notebook.find(".oa-root")
+    assert driver.execute_script(
+        "return arguments[0].scrollWidth <= arguments[0].clientWidth", root
+    )
+    with_notebook_02(lab, path)
+
+
+def with_notebook_02(lab, path):
+    """Notebook 02 trains on the labels made in the browser, and scores the other images."""
+    opened = nbformat.read(ROOT / "notebooks/02_label_and_filter.ipynb", as_version=4)
+    folder = path.parent.relative_to(lab.folder).as_posix()
+    given = {"images": f"{folder}/images", "labels": f"{folder}/labels.csv", "extra": 0,
+             "rendered": 0, "folds": 2, "epochs": 1, "min_kept": 2,
+             "out": "data/notebooks/02"}  # fmt: skip
+    at = next(i for i, c in enumerate(opened.cells) if "parameters" in c.metadata.get("tags", []))
+    lines = "\n".join(f"{name} = {value!r}" for name, value in given.items())
+    opened.cells.insert(at + 1, nbformat.v4.new_code_cell(lines))
+    place = {"metadata": {"path": str(lab.folder / "notebooks")}}
+    with pytest.MonkeyPatch.context() as patch, private_sockets() as config:
+        patch.setenv("PYTHONPATH", str(lab.folder))
+        nbclient.NotebookClient(opened, timeout=300, config=config, resources=place).execute()
+    said = str(opened.cells)
+    assert "36 images were labeled by a person" in said
+    copy = lab.folder / "data/notebooks/02/labels.csv"
+    assert copy.read_text() == path.read_text()
+
+
+def test_a_wrong_file_is_one_line_in_the_widget(labeling, lab):
+    person, path = labeling("wrong", count=30)
+    person.wait_for_page(1)
+    text = "idx,gender,quality,age,glass,mood\n1,1,1,0,0,3\n"
+    path.write_text(text)
+    person.click(person.faces()[0])
+    person.notebook.press(Keys.SPACE)
+    problem = person.notebook.find(".oa-problem")
+    assert "changed by another program, so nothing was written" in problem.text
+    person.notebook.run_all()
+    person.notebook.wait(
+        lambda _: "unknown column 'mood'" in person.notebook.find(".oa-problem").text
+    )
+    assert path.read_text() == text

@@ -1,0 +1,67 @@
+"""Picking in a real browser, and notebook 09 with the picks."""
+
+import numpy as np
+import pandas as pd
+from selenium.webdriver.common.keys import Keys
+
+from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.steering.selection_rules import read_picks
+from ohlora_lib.widgets.picker import RESPONSES, SIDE_EFFECTS
+from tests.browser.label import numbered_images
+from tests.notebooks.page import runner
+
+SOURCE = """
+from pathlib import Path
+import pandas as pd
+from ohlora_lib.store.images import ImageSet
+from ohlora_lib.widgets.picker import Picker
+folder = Path({folder!r})
+tested = pd.read_parquet(folder / "tested.parquet")
+Picker(ImageSet(folder / "sheets"), folder / "picks.csv", tested, "the test")
+"""
+
+
+def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
+    lab, open_notebook, driver, tmp_path
+):
+    folder = lab.folder / "pick"
+    numbered_images(folder / "sheets", 3, size=400)
+    columns = [c.format(name) for c in RESPONSES.values() for name in EXPRESSION]
+    values = np.full((3, len(columns) + len(SIDE_EFFECTS)), 0.25)
+    tested = pd.DataFrame(values, columns=[*columns, *SIDE_EFFECTS.values()])
+    tested.assign(idx=range(3)).to_parquet(folder / "tested.parquet")
+    lab.write("notebooks/pick.ipynb", SOURCE.format(folder=str(folder)))
+    notebook = open_notebook("notebooks/pick.ipynb")
+    notebook.run_all()
+    notebook.find(".oa-sheet img").click()
+
+    def status(text):
+        notebook.wait(lambda _: text in notebook.find(".oa-status").text)
+
+    status("Sheet 1 of 3 · 0 saved · latent 0")
+    assert "0.25" in notebook.find(".oa-measured").text
+    notebook.press(Keys.SPACE)
+    assert "Keep or drop" in notebook.find(".oa-problem").text
+    notebook.press("1", "2", "3", "k", Keys.SPACE)
+    status("Sheet 2 of 3 · 1 saved")
+    buttons = {button.text.split()[-1]: button for button in notebook.find_all(".oa-choice")}
+    buttons["uncanny"].click()
+    notebook.press("n", "odd, she is", Keys.ENTER, Keys.SPACE)
+    status("Sheet 3 of 3 · 2 saved")
+    notebook.press("4", "k", Keys.CONTROL + "z" + Keys.NULL, "x", Keys.SPACE)
+    status("Sheet 3 of 3 · 3 saved")
+    assert "All 3 sheets are graded" in notebook.find(".oa-done").text
+
+    picks = read_picks(folder / "picks.csv").set_index("idx")
+    assert picks["chosen"].tolist() == [1, 0, 0]
+    assert picks.loc[0, list(EXPRESSION)].tolist() == ["최상", "상", "중"]
+    assert picks.loc[1, ["reason", "note"]].tolist() == ["uncanny", "odd, she is"]
+    assert picks.loc[2, "eyes"] == "하" and picks.loc[2, ["mouth", "pose"]].isna().all()
+
+    notebook.run_all()  # again: all is there
+    status("3 saved")
+    page = runner(tmp_path)("09", picks=str(folder / "picks.csv"))
+    assert page.scope["table"].query("selected")["idx"].tolist() == [0]
+    assert "Person and rules decide alike on 67% of 3 latents" in page.text
+    agreed = page.scope["agreed"]
+    assert agreed.loc["eyes", "latents"] == 2 and agreed.loc["pose", "latents"] == 1
