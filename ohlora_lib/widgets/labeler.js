@@ -319,7 +319,7 @@ class Grid {
   toggleSingle() {
     if (!this.shown.length) return
     this.single = !this.single
-    if (this.single && !this.steps().includes(this.focus)) this.focus = this.steps()[0]
+    if (this.single && this.doubtfulHere().length) this.focus = this.steps()[0]
     this.update()
     this.focused()?.focus()
   }

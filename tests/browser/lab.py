@@ -61,6 +61,10 @@ def wait_for(driver: webdriver.Chrome, condition: Callable, seconds: float = 60)
     return WebDriverWait(driver, seconds, poll_frequency=0.05).until(condition)
 
 
+KERNEL = """[...window.jupyterapp.shell.widgets("main")]
+  .find(one => one.context?.path === arguments[0])?.sessionContext.session?.kernel"""
+
+
 class Lab:
     """A server whose root is `folder`: a copy of the library, the pipelines and some notebooks."""
 
@@ -141,7 +145,7 @@ class Lab:
         ]  # fmt: skip
 
     def kill_kernels(self) -> None:
-        """SIGKILL every kernel; the server starts them again."""
+        """SIGKILL every kernel; the server starts them again (`Notebook.recover`)."""
         for kernel in self.kernels():
             os.kill(kernel, signal.SIGKILL)
 
@@ -183,11 +187,7 @@ class Notebook:
 
     def kernel(self) -> str | None:
         """The kernel's status: idle, busy, ...; None if there is none yet."""
-        return self.driver.execute_script(
-            "const panel = [...window.jupyterapp.shell.widgets('main')]"
-            ".find(one => one.context?.path === arguments[0]);"
-            "return panel?.sessionContext.session?.kernel?.status ?? null", self.name,
-        )  # fmt: skip
+        return self.driver.execute_script(f"return {KERNEL}?.status ?? null", self.name)
 
     def command(self, name: str, **arguments: object) -> None:
         """Execute a JupyterLab command, and wait for it."""
@@ -212,6 +212,12 @@ class Notebook:
         failed = [one.text for one in errors if "Traceback" in one.text]
         if failed:
             raise RuntimeError(failed[0])
+
+    def recover(self) -> None:
+        """After the kernel was killed: confirm JupyterLab's message, wait for the new kernel."""
+        self.find(".jp-Dialog .jp-mod-accept").click()
+        self.wait(lambda _: self.kernel() == "idle")
+        self._await(f"{KERNEL}.requestKernelInfo()", self.name)
 
     def press(self, *keys: str) -> None:
         """Type into what has the focus."""
