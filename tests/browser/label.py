@@ -69,11 +69,11 @@ class Labeling:
         chain = webdriver.ActionChains(self.driver, duration=0)
         chain.click_and_hold(first).move_to_element(last).release().perform()
 
-    def turn(self):
+    def turn(self, seconds=60):
         """Space: until the next page is shown, or all are done."""
         before = self.status.split(" · ")[1]
         self.notebook.press(Keys.SPACE)
-        self.notebook.wait(lambda _: self.status.split(" · ")[1] != before)
+        self.notebook.wait(lambda _: self.status.split(" · ")[1] != before, seconds)
 
     def labels(self, path):
         """The CSV as {number: [four labels]}."""
