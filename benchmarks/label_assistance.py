@@ -1,6 +1,6 @@
 """How many labels does model assistance save? Uncertain images first, against random ones.
 
-    python -m benchmarks.label_assistance [--seeds 3] [--steps 200 300 450 700] [--folds 3]
+    python -m benchmarks.label_assistance [--seeds 3] [--steps 200 300 450] [--further 700 1000]
 
 The annotator network labels generated faces in place of a person. From the same first labels, one
 person goes on in random order, another with the images whose answers the CNNs of notebook 02 know
@@ -43,16 +43,19 @@ def scores_after(images, labels, known, folds: int, seed: int) -> pd.DataFrame:
         return filter_scores(place, images, folds)
 
 
-def curves(seed: int, pool: int, held_out: int, steps: list[int], folds: int) -> pd.DataFrame:
-    """Number of labels (rows) -> mean AUROC with the next images at random and uncertain ones
-    first."""
+def curves(
+    seed: int, pool: int, held_out: int, steps: list[int], further: list[int], folds: int
+) -> pd.DataFrame:
+    """Number of labels (rows) -> mean AUROC with the next images at random, and with uncertain ones
+    first (not for the `further` numbers)."""
     images, labels = faces(1000 + seed, pool + held_out)
     order = np.random.default_rng(seed).permutation(pool)
     first = scores_after(images, labels, order[: steps[0]], folds, seed)
-    table = pd.DataFrame(index=pd.Index(steps, name="labels"), columns=["random", "uncertain"])
+    index = pd.Index([*steps, *further], name="labels")
+    table = pd.DataFrame(index=index, columns=["random", "uncertain"])
     for arm in table:
         known, scores = order[: steps[0]], first
-        for step in steps:
+        for step in [*steps, *further] if arm == "random" else steps:
             if step > len(known):
                 rest = order[~np.isin(order, known)]
                 if arm == "uncertain":
@@ -80,11 +83,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pool", type=int, default=2000)
     parser.add_argument("--held-out", type=int, default=600)
-    parser.add_argument("--steps", type=int, nargs="+", default=[200, 300, 450, 700])
+    parser.add_argument("--steps", type=int, nargs="+", default=[200, 300, 450])
+    parser.add_argument("--further", type=int, nargs="*", default=[700, 1000])
     parser.add_argument("--folds", type=int, default=3)
     given = parser.parse_args()
-    tables = [curves(seed, given.pool, given.held_out, given.steps, given.folds)
-              for seed in range(given.seeds)]  # fmt: skip
+    sizes = given.pool, given.held_out, given.steps, given.further, given.folds
+    tables = [curves(seed, *sizes) for seed in range(given.seeds)]
     mean = sum(tables) / len(tables)
     print(f"\nmean AUROC over {given.seeds} seeds, {given.held_out} held-out faces")
     print(mean.round(4).to_string())

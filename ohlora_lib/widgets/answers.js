@@ -16,7 +16,7 @@ class Kernel {
   constructor(model, onPush) {
     this.model = model
     this.waiting = new Map()
-    this.session = crypto.randomUUID() // several views of a widget share a model
+    this.session = Math.random() // several views of a widget share a model
     this.count = 0
     this.listener = (reply, buffers) => {
       if (reply.id === undefined) return onPush(reply)

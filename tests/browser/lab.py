@@ -56,7 +56,7 @@ def browser(profile: Path, width: int = 1400, height: int = 1000) -> webdriver.C
     return driver
 
 
-def wait_for(driver: webdriver.Chrome, condition: Callable, seconds: float = 60) -> Any:
+def wait_for(driver: webdriver.Chrome, condition: Callable, seconds: float = 120) -> Any:
     """Poll `condition(driver)` until its result is true; returns it."""
     return WebDriverWait(driver, seconds, poll_frequency=0.05).until(condition)
 
@@ -112,9 +112,10 @@ class Lab:
                 command, cwd=self.folder, env=environment, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not self._answers(runtime):
             if self.server.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
             time.sleep(0.1)
 
@@ -182,7 +183,7 @@ class Notebook:
         self.command("docmanager:open", path=name)
         self.wait(lambda _: self.kernel() == "idle")
 
-    def wait(self, condition: Callable, seconds: float = 60) -> Any:
+    def wait(self, condition: Callable, seconds: float = 120) -> Any:
         return wait_for(self.driver, condition, seconds)
 
     def kernel(self) -> str | None:
@@ -227,7 +228,7 @@ class Notebook:
         """All elements that match now."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def find(self, selector: str, seconds: float = 60) -> WebElement:
+    def find(self, selector: str, seconds: float = 120) -> WebElement:
         """The first element that matches, as soon as it is displayed."""
 
         def displayed(_):

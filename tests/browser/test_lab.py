@@ -23,20 +23,15 @@ class Counter(anywidget.AnyWidget):
 
 Counter()
 """
-FAILING = "raise ValueError('this cell fails')"
+FAILING = """
+from pathlib import Path
+assert not Path("fail").exists(), "this cell fails"
+"""
 
 
-@pytest.fixture
-def opened(lab, open_notebook):
-    def opened(source):
-        lab.write("notebooks/made.ipynb", source)
-        return open_notebook("notebooks/made.ipynb")
-
-    return opened
-
-
-def test_a_widget_answers_from_the_kernel_and_a_killed_kernel_comes_back(opened, lab):
-    notebook = opened(COUNTER)
+def test_widgets_answer_killed_kernels_come_back_and_errors_are_raised(lab, open_notebook):
+    lab.write("notebooks/made.ipynb", COUNTER, FAILING)
+    notebook = open_notebook("notebooks/made.ipynb")
     notebook.run_all()
     button = notebook.find("#counter")
     assert button.text == "3"
@@ -46,10 +41,7 @@ def test_a_widget_answers_from_the_kernel_and_a_killed_kernel_comes_back(opened,
     lab.kill_kernels()
     notebook.recover()
     assert lab.kernels() not in ([], before)
-    notebook.run_all()
-    notebook.wait(lambda _: notebook.find("#counter").text == "3")
-
-
-def test_the_error_of_a_cell_is_raised(opened):
+    (lab.folder / "notebooks" / "fail").touch()
     with pytest.raises(RuntimeError, match="this cell fails"):
-        opened(FAILING).run_all()
+        notebook.run_all()
+    assert notebook.find("#counter").text == "3"

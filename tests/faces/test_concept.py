@@ -17,6 +17,7 @@ from ohlora_lib.faces.concept import (
     filter_images,
     filter_quality,
     fits_concept,
+    label_uncertainty,
     passes,
     shares_as_text,
 )
@@ -166,3 +167,9 @@ def test_shares_stand_in_their_own_columns_with_their_intervals():
         ]
     after = shares[(shares["condition"] == "female") & (shares["set"] == "after")].iloc[0]
     assert (after["count"], after["images"], after["share"]) == (38, 40, 0.95)
+
+
+def test_uncertainty_of_the_four_answers_in_bits():
+    half, sure = np.array([0.5, 0.5, 0.0, 1.0]), np.array([0.5, 1.0, 0.0, 1.0])
+    values = {"gender": half, "quality": half, "age": sure, "glass": sure}
+    assert np.allclose(label_uncertainty(values), [4, 2, 0, 0], atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
-from ohlora_lib.measure.labels import SimulatedAnnotator, auroc, read_labels
+from ohlora_lib.measure.labels import SimulatedAnnotator, auroc, cohen_kappa, read_labels
 from ohlora_lib.store import StoreError
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/golden/published"
@@ -129,3 +129,20 @@ def test_unlabeled_images_are_the_others_in_their_order(tmp_path):
         labels.unlabeled([9, 7])
     with pytest.raises(StoreError, match="all 2 images are labeled"):
         labels.unlabeled([7, 3])
+
+
+def test_cohens_kappa_of_a_textbook_table():
+    """Cohen's own form: 20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no give (0.7 − 0.5) / 0.5."""
+    first = np.repeat([1, 1, 0, 0], [20, 5, 10, 15])
+    second = np.repeat([1, 0, 1, 0], [20, 5, 10, 15])
+    assert cohen_kappa(first, second) == pytest.approx(0.4)
+    assert np.isnan(cohen_kappa(np.ones(5), np.ones(5)))
+
+
+def test_weighted_kappa_forgives_a_neighboring_grade():
+    order = ("a", "b", "c", "d")
+    first = np.array(["a", "b", "c", "d"] * 5)
+    near = np.array(["b", "c", "d", "c"] * 5)
+    # Mean squared distance 1; by chance 1.25 + 0.5 (variances) + 0.25 (difference of means) = 2.
+    assert cohen_kappa(first, near, order) == pytest.approx(1 - 1 / 2)
+    assert cohen_kappa(first, near) < 0

@@ -15,8 +15,10 @@ from ohlora_lib.steering.selection_rules import (
     apply_picks,
     apply_rules,
     funnel_counts,
+    pick_agreement,
     read_picks,
     rejection_reasons,
+    rules_as_picks,
     selected_rows,
 )
 from ohlora_lib.store import StoreError
@@ -184,3 +186,14 @@ def test_mistakes_in_the_picks_are_named(tmp_path, text, message):
 def test_a_pick_that_was_not_tested_is_rejected(tested):
     with pytest.raises(StoreError, match="latent 4 was not tested"):
         apply_picks(apply_rules(tested, SelectionRule()), pd.DataFrame({"idx": [4], "chosen": [1]}))
+
+
+def test_agreement_of_picks_with_the_rules(tested):
+    ruled = rules_as_picks(apply_rules(tested, SelectionRule()))
+    same = pick_agreement(ruled, ruled)
+    assert (same["agree"] == 1).all() and (same["latents"] == len(tested)).all()
+    picks = ruled.assign(chosen=1 - ruled["chosen"], eyes=None).drop(columns="pose")
+    other = pick_agreement(ruled, picks.head(3))
+    assert list(other.index) == ["chosen", "eyes", "mouth"]
+    assert other.loc["chosen", ["latents", "agree"]].tolist() == [3, 0]
+    assert other.loc["eyes", "latents"] == 0 and np.isnan(other.loc["eyes", "agree"])

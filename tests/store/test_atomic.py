@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ohlora_lib.store import StoreError
-from ohlora_lib.store.atomic import atomic_path, sweep, write_json, write_text
+from ohlora_lib.store.atomic import append_line, atomic_path, sweep, write_json, write_text
 
 
 def test_interrupted_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path):
@@ -74,3 +74,13 @@ def test_contents_reach_the_disk_before_the_name_and_the_name_before_the_end(tmp
         f"rename {temporary.name}",
         f"fsync {tmp_path.name}",
     ]
+
+
+def test_a_line_is_appended_after_one_that_was_not_finished(tmp_path):
+    path = tmp_path / "new" / "journal.jsonl"
+    append_line(path, "one")
+    with path.open("a") as file:
+        file.write("tor")
+    append_line(path, "two ü")
+    append_line(path, "three")
+    assert path.read_text() == "one\ntor\ntwo ü\nthree\n"

@@ -3,7 +3,7 @@
 import pytest
 
 from ohlora_lib.store import StoreError, workfolder
-from ohlora_lib.store.workfolder import claim, release
+from ohlora_lib.store.workfolder import claim, made_by, release
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +103,10 @@ def test_release_deletes_a_claimed_folder_but_none_in_use_and_no_other(root):
     with pytest.raises(StoreError, match="no notebook wrote"):
         release(root / "data/mine")
     assert (root / "data/mine/thesis.txt").exists()
+
+
+def test_the_parameters_that_made_a_folder_are_read_back(root):
+    folder = claim("data/notebooks/a", {"out": "data/notebooks/a", "seed": 3})
+    assert made_by(folder)["seed"] == 3
+    with pytest.raises(StoreError, match="is not a notebook's folder"):
+        made_by(root / "data")
