@@ -90,7 +90,7 @@ def test_notebook_runs_alone_as_in_jupyterlab(path, tmp_path, monkeypatch):
     opened = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(home)}}
     with private_sockets() as config:
-        nbclient.NotebookClient(opened, timeout=300, config=config, resources=place).execute()
+        nbclient.NotebookClient(opened, timeout=600, config=config, resources=place).execute()
     assert report.is_finished(opened)
     assert (tmp_path / "data/notebooks").is_dir() and not (tmp_path / "reports").exists()
 
