@@ -1,6 +1,6 @@
 """How many labels does model assistance save? Uncertain images first, against random ones.
 
-    python -m benchmarks.label_assistance [--seeds 3] [--steps 200 300 450] [--further 700 1000]
+    python -m benchmarks.label_assistance [--seeds 3] [--steps 200 300 450] [--further 700]
 
 The annotator network labels generated faces in place of a person. From the same first labels, one
 person goes on in random order, another with the images whose answers the CNNs of notebook 02 know
@@ -81,11 +81,11 @@ def saved(table: pd.DataFrame, step: int) -> tuple[float, bool]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pool", type=int, default=2000)
-    parser.add_argument("--held-out", type=int, default=600)
+    parser.add_argument("--pool", type=int, default=1000)
+    parser.add_argument("--held-out", type=int, default=300)
     parser.add_argument("--steps", type=int, nargs="+", default=[200, 300, 450])
-    parser.add_argument("--further", type=int, nargs="*", default=[700, 1000])
-    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--further", type=int, nargs="*", default=[700])
+    parser.add_argument("--folds", type=int, default=2)
     given = parser.parse_args()
     sizes = given.pool, given.held_out, given.steps, given.further, given.folds
     tables = [curves(seed, *sizes) for seed in range(given.seeds)]
