@@ -15,6 +15,9 @@ from ohlora_lib.pages.parameters import ParameterError
 from ohlora_lib.runner.pipeline import PipelineError, Stage
 from ohlora_lib.store import ROOT
 
+MODULE_FILES = (".py", ".html", ".js", ".css")
+"""A module's code, and a page, script or style sheet of the same name that it reads."""
+
 
 @dataclass(frozen=True)
 class Notebook:
@@ -105,11 +108,11 @@ def _module_imports(path: Path) -> frozenset[str]:
 
 
 def _files(name: str) -> set[Path]:
-    """The file of a module, and the __init__ files that importing it runs."""
+    """The files of a module, and the __init__ files that importing it runs."""
     parts = name.split(".")
     packages = [ROOT.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
-    module = ROOT.joinpath(*parts).with_suffix(".py")
-    return {path for path in [*packages, module] if path.is_file()}
+    module = [ROOT.joinpath(*parts).with_suffix(suffix) for suffix in MODULE_FILES]
+    return {path for path in [*packages, *module] if path.is_file()}
 
 
 def _closure(names: frozenset[str]) -> set[Path]:
@@ -118,6 +121,6 @@ def _closure(names: frozenset[str]) -> set[Path]:
     while waiting:
         path = waiting.pop()
         found.add(path)
-        for name in _module_imports(path):
+        for name in _module_imports(path) if path.suffix == ".py" else ():
             waiting |= _files(name) - found
     return found

@@ -2,8 +2,9 @@
 
 A stage's `reads` and `parameters` are handed to its notebook; `{01_generate}` in a read path stands
 for the folder of the stage of that name. `outputs` are what the stage must write into its own
-folder. `extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its
-own: they keep that system's folders and pages, and run once for both.
+folder; `publish` names those that are also copied into reports/, and where.
+`extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its own:
+they keep that system's folders and pages, and run once for both.
 
 `readme` declares what the READMEs show of the system, `cost` and `constants` what a run at paper
 scale costs (see `costs`), and `resolver` a module that knows names of weights (see `Resolver`):
@@ -83,6 +84,7 @@ class _Stage(_Model):
     notebook: InnerPath
     reads: dict[str, InnerPath] = {}
     outputs: list[InnerPath] = []
+    publish: dict[InnerPath, InnerPath] = {}
     parameters: dict[str, Any] = {}
     scales: dict[Scale, dict[str, Any]] = {}
     cost: dict[Literal["seconds", "disk", "memory"], Expression] = {}
@@ -114,6 +116,7 @@ class Stage:
     cost: dict[str, str | float] = field(default_factory=dict)
     weights: tuple[str, ...] = ()
     resolver: str = ""
+    publish: dict[str, str] = field(default_factory=dict)
 
     @property
     def given(self) -> dict[str, object]:
@@ -271,6 +274,8 @@ def _stage(
     parameters = {**spec.parameters, **spec.scales.get(scale, {})}
     for key in (spec.reads.keys() | {"out"}) & parameters.keys():
         raise PipelineError(f"{where}: {key!r} cannot be a parameter: the runner gives it")
+    for name in spec.publish.keys() - set(spec.outputs):
+        raise PipelineError(f"{where}: publish: {name!r} is not one of its outputs")
     folders = {stage.name: stage.out for stage in before}
     return Stage(
         system=system,
@@ -284,6 +289,7 @@ def _stage(
         cost=dict(spec.cost),
         weights=tuple(spec.weights.get(scale, ())),
         resolver=resolver,
+        publish=dict(spec.publish),
     )
 
 

@@ -141,8 +141,10 @@ def refresh_page(stage: Stage, with_code: bool) -> bool:
 
 
 def is_shown(stage: Stage) -> bool:
-    """Whether the page in reports/ is this stage's at this scale, with all its pictures."""
+    """Whether the page in reports/ is this stage's at this scale, with all its files."""
     folder = ROOT / "reports" / stage.system
+    if not all((ROOT / "reports" / target).exists() for target in stage.publish.values()):
+        return False
     try:
         record = json.loads((folder / f"{stage.name}.json").read_text())
         pictures = [folder / figure["file"] for figure in record["figures"].values()]
@@ -225,11 +227,12 @@ def _check_outputs(stage: Stage) -> dict[str, Snapshot]:
 
 
 def _publish(stage: Stage, with_code: bool) -> None:
-    """Write the executed notebook (if there is a new one) and its page, each by rename."""
+    """Write the executed notebook (if there is a new one), the files that the stage publishes, and
+    its page, each by rename."""
     import nbformat
 
     from ohlora_lib.pages import report
-    from ohlora_lib.store.atomic import write_text
+    from ohlora_lib.store.atomic import write_bytes, write_text
 
     path = stage.partial if stage.partial.exists() else stage.executed
     done = report.strip(nbformat.read(path, as_version=4))
@@ -240,6 +243,8 @@ def _publish(stage: Stage, with_code: bool) -> None:
     except report.PageError as error:
         raise StageFailed(f"the page cannot be published: {error}") from error
     write_text(stage.executed, written)
+    for name, target in stage.publish.items():
+        write_bytes(ROOT / "reports" / target, (ROOT / stage.out / name).read_bytes())
     report.publish(page, source, with_code)
 
 

@@ -6,21 +6,24 @@ changed. It names its base checkpoint, from which the other weights come.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ohlora_lib import checkpoints
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.models.stylegan import Generator, to_uint8
+from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.method import Method, Start
+from ohlora_lib.steering.play_page import LEVELS, write_page
 from ohlora_lib.steering.responses import EYES, MIDDLE, MOUTH, POSE, REQUESTS
 from ohlora_lib.steering.sampling import Sampler
 from ohlora_lib.store import ROOT, StoreError
@@ -95,7 +98,7 @@ class OhLora:
         0 is the mean of all faces. Useful ranges: -2.4 (closed) … 1.2, -1.8 … 1.8 and -1.2 … 1.2;
         images degrade far outside.
         """
-        return Image.fromarray(self._render([(eyes, mouth, pose)], face)[0])
+        return Image.fromarray(self.images([(eyes, mouth, pose)], face)[0])
 
     def strip(self, name: str = "eyes", levels=None, face: int = 0, **others: float) -> Image.Image:
         """Images side by side; `name` (eyes, mouth or pose) increases from left to right."""
@@ -105,18 +108,39 @@ class OhLora:
             raise VectorError(f"cannot fix {min(wrong)!r} while {name!r} varies")
         levels = STRIP_LEVELS[name] if levels is None else levels
         requests = [tuple((others | {name: x}).get(n, 0.0) for n in EXPRESSION) for x in levels]
-        return Image.fromarray(np.concatenate(self._render(requests, face), axis=1))
+        return Image.fromarray(np.concatenate(self.images(requests, face), axis=1))
 
-    def _render(self, requests: list[tuple[float, float, float]], face: int) -> np.ndarray:
-        """(N, 3) requests -> (N, R, R, 3) uint8."""
+    def export_page(
+        self,
+        path: str | Path,
+        faces: Sequence[int] | None = None,
+        levels: Mapping[str, Sequence[float]] = LEVELS,
+    ) -> tuple[int, list[int]]:
+        """Write one HTML file in which these faces can be turned, blink and talk, without Python
+        and without network; returns the WebP quality and the bytes of each face's images.
+
+        Faces come best first: by default the first six. `levels` of eyes, mouth and pose are those
+        that are drawn; the page blends between them.
+        """
+        faces = range(min(6, len(self))) if faces is None else faces
+        for face in faces:
+            self._check(face)
+        return write_page(path, partial(self.images, number_format="auto"), faces, levels)
+
+    def images(
+        self, requests: ArrayLike, face: int = 0, number_format: str = "float32"
+    ) -> np.ndarray:
+        """Images (N, R, R, 3) uint8 at requests (N, 3) of eyes, mouth and pose."""
+        self._check(face)
+        request = np.asarray(requests, np.float32)
+        if request.shape[1:] != (len(EXPRESSION),) or not np.isfinite(request).all():
+            raise VectorError("eyes, mouth and pose must be finite numbers, (N, 3)")
+        w = self.w[face] + request @ self.directions[face]
+        return Sampler(self.generator, number_format).images(w)
+
+    def _check(self, face: int) -> None:
         if not 0 <= face < len(self):
             raise VectorError(f"face {face}: must be from 0 to {len(self) - 1}")
-        request = np.array(requests, np.float32)
-        if not np.isfinite(request).all():
-            raise VectorError("eyes, mouth and pose must be finite numbers")
-        w = torch.tensor(self.w[face] + request @ self.directions[face])
-        with torch.inference_mode():
-            return to_uint8(self.generator.from_w(w))
 
 
 def steered_w(

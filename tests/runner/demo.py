@@ -75,6 +75,7 @@ PIPELINE = {
             "notebook": "notebooks/read.ipynb",
             "reads": {"numbers": "{01_make}/numbers.csv"},
             "outputs": ["sum.txt"],
+            "publish": {"sum.txt": "sum/total.txt"},
             "parameters": {"n": 1},
         },
     ],

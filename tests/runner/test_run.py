@@ -62,6 +62,16 @@ def test_library_code_counts_only_for_stages_that_use_it(finished):
     assert lines(output, "library code")[0].startswith("[1/2]") and lines(output, "up to date")
 
 
+def test_a_page_or_script_counts_as_the_code_of_the_module_of_its_name(finished):
+    (finished.root / "ohlora_lib/store/tables.js").write_text("1")
+    (finished.root / "ohlora_lib/store/unrelated.js").write_text("1")
+    _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
+    assert len(lines(output, "library code that it uses changed")) == 2
+    (finished.root / "ohlora_lib/store/tables.js").unlink()
+    _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
+    assert len(lines(output, "up to date")) == 2
+
+
 def test_two_runs_from_scratch_give_identical_pages_and_pictures(finished, demo_cells, tmp_path):
     other = demo_cells.Repository.create(tmp_path / "elsewhere")
     other.run("demo", "--scale", "smoke")
@@ -93,6 +103,14 @@ def test_lost_page_is_written_again_without_running(finished):
     page.unlink()
     _, output = finished.run("demo", "--scale", "smoke")
     assert len(lines(output, "up to date")) == 2 and page.read_bytes() == before
+
+
+def test_published_output_is_copied_into_reports_and_again_if_it_is_lost(finished):
+    copy = finished.root / "reports/sum/total.txt"
+    assert copy.read_text() == (finished.root / "data/demo/smoke/02_read/sum.txt").read_text()
+    copy.unlink()
+    _, output = finished.run("demo", "--scale", "smoke")
+    assert "page rewritten" in lines(output, "[2/2]")[0] and copy.exists()
 
 
 def test_deleted_output_is_made_again(finished):

@@ -302,6 +302,8 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
     stage = demo_cells.PIPELINE["stages"][0]
     for change, message in (
         ({"noteboko": "x"}, "unknown key 'noteboko'"),
+        ({"publish": {"x.txt": "x"}}, "publish: 'x.txt' is not one of its outputs"),
+        ({"publish": {"numbers.csv": "../x"}}, "must be a path inside the repository"),
         ({"notebook": "notebooks/none.ipynb"}, "there is no notebook notebooks/none.ipynb"),
         (
             {"reads": {"numbers": "{00_before}/x"}},

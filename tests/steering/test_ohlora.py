@@ -12,7 +12,7 @@ from PIL import Image
 
 import ohlora_lib
 from ohlora_lib import checkpoints
-from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig, to_uint8
 from ohlora_lib.steering import ohlora
 from ohlora_lib.steering.directions import LinearDirections
 from ohlora_lib.steering.groups import VectorError
@@ -46,7 +46,7 @@ def test_the_image_is_that_of_the_steered_w(faces):
     picture = OhLora.load(path).image(eyes=1.2, mouth=0.9, pose=-0.6, face=2)
     steered = w[2] + np.float32([1.2, 0.9, -0.6]) @ directions[2]
     with torch.inference_mode():
-        wanted = ohlora.to_uint8(generator.eval().from_w(torch.tensor(steered[None])))[0]
+        wanted = to_uint8(generator.eval().from_w(torch.tensor(steered[None])))[0]
     assert isinstance(picture, Image.Image)
     assert np.array_equal(np.asarray(picture), wanted)
 
@@ -139,6 +139,16 @@ def test_a_strip_varies_one_property_and_fixes_the_others(faces):
     assert strip.shape == (16, 48, 3)
     assert np.array_equal(strip[:, 32:], np.asarray(face.image(mouth=2, pose=0.5, face=1)))
     assert np.asarray(face.strip(name="eyes")).shape[1] == 5 * 16
+
+
+def test_a_page_has_the_first_faces_and_their_images(faces, tmp_path):
+    levels = dict.fromkeys(("eyes", "mouth", "pose"), (-1, 0, 1))
+    face = OhLora.load(faces[0])
+    _, sizes = face.export_page(tmp_path / "page.html", levels=levels)
+    assert len(sizes) == len(face) and "page.html" in [p.name for p in tmp_path.iterdir()]
+    with pytest.raises(VectorError, match="face 7: must be from 0 to 2"):
+        face.export_page(tmp_path / "other.html", faces=[0, 7])
+    assert not (tmp_path / "other.html").exists()
 
 
 def test_errors_name_the_wrong_argument(faces):
