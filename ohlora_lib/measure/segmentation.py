@@ -16,8 +16,10 @@ from ohlora_lib.measure.parse import Parsed, Parser, class_pixels, face_scores, 
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, SIZE
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
+from ohlora_lib.store.work import keep_work
 
 SHARD = 64  # faces
+SEGMENTATION = ("parts", "parse_maps", "faces", "boxes.parquet")
 EDGES = ["x1", "y1", "x2", "y2"]
 
 
@@ -67,11 +69,14 @@ def segment(
 ) -> Segmentation:
     """Parse images number `idx` of the set into `folder`, here or on an executor's processes.
 
-    Shards that an interrupted run has finished are kept.
+    Maps of the same images by the same parser are kept, and shards that an interrupted run has
+    finished.
     """
     if not len(idx):
         raise ValueError(f"no image of {images.folder} was selected: give at least one index")
     made = Segmentation(folder)
+    made_from = {"images": images, "idx": idx, "parser": parser}
+    keep_work(folder, "class maps", __name__, made_from, SEGMENTATION)
     parts = [idx[at : at + SHARD] for at in range(0, len(idx), SHARD)]
     jobs = [Job(folder / "parts" / f"{part[0]:06d}-{part[-1]:06d}.parquet", part) for part in parts]
     work = partial(single_threaded, _part, images, made, parser)

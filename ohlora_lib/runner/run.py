@@ -106,6 +106,26 @@ def check(stages: tuple[Stage, ...]) -> None:
         folders.append(one.out)
 
 
+def check_code(stages: tuple[Stage, ...], options: argparse.Namespace) -> None:
+    """Refuse to compute finished work again only because the library's code has changed."""
+    if options.force:
+        return
+    runs = [one for one in stages if stage.why_run(one)]
+    affected = {one.name: lines for one in runs if (lines := stage.recomputed(one))}
+    if not affected:
+        return
+    lines = [f"  {line}" for lines in affected.values() for line in lines]
+    lines.insert(0, "code has changed, so this work would be computed again:")
+    if not options.dry_run:
+        lines += [
+            "Nothing was run or deleted. Restore the code, or run with --force, which moves work",
+            "of more than ten minutes aside (for one stage: --only "
+            f"{next(iter(affected))} --force).",
+        ]
+        raise PipelineError("\n".join(lines))
+    print(*lines, sep="\n")
+
+
 def weight_problems(stages: tuple[Stage, ...]) -> dict[str, str]:
     """Weights that the stages name -> why they cannot be loaded ("" if they can)."""
     problems = {}
@@ -152,6 +172,7 @@ def run_pipeline(pipeline: Pipeline, options: argparse.Namespace) -> None:
     """Check everything, then run the chosen stages in order and write the index."""
     stages = pipeline.chosen(options.start, options.only)
     check(stages)
+    check_code(stages, options)
     title = pipeline.shown.title
     print(f"{title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
     if pipeline.scale == "paper":

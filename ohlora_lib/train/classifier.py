@@ -29,6 +29,7 @@ from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, new_filter_
 from ohlora_lib.models.precision import fastest_device, place
 from ohlora_lib.models.unet_parser import resize
 from ohlora_lib.store.atomic import atomic_path, write_json
+from ohlora_lib.store.work import keep_work
 
 INFERENCE_BATCH = 256
 IMAGES_PER_TASK = 200
@@ -170,10 +171,15 @@ def train_folds(
     """Train the CNNs of all properties by K-fold cross-validation.
 
     `images` (M, H, W, 3) uint8; `labels` has a row per image and a column of 0 and 1 per property.
-    Writes `{property}_fold{k}.safetensors` and `.json` into `folder`; finished folds are not
-    trained again. Returns a row per fold: property, fold, tries (their losses), kept (which try),
-    best_epoch, loss, accepted, auroc (of the held-out images).
+    Writes `{property}_fold{k}.safetensors` and `.json` into `folder`, which must contain nothing
+    else; finished folds with the same images and labels are not trained again. Returns a row per
+    fold: property, fold, tries (their losses), kept (which try), best_epoch, loss, accepted, auroc
+    (of the held-out images).
     """
+    made_from = {"images": images, "labels": labels, "trainings": trainings, "folds": folds}
+    made_from["starts"] = [checkpoints.load(one.plan.start).state_dict()
+                           for one in trainings.values() if one.plan.start]  # fmt: skip
+    keep_work(folder, "filter CNNs", __name__, made_from | {"seed": seed})
     faces = folder / "labeled.npy"
     with atomic_path(faces) as temporary:
         np.save(temporary, images)
