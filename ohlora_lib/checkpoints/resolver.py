@@ -25,6 +25,6 @@ def files(word: str) -> list[Path]:
 
 def problem(word: str) -> str:
     """Why published weights of this name cannot be loaded and what to do; "" otherwise."""
-    from ohlora_lib.checkpoints.registry import CHECKPOINTS, missing
+    from ohlora_lib.checkpoints import registry
 
-    return missing(word) if word in CHECKPOINTS else ""
+    return registry.problem(word) if word in registry.CHECKPOINTS else ""

@@ -138,8 +138,17 @@ def weight_problems(stages: tuple[Stage, ...]) -> dict[str, str]:
     return problems
 
 
+def refusal(problems: dict[str, str]) -> str:
+    """One message for weights (name -> problem) that cannot be loaded."""
+    if len(problems) == 1:
+        return next(iter(problems.values()))
+    return f"{len(problems)} weights cannot be loaded, each for the reason above: " + ", ".join(
+        problems
+    )
+
+
 def requirements(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
-    """Lines on what the stages need: time, disk, memory, labels and weights."""
+    """Lines on what the stages need: time, disk, memory and labels."""
     costs = pipeline.costs()
     whole = sum((costs[one.name] for one in stages), Cost())
     lines = [f"needs, without a GPU:             {whole}"]
@@ -148,8 +157,7 @@ def requirements(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
         if path := one.parameters.get("labels"):
             state = "found" if (ROOT / str(path)).exists() else f"missing, {one.name} reads it"
             lines.append(f"  labels made by a person: {path} ({state})")
-    problems = weight_problems(stages)
-    return lines + [f"  {why or f'weights {name!r}: found'}" for name, why in problems.items()]
+    return lines
 
 
 def run_stage(one: Stage, line: StageLine, options: argparse.Namespace) -> None:
@@ -177,9 +185,12 @@ def run_pipeline(pipeline: Pipeline, options: argparse.Namespace) -> None:
     print(f"{title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
     if pipeline.scale == "paper":
         print(*requirements(pipeline, stages), sep="\n", flush=True)
-        missing = [why for why in weight_problems(stages).values() if why]
-        if missing and not options.dry_run:
-            raise PipelineError("; ".join(missing))
+        weights = weight_problems(stages)
+        for name, why in weights.items():
+            print(f"  {why or f'weights {name!r}: read'}", flush=True)
+        problems = {name: why for name, why in weights.items() if why}
+        if problems and not options.dry_run:
+            raise PipelineError(refusal(problems))
     width = max(len(one.name) for one in stages)
     numbers = {one.name: number for number, one in enumerate(pipeline.stages, 1)}
     for one in stages:

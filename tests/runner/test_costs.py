@@ -7,6 +7,7 @@ from ohlora_lib import checkpoints
 from ohlora_lib.checkpoints import registry
 from ohlora_lib.faces.domain import PHOTO
 from ohlora_lib.models.filter_cnn import FILTERS
+from ohlora_lib.models.mtcnn import MTCNN
 from ohlora_lib.models.stylegan import GeneratorConfig, Mapping
 from ohlora_lib.runner import run
 from ohlora_lib.runner.costs import Cost, CostError, costs, evaluate
@@ -125,10 +126,14 @@ def test_missing_weights_are_named_with_their_place_and_origin(tmp_path, monkeyp
     assert sorted(problems) == sorted(named + starts + filters) and all(problems.values())
     assert "pnet.pt" in problems["mtcnn"] and "facenet-pytorch" in problems["mtcnn"]
     assert "fetch facexformer" in problems["facexformer"]
-    for name in ("pnet.pt", "rnet.pt", "onet.pt"):
-        (tmp_path / name).touch()
+    state = MTCNN().state_dict()
+    for net in ("pnet", "rnet", "onet"):
+        part = {key.removeprefix(f"{net}."): v for key, v in state.items() if key.startswith(net)}
+        torch.save(part, tmp_path / f"{net}.pt")
     problems = run.weight_problems(stages)
     assert not problems["mtcnn"] and problems["genforce"]
+    (tmp_path / "rnet.pt").write_bytes((tmp_path / "rnet.pt").read_bytes()[:-9000])
+    assert "rnet.pt is damaged" in run.weight_problems(stages)["mtcnn"], "files are opened"
 
 
 def test_declared_weights_are_those_that_photographs_load(monkeypatch):
@@ -154,6 +159,11 @@ def test_paper_run_is_refused_without_its_weights(repository):
     assert code == 1 and "./run_all.sh: weights 'mtcnn' are missing: put pnet.pt" in output
     code, output = repository.run("demo", "--scale", "paper", "--dry-run")
     assert code == 0 and "would run" in output and not repository.work_done()
+    names = ["mtcnn", "facexformer", "ohlora-v8", *(f"gender-{fold}" for fold in range(5))]
+    repository.declare(stages=[{**stage, "weights": {"paper": names}}])
+    code, output = repository.run("demo", "--scale", "paper")
+    assert code == 1 and max(map(len, output.splitlines())) < 300
+    assert "8 weights cannot be loaded, each for the reason above: mtcnn, facexformer" in output
 
 
 def test_smaller_scales_need_nothing_from_outside():
