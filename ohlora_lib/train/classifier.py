@@ -199,6 +199,14 @@ def train_folds(
     return pd.DataFrame([one | note for one, note in zip(which, notes, strict=True)])
 
 
+def save_published_folds(folder: Path) -> None:
+    """Save the original project's filter CNNs under the names of those that `train_folds` makes."""
+    for name in FILTER_PROPERTIES:
+        for fold in range(FOLDS):
+            network = checkpoints.load(f"{name}-{fold}")
+            checkpoints.save(network, folder / f"{name}_fold{fold}.safetensors")
+
+
 def train_fold(task: FoldTask, record: Path) -> None:
     """Train one fold until a try is accepted; write its weights, then `record` (JSON)."""
     with _one_thread():

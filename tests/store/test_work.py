@@ -156,7 +156,7 @@ def test_digest_tells_contents_apart_and_nothing_else(tmp_path):
     digests = [digest_of(value) for value in values]
     assert len(set(digests)) == len(values)
     assert digests == [digest_of(value) for value in values]
-    assert digest_of(network(1)) == digests[values.index(values[-9])]
+    assert digest_of(network(1)) in digests and digest_of(network(3)) not in digests
     assert digest_of(array.copy()) == digest_of(array)
     (tmp_path / "a").write_text("2")
     assert digest_of(tmp_path / "a") == digest_of(tmp_path / "b")
