@@ -4,6 +4,7 @@ The runner asks before every stage, so torch and the registry are imported only 
 depends on published files.
 """
 
+import fnmatch
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def files(word: str) -> list[Path]:
     from ohlora_lib.checkpoints.registry import CHECKPOINTS, installed
 
     return installed(CHECKPOINTS[word], FOLDER) if word in CHECKPOINTS else []
+
+
+def names(pattern: str) -> list[str]:
+    """The published weights whose names match a pattern such as 'age-?'."""
+    from ohlora_lib.checkpoints.registry import CHECKPOINTS
+
+    return fnmatch.filter(CHECKPOINTS, pattern)
 
 
 def problem(word: str) -> str:

@@ -12,6 +12,7 @@ those that parameters name, and those that a stage needs beside them, in its `we
 
 import importlib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,9 @@ class Resolver(Protocol):
 
     def files(self, word: str) -> list[Path]:
         """The files that the word stands for as far as they exist; [] if it names no weights."""
+
+    def names(self, pattern: str) -> list[str]:
+        """The names of weights that match a pattern with ?."""
 
     def problem(self, word: str) -> str:
         """Why the weights of this name cannot be loaded and what to do; "" otherwise."""
@@ -282,9 +286,22 @@ def _stage(
         outputs=tuple(spec.outputs),
         parameters=parameters,
         cost=dict(spec.cost),
-        weights=tuple(spec.weights.get(scale, ())),
+        weights=tuple(_weights(spec.weights.get(scale, ()), resolver, where)),
         resolver=resolver,
     )
+
+
+def _weights(declared: Sequence[str], resolver: str, where: str) -> Iterator[str]:
+    """The names of weights that a stage declares, with those that its patterns stand for."""
+    for word in declared:
+        if "?" not in word:
+            yield word
+            continue
+        if not resolver:
+            raise PipelineError(f"{where}: weights {word!r}: only a resolver knows patterns")
+        if not (found := importlib.import_module(resolver).names(word)):
+            raise PipelineError(f"{where}: no weights match {word!r}")
+        yield from found
 
 
 def _fill(path: str, folders: dict[str, str], where: str) -> str:
