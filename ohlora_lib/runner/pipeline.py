@@ -5,9 +5,10 @@ for the folder of the stage of that name. `outputs` are what the stage must writ
 folder. `extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its
 own: they keep that system's folders and pages, and run once for both.
 
-`readme` declares what the READMEs show of the system, `cost` and `constants` what a run at paper
-scale costs (see `costs`), and `resolver` a module that knows names of weights (see `Resolver`):
-those that parameters name, and those that a stage needs beside them, in its `weights`.
+`readme` declares what the READMEs show of the system, `cost` and `constants` (or the name of a
+system that has them) what a run at paper scale costs (see `costs`), and `resolver` a module that
+knows names of weights (see `Resolver`): those that parameters name, and those that a stage needs
+beside them, in its `weights`, where age-? stands for age-0, age-1 ….
 """
 
 import importlib
@@ -98,7 +99,7 @@ class _Pipeline(_Model):
     summary: str
     extends: str = ""
     resolver: str = ""
-    constants: dict[str, float] = {}
+    constants: dict[str, float] | str = {}
     readme: _Readme = _Readme()
     stages: Annotated[list[_Stage], Field(min_length=1)]
 
@@ -175,7 +176,7 @@ class Pipeline:
             spec = _validated(path.read_text(encoding="utf-8"), name)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PipelineError(f"{name}: not YAML: {error}") from error
-        constants, resolver, stages = dict(spec.constants), spec.resolver, []
+        constants, resolver, stages = _constants(spec.constants, name), spec.resolver, []
         if spec.extends:
             base, stages = _base(spec.extends, scale, (*extended_by, system), f"{name}: extends")
             constants = {**base.constants, **constants}
@@ -247,6 +248,17 @@ def _explain(error: dict[str, Any], raw: object) -> str:
     if kind == "missing":
         return ": ".join([*where, *map(str, place[:-1]), f"{last!r} is missing"])
     return ": ".join([*where, *map(str, place), f"{error['input']!r}: {message}"])
+
+
+def _constants(declared: dict[str, float] | str, where: str) -> dict[str, float]:
+    """Those that a pipeline declares; a name stands for the constants of that system."""
+    if not isinstance(declared, str):
+        return dict(declared)
+    path = ROOT / "pipelines" / f"{declared}.yaml"
+    if not path.is_file():
+        raise PipelineError(f"{where}: constants: there is no {path.relative_to(ROOT)}")
+    found = _validated(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
+    return _constants(found.constants, where)
 
 
 def _base(

@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ohlora_lib.compute.memory import processes_for
 from ohlora_lib.pages import index
 from ohlora_lib.runner import launch, notebook, stage
 from ohlora_lib.runner.costs import Cost
@@ -22,6 +23,8 @@ from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage, shown_sys
 from ohlora_lib.runner.stage import StageFailed
 from ohlora_lib.store import ROOT, StoreError
 
+UNCERTAINTY = "hours: within a factor of 2 with AVX512-BF16, 3 to 8 times as many on other CPUs"
+"""Measured per network: `constants` in pipelines/ohlora_v3.yaml, and in float32 without it."""
 LOCK = ROOT / "data" / ".lock"
 
 
@@ -138,6 +141,16 @@ def weight_problems(stages: tuple[Stage, ...]) -> dict[str, str]:
     return problems
 
 
+def check_weights(stages: tuple[Stage, ...], options: argparse.Namespace) -> None:
+    """Open all weights and say what was found; refuse to start if any cannot be loaded."""
+    weights = weight_problems(stages)
+    for name, why in weights.items():
+        print(f"  {why or f'weights {name!r}: read'}", flush=True)
+    problems = {name: why for name, why in weights.items() if why}
+    if problems and not options.dry_run:
+        raise PipelineError(refusal(problems))
+
+
 def refusal(problems: dict[str, str]) -> str:
     """One message for weights (name -> problem) that cannot be loaded."""
     if len(problems) == 1:
@@ -151,8 +164,12 @@ def requirements(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
     """Lines on what the stages need: time, disk, memory and labels."""
     costs = pipeline.costs()
     whole = sum((costs[one.name] for one in stages), Cost())
-    lines = [f"needs, without a GPU:             {whole}"]
+    cores = processes_for(float(stage.LARGE))
+    whole = replace(whole, seconds=whole.seconds / cores)
+    costs = {name: replace(one, seconds=one.seconds / cores) for name, one in costs.items()}
+    lines = [f"needs, without a GPU, {cores} threads:  {whole}"]
     lines += [f"  {one.name:32} {costs[one.name]}" for one in stages]
+    lines.append(f"  ({UNCERTAINTY}; GPUs are not estimated)")
     for one in stages:
         if path := one.parameters.get("labels"):
             state = "found" if (ROOT / str(path)).exists() else f"missing, {one.name} reads it"
@@ -185,12 +202,8 @@ def run_pipeline(pipeline: Pipeline, options: argparse.Namespace) -> None:
     print(f"{title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
     if pipeline.scale == "paper":
         print(*requirements(pipeline, stages), sep="\n", flush=True)
-        weights = weight_problems(stages)
-        for name, why in weights.items():
-            print(f"  {why or f'weights {name!r}: read'}", flush=True)
-        problems = {name: why for name, why in weights.items() if why}
-        if problems and not options.dry_run:
-            raise PipelineError(refusal(problems))
+    if pipeline.scale == "paper" or any(one.weights for one in stages):
+        check_weights(stages, options)
     width = max(len(one.name) for one in stages)
     numbers = {one.name: number for number, one in enumerate(pipeline.stages, 1)}
     for one in stages:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
+from ohlora_lib.compute.memory import PROCESS_BYTES
 from ohlora_lib.compute.progress import HEADLESS
 from ohlora_lib.runner.notebook import Notebook, code_digest
 from ohlora_lib.runner.pipeline import PipelineError, Stage
@@ -22,6 +23,8 @@ from ohlora_lib.store.workfolder import FINGERPRINT, clear, release
 
 RUNS = ROOT / "data" / "runs.jsonl"
 RECORDED = ("torch", "numpy", "pandas", "scikit-learn", "opencv-python-headless", "matplotlib")
+LARGE = "3e9"
+"""Bytes that a process with the published networks needs."""
 PAGES = Path(__file__).resolve().parents[1] / "pages"
 PAGE_CODE = ("report.py", "templates/ohlora/index.md.j2")
 
@@ -221,6 +224,7 @@ def _execute(stage: Stage, fingerprint: str) -> int:
     """Run the notebook into its partial file; returns the kernel's peak memory in MB."""
     os.environ |= {
         HEADLESS: "1",
+        PROCESS_BYTES: LARGE if stage.weights else "0",
         FINGERPRINT: fingerprint,
         "PYTHONPATH": str(ROOT),
         "PYTHONHASHSEED": "0",

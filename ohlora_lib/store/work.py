@@ -185,8 +185,8 @@ def _bytes_of(value: object) -> Iterable[bytes | memoryview]:
     elif isinstance(value, FunctionType):
         yield f"{value.__qualname__};".encode() + value.__code__.co_code
         yield from _bytes_of([cell.cell_contents for cell in value.__closure__ or ()])
-    elif hasattr(value, "__dict__"):
+    elif type(value).__module__ != "builtins":  # what pickle would keep of it
         yield f"{type(value).__name__};".encode()
-        yield from _bytes_of(vars(value))
+        yield from _bytes_of(value.__getstate__())
     else:
         raise TypeError(f"a {type(value).__name__} cannot identify work: give data")

@@ -393,16 +393,16 @@ def _one_thread() -> Iterator[None]:
 class PublishedRater(nn.Module):
     """The original project's filter CNNs, which rate photographs as the annotator rates toy faces.
 
-    Probabilities are the mean of five folds, as published. Features are the dense layers of the
-    first folds: trained to tell gender, quality, age and glasses, not identities.
+    Probabilities are the mean of `folds` networks, five as published. Features are the dense layers
+    of the first folds: trained to tell gender, quality, age and glasses, not identities.
     """
 
-    def __init__(self):
+    def __init__(self, folds: int = FOLDS):
         super().__init__()
         self.config = AnnotatorConfig(attributes=())
         self.folds = nn.ModuleDict(
             {
-                name: nn.ModuleList(checkpoints.load(f"{name}-{fold}") for fold in range(FOLDS))
+                name: nn.ModuleList(checkpoints.load(f"{name}-{fold}") for fold in range(folds))
                 for name in FILTER_PROPERTIES
             }
         )

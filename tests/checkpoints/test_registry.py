@@ -257,7 +257,7 @@ def test_missing_weights_say_what_to_put_where_or_to_run(folder, monkeypatch):
 
 def test_files_placed_by_hand_are_named_with_their_origin(folder):
     (folder / "pnet.pt").touch()
-    with pytest.raises(WeightsError, match=r"put rnet\.pt and onet\.pt into .* \(from facenet-pyt"):
+    with pytest.raises(WeightsError, match=r"put rnet\.pt and onet\.pt into .* fetch mtcnn"):
         load("mtcnn")
     with pytest.raises(WeightsError, match=r"put stylegan_celeba_partial256\.pth .*GenForce's"):
         load("genforce")

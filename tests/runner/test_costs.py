@@ -82,11 +82,13 @@ def test_times_and_disk_add_up_and_memory_is_the_largest():
 
 
 def test_hours_of_a_paper_run_are_those_of_its_networks():
-    """By hand: 4,930/13,000 of 15,000 images, 72 epochs, three passes of 0.14 + 2 * 0.11 s."""
+    """By hand: 4,930/13,000 of 15,000 images, 72 epochs, three passes of 0.05 + 2 * 0.16 s."""
     found = Pipeline.load("ohlora_v3", "paper").costs()
-    assert found["05_finetune_v8"].seconds == pytest.approx(442334.77, abs=0.01)
-    assert found["01_generate"] == Cost(pytest.approx(1400), pytest.approx(1.1e9), 4e9)
-    assert found["09_select_final_vectors"].seconds == pytest.approx(50 * 2000 * 0.76)
+    assert found["05_finetune_v8"].seconds == pytest.approx(454621.85, abs=0.01)
+    assert found["01_generate"] == Cost(pytest.approx(500), pytest.approx(1.1e9), 4e9)
+    assert found["09_select_final_vectors"].seconds == pytest.approx(50 * 2000 * 0.23)
+    assert found["08_test_vectors"].memory == 9.5e9 and found["05_finetune_v8"].memory == 7.8e9
+    assert found["02_label_and_filter"].disk == pytest.approx(20 * 2.7e7 + 2000 * 256 * 256 * 3)
 
 
 @pytest.mark.parametrize("system", systems())
@@ -113,7 +115,7 @@ def test_sample_is_counted_by_the_layer_that_it_keeps():
                 sample = 4 * width + scene.COLORS + 8 * 9
                 size = 2 * stage.parameters["images"] * sample
                 assert pipeline.costs()[stage.name].disk == size
-                assert pipeline.costs()[stage.name].memory == 4e9 + size
+                assert pipeline.costs()[stage.name].memory == 8e9 + size
 
 
 def test_missing_weights_are_named_with_their_place_and_origin(tmp_path, monkeypatch):
@@ -167,6 +169,6 @@ def test_paper_run_is_refused_without_its_weights(repository):
 
 
 def test_smaller_scales_need_nothing_from_outside():
-    for system in systems():
+    for system in (name for name in systems() if not name.startswith("published_")):
         for scale in ("smoke", "quick"):
             assert not run.weight_problems(Pipeline.load(system, scale).stages)

@@ -120,7 +120,7 @@ def test_photographs_are_judged_by_the_published_filter_cnns_alone(monkeypatch):
     networks = {}
 
     def load(name):
-        filters = [f"{one}-{k}" for one in FILTER_PROPERTIES for k in range(5)]
+        filters = [f"{one}-{k}" for one in FILTER_PROPERTIES for k in range(1)]
         assert name in ("property-cnn", *filters)
         if name == "property-cnn":
             return PropertyCNN(PropertyCNNConfig(resolution=16, padding=1, width=0.125)).eval()
@@ -132,7 +132,7 @@ def test_photographs_are_judged_by_the_published_filter_cnns_alone(monkeypatch):
     faces = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     filters, who = IdentityMeter.fit(rater, faces)(faces)
     inputs = at_resolution(faces, 32)
-    gender = np.mean([probabilities(networks[f"gender-{k}"], inputs) for k in range(5)], axis=0)
+    gender = probabilities(networks["gender-0"], inputs)
     assert parser.parser == "facexformer" and np.allclose(filters[:, 0], gender, atol=1e-3)
     assert who.shape == (4, 4 * 32) and np.linalg.norm(who[0] - who[1]) > 0
     with pytest.raises(VectorError, match="photographs need one"):

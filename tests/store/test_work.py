@@ -162,6 +162,26 @@ def test_digest_tells_contents_apart_and_nothing_else(tmp_path):
     assert digest_of(tmp_path / "a") == digest_of(tmp_path / "b")
 
 
+class Opens:
+    """Opens its file when it is used; what it opened does not count."""
+
+    def __init__(self, path):
+        self.path, self.opened = path, None
+
+    def __getstate__(self):
+        return {"path": self.path, "opened": None}
+
+
+def test_an_object_counts_by_what_pickle_keeps_of_it(tmp_path):
+    (tmp_path / "weights").write_text("1")
+    used = Opens(tmp_path / "weights")
+    before = digest_of(used)
+    used.opened = object()
+    assert digest_of(used) == before
+    (tmp_path / "weights").write_text("2")
+    assert digest_of(used) != before
+
+
 def test_value_without_contents_is_refused():
     with pytest.raises(TypeError, match="cannot identify work"):
         digest_of(object())
