@@ -123,8 +123,11 @@ def run(root: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
 
 def main(arguments: list[str] | None = None) -> int:
     systems = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
-    parser = argparse.ArgumentParser(prog="python -m tests.rehearsal", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.rehearsal",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"default: {systems}")
     parser.add_argument("--keep", type=Path, help="an empty folder for the copy, which is kept")
     options = parser.parse_args(arguments)

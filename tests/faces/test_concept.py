@@ -166,3 +166,13 @@ def test_shares_stand_in_their_own_columns_with_their_intervals():
         ]
     after = shares[(shares["condition"] == "female") & (shares["set"] == "after")].iloc[0]
     assert (after["count"], after["images"], after["share"]) == (38, 40, 0.95)
+
+
+def test_images_kept_by_rank_are_not_counted_as_passed():
+    scores = pd.DataFrame(dict.fromkeys(["gender", "quality", "age", "glass"], [0.5] * 40)).assign(
+        idx=range(40)
+    )
+    kept = filter_images(scores, Cutoffs(), min_kept=16)
+    assert kept.headline == "0 of 40 (0.0%) pass; 16 kept by rank"
+    scores.loc[:9, ["gender", "quality"]], scores.loc[:9, ["age", "glass"]] = 1.0, 0.0
+    assert filter_images(scores, Cutoffs(), min_kept=5).headline == "10 of 40 (25.0%)"

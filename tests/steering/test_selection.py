@@ -148,3 +148,8 @@ def test_groups_of_another_number_of_bits_are_rejected():
     grouping = Grouping(("hair_color", "hair_length", "background_mean"), (0.0,) * 3)
     with pytest.raises(VectorError, match=r"4 bits, the directions of 3.*group_bits = 4"):
         latents_of(selection(), grouping, label_size=7)
+
+
+def test_missing_files_of_a_selection_are_named_with_their_origin(tmp_path):
+    with pytest.raises(StoreError, match=r"z_vectors\.csv does not exist: .*original project"):
+        read_selection(tmp_path / "v8")
