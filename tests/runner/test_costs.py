@@ -126,7 +126,7 @@ def test_missing_weights_are_named_with_their_place_and_origin(tmp_path, monkeyp
     starts = ["gender-v1-0", "quality-v1-0"]
     filters = [f"{name}-{fold}" for name in FILTERS for fold in range(5)]
     assert sorted(problems) == sorted(named + starts + filters) and all(problems.values())
-    assert "pnet.pt" in problems["mtcnn"] and "facenet-pytorch" in problems["mtcnn"]
+    assert "pnet.pt" in problems["mtcnn"] and "fetch mtcnn" in problems["mtcnn"]
     assert "fetch facexformer" in problems["facexformer"]
     state = MTCNN().state_dict()
     for net in ("pnet", "rnet", "onet"):

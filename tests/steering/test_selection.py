@@ -72,7 +72,7 @@ def test_row_numbers_without_a_name_are_no_part_of_a_latent(tmp_path):
 
 
 def test_files_that_do_not_belong_together_are_named(tmp_path):
-    with pytest.raises(StoreError, match=r"ohlora_z_vectors\.csv is missing"):
+    with pytest.raises(StoreError, match=r"ohlora_z_vectors\.csv does not exist"):
         read_selection(tmp_path)
     write_selection(selection(), tmp_path)
     names = tmp_path / "ohlora_w_group_names.csv"
