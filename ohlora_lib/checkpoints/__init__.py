@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         fetch,
         load,
         missing,
+        problem,
         resolve,
     )
 
@@ -28,6 +29,7 @@ __all__ = [
     "fetch",
     "load",
     "missing",
+    "problem",
     "resolve",
     "save",
 ]

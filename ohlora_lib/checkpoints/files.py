@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,8 +25,27 @@ class WeightsError(Exception):
 State = dict[str, torch.Tensor]
 
 
+NO_WEIGHTS = {
+    b"version https://git-lfs": "is a Git LFS pointer",
+    b"<!doctype": "is a web page",
+    b"<html": "is a web page",
+    b"<?xml": "is XML",
+}
+"""How files begin that were saved in the place of the weights, and what they are."""
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """A WeightsError if the file is recognizably something else, as after a failed download."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    for sign, kind in NO_WEIGHTS.items():
+        if start.startswith(sign):
+            raise WeightsError(f"{path} {kind}, not weights: download the file itself again")
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """The metadata of a .safetensors file; {} if it has none."""
+    _refuse_other_kinds(path)
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
@@ -35,6 +55,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def read_state(path: Path, inside: str = "") -> State:
     """The tensors of a .safetensors, .pth or .pt file, on the CPU; `inside` selects a part."""
+    _refuse_other_kinds(path)
     if path.suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(path)
@@ -44,9 +65,13 @@ def read_state(path: Path, inside: str = "") -> State:
 
 
 def _read_pickle(path: Path) -> object:
-    """The content of a .pth file, always with `weights_only`: data, never code."""
+    """The content of a .pth file, always with `weights_only`: data, never code.
+
+    A Namespace is data, too: some training scripts save their options beside the weights.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL (\S+)|global '?([\w.]+)", str(error))
         if code is None:

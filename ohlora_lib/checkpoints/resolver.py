@@ -4,6 +4,7 @@ The runner asks before every stage, so torch and the registry are imported only 
 depends on published files.
 """
 
+import fnmatch
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,8 +24,15 @@ def files(word: str) -> list[Path]:
     return installed(CHECKPOINTS[word], FOLDER) if word in CHECKPOINTS else []
 
 
+def names(pattern: str) -> list[str]:
+    """The published weights whose names match a pattern such as 'age-?'."""
+    from ohlora_lib.checkpoints.registry import CHECKPOINTS
+
+    return fnmatch.filter(CHECKPOINTS, pattern)
+
+
 def problem(word: str) -> str:
     """Why published weights of this name cannot be loaded and what to do; "" otherwise."""
-    from ohlora_lib.checkpoints.registry import CHECKPOINTS, missing
+    from ohlora_lib.checkpoints import registry
 
-    return missing(word) if word in CHECKPOINTS else ""
+    return registry.problem(word) if word in registry.CHECKPOINTS else ""

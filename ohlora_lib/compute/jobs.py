@@ -1,12 +1,12 @@
 """Independent jobs: each writes one file, in this process or on an executor."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ohlora_lib.compute.memory import processes_for
 from ohlora_lib.compute.progress import progress
 from ohlora_lib.store.atomic import atomic_path
 
@@ -68,7 +68,7 @@ def _as_completed(
     pending: dict[Future, int] = {}
     try:
         while True:
-            for index, each in islice(remaining, QUEUED_PER_CORE * os.cpu_count() - len(pending)):
+            for index, each in islice(remaining, QUEUED_PER_CORE * processes_for() - len(pending)):
                 pending[executor.submit(work, *each)] = index
             if not pending:
                 return

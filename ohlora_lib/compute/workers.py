@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from ohlora_lib.compute.jobs import gather
-from ohlora_lib.compute.memory import keep_freed
+from ohlora_lib.compute.memory import keep_freed, processes_for
 
 BLOCK_ROWS = 32
 """Rows per call of `map_row_blocks`: fixed, or results would depend on the number of cores."""
 
 _prepared: ProcessPoolExecutor | None = None
+_count = 0  # of prepared processes
 
 
 def prepare() -> None:
@@ -32,15 +33,15 @@ def prepare() -> None:
     They inherit everything imported so far. Call it only before this process starts threads.
     Measured: the first result after 0.2 s instead of 8 to 15 s (two busy cores of an EPYC).
     """
-    global _prepared
-    context = multiprocessing.get_context("fork")
-    _prepared = ProcessPoolExecutor(os.cpu_count(), context, initializer=_begin_prepared)
+    global _prepared, _count
+    context, _count = multiprocessing.get_context("fork"), processes_for()
+    _prepared = ProcessPoolExecutor(_count, context, initializer=_begin_prepared)
     _prepared.submit(int).result()
 
 
 def prepared() -> int:
     """Number of prepared processes: 0 unless this process has called `prepare`."""
-    return os.cpu_count() if _prepared else 0
+    return _count if _prepared else 0
 
 
 def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExecutor]:
@@ -48,7 +49,7 @@ def processes(count: int | None = None) -> AbstractContextManager[ProcessPoolExe
 
     Prepared processes survive the `with` block.
     """
-    count = count or os.cpu_count()
+    count = count or prepared() or processes_for()
     if prepared() == count:
         return nullcontext(_prepared)
     # Not fork: the caller may have threads (a notebook kernel does).

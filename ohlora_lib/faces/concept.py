@@ -97,6 +97,13 @@ class FilteredImages:
     by_rank: bool
     """Too few passed, so the best-ranked were kept instead."""
 
+    @property
+    def headline(self) -> str:
+        """How many images pass, and how many are kept if that is not the same."""
+        passing, total = int(self.passed[ALL].sum()), len(self.passed)
+        text = f"{passing:,} of {total:,} ({passing / total:.1%})"
+        return f"{text} pass; {len(self.numbers):,} kept by rank" if self.by_rank else text
+
 
 def filter_images(scores: pd.DataFrame, cutoffs: Cutoffs, min_kept: int) -> FilteredImages:
     """Scores (a row per image: idx and the four scores) -> the images that pass all cutoffs.

@@ -47,8 +47,14 @@ class Labels:
         return rest
 
 
-def read_labels(path: str | Path, labeled_by: str) -> Labels:
+def read_labels(path: str | Path, labeled_by: str, images: str | Path = "images") -> Labels:
     """Labels from a CSV in the published format; `labeled_by` names the person."""
+    if not Path(path).exists():
+        raise StoreError(
+            f"{path} does not exist: a person makes it by labeling images of {images} with "
+            "notebooks/hands_on/label.ipynb, or any CSV with the columns idx (the image's number), "
+            "gender, quality, age, glass (1: female, good, old, wears glasses; else 0)"
+        )
     table = read_table(path, [INDEX, *FILTER_PROPERTIES])[[INDEX, *FILTER_PROPERTIES]]
     numbers = pd.to_numeric(table[INDEX], errors="coerce")
     if len(wrong := table.loc[~(numbers >= 0) | (numbers % 1 != 0), INDEX]):
@@ -61,6 +67,8 @@ def read_labels(path: str | Path, labeled_by: str) -> Labels:
         if wrong.any():
             idx, value = table.loc[wrong, [INDEX, name]].iloc[0]
             raise StoreError(f"{path}: image {int(idx)} has {name} {value!r}: a label is 0 or 1")
+    if table.empty:
+        raise StoreError(f"{path} has no labels: it needs a row per labeled image")
     return Labels(table.astype(np.int64), labeled_by)
 
 

@@ -335,6 +335,11 @@ def score(maps: np.ndarray, images: np.ndarray, which: Mapping[str, str] = SECON
     return pd.DataFrame(table, columns=list(which))
 
 
+def of_first_algorithm(raw: pd.DataFrame) -> pd.DataFrame:
+    """The same table with the first algorithm's scores (its columns `v1_…`) as the properties."""
+    return raw.assign(**{name: raw[column] for name, column in FIRST.items()})
+
+
 def complete_rows(raw: pd.DataFrame) -> pd.DataFrame:
     """The rows with a finite score of every property: only these can be normalized and used."""
     complete = raw[np.isfinite(raw[list(PROPERTIES)]).all(axis=1)]

@@ -14,10 +14,13 @@ from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.measure.parse import Parsed, Parser, class_pixels, face_scores, parse
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, SIZE
+from ohlora_lib.store import StoreError
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
+from ohlora_lib.store.work import keep_work
 
 SHARD = 64  # faces
+SEGMENTATION = ("parts", "parse_maps", "faces", "boxes.parquet")
 EDGES = ["x1", "y1", "x2", "y2"]
 
 
@@ -67,11 +70,14 @@ def segment(
 ) -> Segmentation:
     """Parse images number `idx` of the set into `folder`, here or on an executor's processes.
 
-    Shards that an interrupted run has finished are kept.
+    Maps of the same images by the same parser are kept, and shards that an interrupted run has
+    finished.
     """
     if not len(idx):
         raise ValueError(f"no image of {images.folder} was selected: give at least one index")
     made = Segmentation(folder)
+    made_from = {"images": images, "idx": idx, "parser": parser}
+    keep_work(folder, "class maps", __name__, made_from, SEGMENTATION)
     parts = [idx[at : at + SHARD] for at in range(0, len(idx), SHARD)]
     jobs = [Job(folder / "parts" / f"{part[0]:06d}-{part[-1]:06d}.parquet", part) for part in parts]
     work = partial(single_threaded, _part, images, made, parser)
@@ -117,6 +123,53 @@ def class_areas(segmentation: Segmentation) -> tuple[pd.DataFrame, np.ndarray]:
         count += len(maps)
     table = pd.DataFrame(pixels, columns=list(CLASS_NAMES), index=pd.Index(idx, name="idx"))
     return table, frequency / max(count, 1)
+
+
+LARGEST_SHARE = {
+    "skin": 0.7, "left brow": 0.05, "right brow": 0.05, "left eye": 0.04, "right eye": 0.04,
+    "nose": 0.12, "upper lip": 0.06, "inner mouth": 0.08, "lower lip": 0.06, "hair": 0.75,
+}  # fmt: skip
+"""Mean share of the map that no class of real face crops exceeds, with a wide margin."""
+DOWNWARDS = (("left brow", "right brow"), ("left eye", "right eye"), ("nose",),
+             ("upper lip", "lower lip"))  # fmt: skip
+"""Features of a face from top to bottom."""
+
+
+def implausible(areas: pd.DataFrame, frequency: np.ndarray) -> list[str]:
+    """What shows that these are no class maps of faces, as of a parser with wrong weights.
+
+    Inputs are those of `class_areas`. Means over all faces: the size of each class, the features'
+    order from top to bottom, and the sides of the eyes.
+    """
+    shares, found = (areas / SIZE**2).mean(), []
+    for name, largest in LARGEST_SHARE.items():
+        if shares[name] > largest:
+            found.append(f"{name} covers {shares[name]:.0%} of the frame (at most {largest:.0%})")
+    missing = [name for name in LARGEST_SHARE if name != "inner mouth" and not areas[name].any()]
+    if missing:
+        return [*found, f"no face has any {' or '.join(missing)}"]
+    weights = frequency / frequency.sum((1, 2), keepdims=True).clip(1e-9)
+    rows, columns = ((weights.sum(axis) * np.arange(SIZE)).sum(1) for axis in (2, 1))
+    heights = [np.mean([rows[CLASS_NAMES.index(name)] for name in names]) for names in DOWNWARDS]
+    for place in range(len(heights) - 1):
+        if heights[place] >= heights[place + 1]:
+            upper, lower = (DOWNWARDS[place + k][0].split()[-1] for k in (0, 1))
+            found.append(f"the {upper} lies below the {lower}")
+    if columns[CLASS_NAMES.index("left eye")] >= columns[CLASS_NAMES.index("right eye")]:
+        found.append("the left eye lies right of the right eye")
+    return found
+
+
+def check_faces(segmentation: "Segmentation") -> pd.DataFrame:
+    """The table of boxes, if the parser found a face in any image; else an error."""
+    boxes = segmentation.boxes
+    if not boxes["found"].any():
+        raise StoreError(
+            f"the parser found no face in any of {len(boxes):,} images of "
+            f"{segmentation.folder.name}: look at the images, and check that the weights of the "
+            "parser and its detector are those of the registry"
+        )
+    return boxes
 
 
 def area_table(areas: pd.DataFrame) -> pd.DataFrame:

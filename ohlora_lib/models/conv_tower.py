@@ -161,6 +161,10 @@ class ScoreTower(ConvTower):
         self.fc1 = nn.Sequential(nn.Linear(self.features, hidden), nn.Tanh())
         self.fc_final = nn.Linear(hidden, outputs)
 
+    def hidden(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, hidden) values of the dense layer."""
+        return self.fc1(super().forward(images))
+
     def forward(self, images: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
         features = super().forward(images, dropout)
         return apply_head(self, features, self.sizes.dense_dropout, dropout)

@@ -33,7 +33,7 @@ class CostError(ValueError):
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one stage or of several: time on two CPU cores, bytes on disk and in memory."""
+    """Of one stage or of several: time on one CPU thread, bytes on disk and in memory."""
 
     seconds: float = 0
     disk: float = 0

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -13,10 +12,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from ohlora_lib.pages import parameters
 from ohlora_lib.pages.parameters import ParameterError
 from ohlora_lib.runner.pipeline import PipelineError, Stage
-from ohlora_lib.store import ROOT
-
-MODULE_FILES = (".py", ".html", ".js", ".css")
-"""A module's code, and a page, script or style sheet of the same name that it reads."""
+from ohlora_lib.store import ROOT, code
 
 
 @dataclass(frozen=True)
@@ -37,16 +33,16 @@ class Notebook:
             cells = nbformat.read(path, as_version=4).cells
         except Exception as error:  # nbformat raises many kinds
             raise PipelineError(f"{name} cannot be read as a notebook: {error}") from error
-        code = [cell for cell in cells if cell.cell_type == "code"]
+        written = [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in cells]
+        cells = [cell for cell in cells if cell.cell_type == "code"]
         tagged = [
-            at for at, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])
+            at for at, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])
         ]
         if len(tagged) != 1:
             raise PipelineError(
                 f"{name} has {len(tagged)} cells tagged 'parameters': it needs exactly one"
             )
-        sources = tuple(cell.source for cell in code)
-        written = [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in cells]
+        sources = tuple(cell.source for cell in cells)
         return cls(
             name=name.as_posix(),
             parameters_cell=sources[tagged[0]],
@@ -58,9 +54,10 @@ class Notebook:
         """The files of ohlora_lib that the notebook imports, and those that these import."""
         plain = TransformerManager().transform_cell  # %magics and !commands as calls
         try:
-            return _closure(frozenset().union(*(_imports(plain(cell)) for cell in self.code)))
+            trees = [ast.parse(plain(cell)) for cell in self.code]
         except SyntaxError as error:
             raise PipelineError(f"{self.name}: a cell is not Python: {error}") from error
+        return code.modules(frozenset().union(*map(code.imported, trees)))
 
 
 def check(stage: Stage) -> None:
@@ -83,44 +80,7 @@ def check(stage: Stage) -> None:
 
 
 def code_digest(notebook: Notebook) -> str:
-    """One digest of all library modules that a notebook uses."""
-    digest = hashlib.sha256()
-    for path in sorted(notebook.modules()):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _imports(source: str) -> frozenset[str]:
-    """The names of ohlora_lib's modules (or of things in them) that `source` imports anywhere."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in names if name.split(".")[0] == "ohlora_lib")
-
-
-@cache
-def _module_imports(path: Path) -> frozenset[str]:
-    return _imports(path.read_text())
-
-
-def _files(name: str) -> set[Path]:
-    """The files of a module, and the __init__ files that importing it runs."""
-    parts = name.split(".")
-    packages = [ROOT.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
-    module = [ROOT.joinpath(*parts).with_suffix(suffix) for suffix in MODULE_FILES]
-    return {path for path in [*packages, *module] if path.is_file()}
-
-
-def _closure(names: frozenset[str]) -> set[Path]:
-    found: set[Path] = set()
-    waiting = set().union(*(_files(name) for name in names))
-    while waiting:
-        path = waiting.pop()
-        found.add(path)
-        for name in _module_imports(path) if path.suffix == ".py" else ():
-            waiting |= _files(name) - found
-    return found
+    """One digest of the code of all library modules that a notebook uses."""
+    used = sorted(notebook.modules())
+    lines = [f"{path.relative_to(ROOT).as_posix()} {code.digest(path)}" for path in used]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -6,13 +6,15 @@ folder; `publish` names those that are also copied into reports/, and where.
 `extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its own:
 they keep that system's folders and pages, and run once for both.
 
-`readme` declares what the READMEs show of the system, `cost` and `constants` what a run at paper
-scale costs (see `costs`), and `resolver` a module that knows names of weights (see `Resolver`):
-those that parameters name, and those that a stage needs beside them, in its `weights`.
+`readme` declares what the READMEs show of the system, `cost` and `constants` (or the name of a
+system that has them) what a run at paper scale costs (see `costs`), and `resolver` a module that
+knows names of weights (see `Resolver`): those that parameters name, and those that a stage needs
+beside them, in its `weights`, where age-? stands for age-0, age-1 ….
 """
 
 import importlib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -36,6 +38,9 @@ class Resolver(Protocol):
 
     def files(self, word: str) -> list[Path]:
         """The files that the word stands for as far as they exist; [] if it names no weights."""
+
+    def names(self, pattern: str) -> list[str]:
+        """The names of weights that match a pattern with ?."""
 
     def problem(self, word: str) -> str:
         """Why the weights of this name cannot be loaded and what to do; "" otherwise."""
@@ -96,7 +101,7 @@ class _Pipeline(_Model):
     summary: str
     extends: str = ""
     resolver: str = ""
-    constants: dict[str, float] = {}
+    constants: dict[str, float] | str = {}
     readme: _Readme = _Readme()
     stages: Annotated[list[_Stage], Field(min_length=1)]
 
@@ -174,7 +179,7 @@ class Pipeline:
             spec = _validated(path.read_text(encoding="utf-8"), name)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PipelineError(f"{name}: not YAML: {error}") from error
-        constants, resolver, stages = dict(spec.constants), spec.resolver, []
+        constants, resolver, stages = _constants(spec.constants, name), spec.resolver, []
         if spec.extends:
             base, stages = _base(spec.extends, scale, (*extended_by, system), f"{name}: extends")
             constants = {**base.constants, **constants}
@@ -248,6 +253,17 @@ def _explain(error: dict[str, Any], raw: object) -> str:
     return ": ".join([*where, *map(str, place), f"{error['input']!r}: {message}"])
 
 
+def _constants(declared: dict[str, float] | str, where: str) -> dict[str, float]:
+    """Those that a pipeline declares; a name stands for the constants of that system."""
+    if not isinstance(declared, str):
+        return dict(declared)
+    path = ROOT / "pipelines" / f"{declared}.yaml"
+    if not path.is_file():
+        raise PipelineError(f"{where}: constants: there is no {path.relative_to(ROOT)}")
+    found = _validated(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
+    return _constants(found.constants, where)
+
+
 def _base(
     last: str, scale: str, extended_by: tuple[str, ...], where: str
 ) -> tuple[Pipeline, list[Stage]]:
@@ -287,10 +303,23 @@ def _stage(
         outputs=tuple(spec.outputs),
         parameters=parameters,
         cost=dict(spec.cost),
-        weights=tuple(spec.weights.get(scale, ())),
+        weights=tuple(_weights(spec.weights.get(scale, ()), resolver, where)),
         resolver=resolver,
         publish=dict(spec.publish),
     )
+
+
+def _weights(declared: Sequence[str], resolver: str, where: str) -> Iterator[str]:
+    """The names of weights that a stage declares, with those that its patterns stand for."""
+    for word in declared:
+        if "?" not in word:
+            yield word
+            continue
+        if not resolver:
+            raise PipelineError(f"{where}: weights {word!r}: only a resolver knows patterns")
+        if not (found := importlib.import_module(resolver).names(word)):
+            raise PipelineError(f"{where}: no weights match {word!r}")
+        yield from found
 
 
 def _fill(path: str, folders: dict[str, str], where: str) -> str:

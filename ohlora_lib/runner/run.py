@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ohlora_lib.compute.memory import processes_for
 from ohlora_lib.pages import index
 from ohlora_lib.runner import launch, notebook, stage
 from ohlora_lib.runner.costs import Cost
@@ -22,6 +23,8 @@ from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage, shown_sys
 from ohlora_lib.runner.stage import StageFailed
 from ohlora_lib.store import ROOT, StoreError
 
+UNCERTAINTY = "hours: within a factor of 2 with AVX512-BF16, 3 to 8 times as many on other CPUs"
+"""Measured per network: `constants` in pipelines/ohlora_v3.yaml, and in float32 without it."""
 LOCK = ROOT / "data" / ".lock"
 
 
@@ -106,6 +109,26 @@ def check(stages: tuple[Stage, ...]) -> None:
         folders.append(one.out)
 
 
+def check_code(stages: tuple[Stage, ...], options: argparse.Namespace) -> None:
+    """Refuse to compute finished work again only because the library's code has changed."""
+    if options.force:
+        return
+    runs = [one for one in stages if stage.why_run(one)]
+    affected = {one.name: lines for one in runs if (lines := stage.recomputed(one))}
+    if not affected:
+        return
+    lines = [f"  {line}" for lines in affected.values() for line in lines]
+    lines.insert(0, "code has changed, so this work would be computed again:")
+    if not options.dry_run:
+        lines += [
+            "Nothing was run or deleted. Restore the code, or run with --force, which moves work",
+            "of more than ten minutes aside (for one stage: --only "
+            f"{next(iter(affected))} --force).",
+        ]
+        raise PipelineError("\n".join(lines))
+    print(*lines, sep="\n")
+
+
 def weight_problems(stages: tuple[Stage, ...]) -> dict[str, str]:
     """Weights that the stages name -> why they cannot be loaded ("" if they can)."""
     problems = {}
@@ -118,18 +141,40 @@ def weight_problems(stages: tuple[Stage, ...]) -> dict[str, str]:
     return problems
 
 
+def check_weights(stages: tuple[Stage, ...], options: argparse.Namespace) -> None:
+    """Open all weights and say what was found; refuse to start if any cannot be loaded."""
+    weights = weight_problems(stages)
+    for name, why in weights.items():
+        print(f"  {why or f'weights {name!r}: read'}", flush=True)
+    problems = {name: why for name, why in weights.items() if why}
+    if problems and not options.dry_run:
+        raise PipelineError(refusal(problems))
+
+
+def refusal(problems: dict[str, str]) -> str:
+    """One message for weights (name -> problem) that cannot be loaded."""
+    if len(problems) == 1:
+        return next(iter(problems.values()))
+    return f"{len(problems)} weights cannot be loaded, each for the reason above: " + ", ".join(
+        problems
+    )
+
+
 def requirements(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
-    """Lines on what the stages need: time, disk, memory, labels and weights."""
+    """Lines on what the stages need: time, disk, memory and labels."""
     costs = pipeline.costs()
     whole = sum((costs[one.name] for one in stages), Cost())
-    lines = [f"needs, without a GPU:             {whole}"]
+    cores = processes_for(float(stage.LARGE))
+    whole = replace(whole, seconds=whole.seconds / cores)
+    costs = {name: replace(one, seconds=one.seconds / cores) for name, one in costs.items()}
+    lines = [f"needs, without a GPU, {cores} threads:  {whole}"]
     lines += [f"  {one.name:32} {costs[one.name]}" for one in stages]
+    lines.append(f"  ({UNCERTAINTY}; GPUs are not estimated)")
     for one in stages:
         if path := one.parameters.get("labels"):
             state = "found" if (ROOT / str(path)).exists() else f"missing, {one.name} reads it"
             lines.append(f"  labels made by a person: {path} ({state})")
-    problems = weight_problems(stages)
-    return lines + [f"  {why or f'weights {name!r}: found'}" for name, why in problems.items()]
+    return lines
 
 
 def run_stage(one: Stage, line: StageLine, options: argparse.Namespace) -> None:
@@ -152,13 +197,13 @@ def run_pipeline(pipeline: Pipeline, options: argparse.Namespace) -> None:
     """Check everything, then run the chosen stages in order and write the index."""
     stages = pipeline.chosen(options.start, options.only)
     check(stages)
+    check_code(stages, options)
     title = pipeline.shown.title
     print(f"{title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
     if pipeline.scale == "paper":
         print(*requirements(pipeline, stages), sep="\n", flush=True)
-        missing = [why for why in weight_problems(stages).values() if why]
-        if missing and not options.dry_run:
-            raise PipelineError("; ".join(missing))
+    if pipeline.scale == "paper" or any(one.weights for one in stages):
+        check_weights(stages, options)
     width = max(len(one.name) for one in stages)
     numbers = {one.name: number for number, one in enumerate(pipeline.stages, 1)}
     for one in stages:

@@ -5,21 +5,26 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
+from ohlora_lib.compute.memory import PROCESS_BYTES
 from ohlora_lib.compute.progress import HEADLESS
 from ohlora_lib.runner.notebook import Notebook, code_digest
 from ohlora_lib.runner.pipeline import PipelineError, Stage
 from ohlora_lib.store import ROOT, StoreError, inside_root
 from ohlora_lib.store.manifest import Manifest, Snapshot, changed
-from ohlora_lib.store.workfolder import FINGERPRINT, release
+from ohlora_lib.store.work import works
+from ohlora_lib.store.workfolder import FINGERPRINT, clear, release
 
 RUNS = ROOT / "data" / "runs.jsonl"
 RECORDED = ("torch", "numpy", "pandas", "scikit-learn", "opencv-python-headless", "matplotlib")
+LARGE = "3e9"
+"""Bytes that a process with the published networks needs."""
 PAGES = Path(__file__).resolve().parents[1] / "pages"
 PAGE_CODE = ("report.py", "templates/ohlora/index.md.j2")
 
@@ -103,8 +108,7 @@ def why_run(stage: Stage) -> str | None:
 def run(stage: Stage, force: bool, with_code: bool) -> str:
     """Run the notebook, check its outputs, publish its page; returns a summary of the outputs."""
     inputs = Inputs.of(stage)
-    if force or stage.manifest.exists():
-        release(ROOT / stage.out)  # only unfinished work is resumed
+    _prepare(stage, force)
     stage.manifest.unlink(missing_ok=True)  # from here on the stage counts as unfinished
     start = time.time()
     peak = _execute(stage, inputs.fingerprint(stage))
@@ -123,6 +127,43 @@ def run(stage: Stage, force: bool, with_code: bool) -> str:
     stage.partial.unlink(missing_ok=True)
     _record(stage, cost)
     return ", ".join(_summary(Path(name).name, one) for name, one in outputs.items())
+
+
+def _prepare(stage: Stage, force: bool) -> None:
+    """Empty the folder: of a finished stage only intact work with a mark is kept (`store.work`)."""
+    folder = ROOT / stage.out
+    if not force and not stage.manifest.exists():
+        return  # unfinished: it resumes, if its inputs and parameters are the same
+    if force or _work_is_damaged(stage):
+        release(folder)
+    else:
+        clear(folder)
+
+
+def _work_is_damaged(stage: Stage) -> bool:
+    """Whether a finished stage's work no longer is what the stage made."""
+    try:
+        outputs = Manifest.read(stage.manifest).outputs
+    except StoreError:
+        return True
+    owned = {_name(path) for work in works(ROOT / stage.out) for path in work.entries}
+    return any(
+        changed({name: one})
+        for name, one in outputs.items()
+        if name in owned or any(path.startswith(f"{name}/") for path in owned)
+    )
+
+
+def recomputed(stage: Stage) -> list[str]:
+    """Finished parts of a stage that its next run would compute again, because code has changed."""
+    lines = []
+    for work in works(ROOT / stage.out):
+        if files := work.changed_code:
+            more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+            took = str(timedelta(seconds=round(work.seconds)))
+            names = ", ".join(name.removeprefix("ohlora_lib/") for name in files[:3])
+            lines.append(f"{stage.name}: {work.name} (took {took}): {names}{more} changed")
+    return lines
 
 
 def refresh_page(stage: Stage, with_code: bool) -> bool:
@@ -185,6 +226,7 @@ def _execute(stage: Stage, fingerprint: str) -> int:
     """Run the notebook into its partial file; returns the kernel's peak memory in MB."""
     os.environ |= {
         HEADLESS: "1",
+        PROCESS_BYTES: LARGE if stage.weights else "0",
         FINGERPRINT: fingerprint,
         "PYTHONPATH": str(ROOT),
         "PYTHONHASHSEED": "0",

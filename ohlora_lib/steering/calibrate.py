@@ -4,18 +4,24 @@ The slopes are measured by the parser and not by the property CNN from which the
 fitted: on the CNN, larger steps always seem better.
 """
 
+import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ohlora_lib.compute.workers import parallel_map
+from ohlora_lib.compute.jobs import Job, run_jobs
+from ohlora_lib.compute.workers import single_threaded, workers
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.meters import MeterSet, expression_scores, mean_of_finite
 from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS
 from ohlora_lib.steering.sampling import Sampler
+from ohlora_lib.store.work import keep_work
 
 EXTREMES = np.tile(np.float32(MIDDLE), (2 * len(EXPRESSION), 1))
 """The lowest and the highest level of each property, the others at the middle, (6, 3)."""
@@ -46,17 +52,39 @@ def calibrate_methods(
     meters: MeterSet,
     z: np.ndarray,
     rule: CalibrationRule | None = None,
+    folder: Path | None = None,
 ) -> list[Method]:
-    """The methods, those with `spec.calibrated` calibrated on z (N, Z), in parallel on a CPU."""
-    return parallel_map(sampler.device, partial(_calibrated, sampler, meters, z, rule), methods)
+    """The methods, those with `spec.calibrated` calibrated on z (N, Z), in parallel on a CPU.
+
+    `folder` keeps the factors: those of the same methods, networks and latents are not measured
+    again.
+    """
+    rule = rule or CalibrationRule()
+    wanted = [method for method in methods if method.spec.calibrated]
+    with nullcontext(folder) if folder else TemporaryDirectory() as place:
+        if folder:
+            networks = {"generator": sampler.generator, "meters": meters}
+            given = networks | {"z": z, "rule": rule, "methods": wanted}
+            keep_work(folder, "calibration", __name__, given)
+        work = partial(single_threaded, _calibrate, sampler, meters, z, rule)
+        jobs = [Job(Path(place) / f"{at:03d}.json", method) for at, method in enumerate(wanted)]
+        with workers(sampler.device) as pool:
+            files = run_jobs(work, jobs, "methods calibrated", pool)
+        factors = {method.name: tuple(json.loads(file.read_text()))
+                   for method, file in zip(wanted, files, strict=True)}  # fmt: skip
+    return [replace(one, factors=factors.get(one.name, one.factors)) for one in methods]
 
 
-def _calibrated(
-    sampler: Sampler, meters: MeterSet, z: np.ndarray, rule: CalibrationRule | None, method: Method
-) -> Method:
-    if not method.spec.calibrated:
-        return method
-    return calibrate(method, sampler, meters, sampler.vectors(z, method.layer), rule)
+def _calibrate(
+    sampler: Sampler,
+    meters: MeterSet,
+    z: np.ndarray,
+    rule: CalibrationRule,
+    method: Method,
+    path: Path,
+) -> None:
+    done = calibrate(method, sampler, meters, sampler.vectors(z, method.layer), rule)
+    path.write_text(json.dumps(done.factors))
 
 
 def calibrate(

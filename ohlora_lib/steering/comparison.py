@@ -226,6 +226,34 @@ def published_table() -> pd.DataFrame:
     return pd.DataFrame(columns).set_axis([f"*published: {name}*" for name in PUBLISHED.index])
 
 
+PUBLISHED_ROWS = {"v7": "v7, 15 %", "v8": "v8, 20 %", "v9_mixed": "v9 mixed",
+                  "v9_svm_ms2": "v9 svm_ms2"}  # fmt: skip
+"""What a notebook's parameter `published` names -> the row of PUBLISHED."""
+
+
+def beside_published(tested: pd.DataFrame, method: str, published: str) -> pd.DataFrame:
+    """A method's latents beside the original's: the same meter, with its dropout on and off.
+
+    Columns are those of `published_table`. Rows of one method are all counted, whatever their part.
+    """
+    rows = tested[tested["method"] == method]
+    name = f"*published: {PUBLISHED_ROWS[published]}*"
+    found = [published_table().loc[[name]].set_axis([f"{name}, dropout on"])]
+    for meter, label in (("dropout", "dropout on"), ("cnn", "dropout off")):
+        if f"{meter}_eyes_corr" in rows:
+            means, key = mean_correlations(rows, meter).loc[method], METERS["cnn"]
+            columns = {
+                "latents": len(rows),
+                f"{key}: mean corr. eyes / mouth / pose": triple(means),
+            }
+            for word, cutoffs in CUTOFFS.items():
+                row = pass_rates(rows, meter, cutoffs).loc[method]
+                interval = f"{row.low:.2%} to {row.high:.2%}"
+                columns[f"{key}: {word}"] = f"{row.passed:.0f} ({row.rate:.2%}; {interval})"
+            found.append(pd.DataFrame([columns], index=[f"here: {method}, {label}"]))
+    return pd.concat(found).rename_axis("method")
+
+
 def leakage_table(tested: pd.DataFrame) -> pd.DataFrame:
     """Methods × unrequested changes, gains and slope variation (`side_effects`), as text."""
     effects = side_effects(tested)

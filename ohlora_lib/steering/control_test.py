@@ -4,16 +4,20 @@ All methods are tested on the same latents. The property CNN and the parser meas
 changes that were not requested are measured beside them.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.compute.jobs import gather
+from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.groups import EVERYWHERE
@@ -21,6 +25,7 @@ from ohlora_lib.steering.meters import Meter, MeterSet, expression_scores, mean_
 from ohlora_lib.steering.method import Method, Start
 from ohlora_lib.steering.responses import MIDDLE, REQUESTS, responses
 from ohlora_lib.steering.sampling import Sampler, latents
+from ohlora_lib.store.work import digest_of, keep_work
 
 BATCH = 8
 """Latents tested together: 400 images, which fit into memory at any resolution."""
@@ -62,24 +67,57 @@ def control_test(
     tested: LatentSet,
     extra_meters: Mapping[str, Meter] | None = None,
     executor: Executor | None = None,
+    folder: Path | None = None,
 ) -> ControlTest:
     """Test methods on latents, here or in an executor's processes.
+
+    `folder` keeps finished batches: an interrupted test resumes, and one that has been finished
+    with the same generator, meters, latents and method is not repeated.
 
     Columns of the table: method, idx, group_name; for each meter the columns of `responses` with
     its prefix, `cnn_`, `parser_` or the name of an extra meter; those of `side_effects`; the
     expression of the unedited latents, `unedited_eyes` etc.; and `recentering_change`, the identity
     change by recentering.
     """
-    work = [(method, batch) for method in methods for batch in tested.batches()]
-    test = partial(single_threaded, _test_batch, sampler, meters, dict(extra_meters or {}))
-    tables, starts = zip(*gather(test, work, executor, "control test"), strict=True)
-    names = [method.name for method, _ in work]
-    parts = {
-        method.name: [s for name, s in zip(names, starts, strict=True) if name == method.name]
-        for method in methods
-    }
-    table = pd.concat(tables, ignore_index=True)
-    return ControlTest(table, {name: Start.concatenate(part) for name, part in parts.items()})
+    extra = dict(extra_meters or {})
+    test = partial(single_threaded, _write_batch, sampler, meters, extra)
+    with nullcontext(folder) if folder else TemporaryDirectory() as place:
+        jobs = {method.name: [] for method in methods}
+        given = digest_of([sampler.generator, meters, extra, tested])
+        for method in methods:
+            kept = Path(place) / re.sub(r"\W+", "_", method.name)
+            if folder:
+                keep_work(kept, "tested", __name__, {"given": given, "method": method})
+            for number, batch in enumerate(tested.batches()):
+                jobs[method.name].append(Job(kept / f"{number:05d}.npz", (method, batch)))
+        run_jobs(test, [job for part in jobs.values() for job in part], "control test", executor)
+        read = {name: [_read_batch(job.output) for job in part] for name, part in jobs.items()}
+    table = pd.concat([table for part in read.values() for table, _ in part], ignore_index=True)
+    starts = {name: Start.concatenate([start for _, start in part]) for name, part in read.items()}
+    return ControlTest(table, starts)
+
+
+def _write_batch(
+    sampler: Sampler,
+    meters: MeterSet,
+    extra: dict,
+    task: tuple[Method, LatentSet],
+    path: Path,
+) -> None:
+    table, start = _test_batch(sampler, meters, extra, *task)
+    arrays = {f"table {name}": column.to_numpy() for name, column in table.items()}
+    arrays |= {f"start {name}": each for name, each in start._asdict().items() if each is not None}
+    with path.open("wb") as file:  # np.savez would add .npz to the temporary name
+        np.savez(file, **{n: a.astype(str) if a.dtype.hasobject else a for n, a in arrays.items()})
+
+
+def _read_batch(path: Path) -> tuple[pd.DataFrame, Start]:
+    table, start = {}, dict.fromkeys(Start._fields)
+    with np.load(path) as arrays:
+        for name in arrays.files:
+            kind, name_there = name.split(" ", 1)
+            (table if kind == "table" else start)[name_there] = arrays[name]
+    return pd.DataFrame(table), Start(**start)
 
 
 def _test_batch(

@@ -1,6 +1,7 @@
 """Many images of one generator on disk, made in shards so that an interrupted run resumes."""
 
 import math
+import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded, workers
 from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
 from ohlora_lib.store.images import ImageSet
+from ohlora_lib.store.work import keep_work
 
 
 def random_labels(seed: int, indices: np.ndarray, size: int) -> np.ndarray:
@@ -26,15 +28,19 @@ def random_labels(seed: int, indices: np.ndarray, size: int) -> np.ndarray:
 def generate_images(sampler: Sampler, w: np.ndarray, folder: Path) -> ImageSet:
     """Generate the images of w (N, 512) into `folder`/images, on worker processes if on a CPU.
 
-    Shards that an interrupted run has finished are kept.
+    Images of the same w by the same generator are kept: finished ones, and shards that an
+    interrupted run has finished.
     """
-    images = ImageSet(folder / "images")
+    images, parts = ImageSet(folder / "images"), folder / "images" / "parts"
+    keep_work(images.folder, "images", __name__, {"generator": sampler.generator, "w": w})
     shards = [range(start, min(start + BLOCK, len(w))) for start in range(0, len(w), BLOCK)]
-    jobs = [Job(folder / "parts" / f"{shard.start:06d}.txt", shard) for shard in shards]
-    work = partial(single_threaded, _generate_shard, sampler, images, w)
-    with workers(sampler.device) as pool:
-        run_jobs(work, jobs, "shards of images", pool)
-    images.finish(pd.DataFrame({"index": np.arange(len(w))}))
+    jobs = [Job(parts / f"{shard.start:06d}.txt", shard) for shard in shards]
+    if not images.is_complete:
+        work = partial(single_threaded, _generate_shard, sampler, images, w)
+        with workers(sampler.device) as pool:
+            run_jobs(work, jobs, "shards of images", pool)
+        images.finish(pd.DataFrame({"index": np.arange(len(w))}))
+    shutil.rmtree(parts, ignore_errors=True)
     return images
 
 

@@ -31,6 +31,7 @@ from ohlora_lib.models.property_cnn import PropertyCNN, property_input
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.store import StoreError, inside_root
 from ohlora_lib.store.atomic import write_json
+from ohlora_lib.train.classifier import PublishedRater
 
 BATCH = 64
 JUDGED = {"ear": "eyes", "mar": "mouth", "yaw": "pose"}
@@ -210,13 +211,14 @@ EXPRESSION_ATTRIBUTES = ("eyes", "mouth", "smile", "pose", "roll", "gaze")
 class IdentityMeter:
     """Filter properties, and an identity embedding that does not depend on the expression.
 
-    The embedding is the annotator's features, projected onto the complement of the readout
-    directions of EXPRESSION_ATTRIBUTES. Distances are divided by `mean_distance`, so that 1 is the
-    mean distance of two faces of the population. Where the annotator runs in bfloat16, a
-    probability changes by 0.0002 and an identity by 0.008.
+    Photographs: probabilities and features of the published filter CNNs. Toy faces: the embedding
+    is the annotator's features, projected onto the complement of the readout directions of
+    EXPRESSION_ATTRIBUTES. Distances are divided by `mean_distance`, so that 1 is the mean distance
+    of two faces of the population. Where the annotator runs in bfloat16, a probability changes by
+    0.0002 and an identity by 0.008.
     """
 
-    annotator: Annotator
+    annotator: Annotator | PublishedRater
     mean_distance: float = 1.0
 
     @classmethod
@@ -232,12 +234,13 @@ class IdentityMeter:
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images -> probabilities of the filter properties (N, 4), identities (N, F)."""
-        with precision.inference(device=self.annotator.mean.device):
+        with precision.inference(device=next(self.annotator.parameters()).device):
             annotation = self.annotator.annotate(images, BATCH)
-        names = self.annotator.config.attributes
+        names, identity = self.annotator.config.attributes, annotation.features
         rows = [names.index(name) for name in EXPRESSION_ATTRIBUTES if name in names]
-        basis = np.linalg.qr(self.annotator.regress.weight.detach().cpu().numpy()[rows].T)[0]
-        identity = annotation.features - annotation.features @ basis @ basis.T
+        if rows:
+            basis = np.linalg.qr(self.annotator.regress.weight.detach().cpu().numpy()[rows].T)[0]
+            identity = identity - identity @ basis @ basis.T
         probabilities = [annotation.probabilities[name] for name in self.filters]
         return np.stack(probabilities, 1), identity / self.mean_distance
 
@@ -324,19 +327,34 @@ class MeterSet:
 
 def load_meters(
     domain: Domain, property_cnn: str | None, device: torch.device
-) -> tuple[Meter, ParserMeter, Annotator]:
+) -> tuple[Meter, ParserMeter, Annotator | PublishedRater]:
     """The property CNN, the parser and the annotator for these faces, not yet standardized.
 
     `property_cnn` is a file, or a name of the registry. If it is None, the annotator stands in for
-    the property CNN.
+    the property CNN. For photographs the first folds of the published filter CNNs take the
+    annotator's place: all five would take longer than everything else in a test.
     """
+    if not domain.has_truth:
+        if property_cnn is None:
+            raise VectorError("property_cnn is not given: photographs need one, as 'property-cnn'")
+        rater = PublishedRater(folds=1).to(device)
+        return (
+            load_cnn(property_cnn, device),
+            ParserMeter(load_parser(domain.parser, device)),
+            rater,
+        )
     annotator = precision.place(fuse_for_inference(checkpoints.load("annotator")), device=device)
     parser = ParserMeter(load_parser(domain.parser, device))
     if property_cnn is None:
         return AnnotatorMeter(annotator), parser, annotator
-    path = property_cnn
-    path = inside_root(path) if path.endswith(".safetensors") else path
-    return CnnMeter(checkpoints.load(path).to(device)), parser, annotator
+    return load_cnn(property_cnn, device), parser, annotator
+
+
+def load_cnn(property_cnn: str, device: torch.device) -> CnnMeter:
+    """A property CNN by its file or its name in the registry."""
+    is_file = property_cnn.endswith(".safetensors")
+    network = checkpoints.load(inside_root(property_cnn) if is_file else property_cnn)
+    return CnnMeter(network.to(device))
 
 
 def extra_meters(cnn: Meter, annotator: Annotator, domain: Domain) -> dict[str, Meter]:

@@ -5,10 +5,8 @@ is kept, and a latent goes through the networks in a block of its own (`sampling
 an interruption nor the size of the parts changes a bit of the result.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded, workers
@@ -29,6 +26,7 @@ from ohlora_lib.steering.scene import border_colors
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import atomic_path, write_json
 from ohlora_lib.store.tables import read_table, write_table
+from ohlora_lib.store.work import keep_work
 
 PART = 4 * BLOCK
 SCORES, PLAN = "scores.parquet", "plan.json"
@@ -55,12 +53,15 @@ def sample_latents(
 ) -> Sample:
     """The first `count` latents of a seed: vectors at a layer and the scores of their images.
 
-    Images are not kept. Writes LAYER.npy, scene.npy and, last, scores.parquet into `folder`, and
-    refuses a folder of another seed, count, layer, generator or meter.
+    Images are not kept. Writes LAYER.npy, scene.npy and, last, scores.parquet into `folder`, which
+    must contain nothing else. A sample of another seed, count, layer, generator or meter is
+    replaced.
     """
     folder = Path(folder)
     plan = {"count": count, "seed": seed, "layer": layer}
-    _claim(folder, plan | {"generator": _digest(sampler.generator), "meter": _identity(meter)})
+    made_from = plan | {"generator": sampler.generator, "meter": meter}
+    keep_work(folder, "latents", __name__, made_from)
+    write_json(folder / PLAN, plan)
     if not (folder / SCORES).exists():
         work = partial(_latents_part, sampler, meter, seed, layer)
         parts = _in_parts(work, count, folder, sampler.device, "latents")
@@ -92,9 +93,11 @@ def sample_faces(
 ) -> FaceSample:
     """The images of the first `count` latents of a seed and the raw scores from their class maps.
 
-    Writes images.npy and, last, scores.parquet into `folder`.
+    Writes images.npy and, last, scores.parquet into `folder`, which must contain nothing else.
     """
     folder = Path(folder)
+    made_from = {"generator": sampler.generator, "parser": parser, "seed": seed, "count": count}
+    keep_work(folder, "faces", __name__, made_from)
     if not (folder / SCORES).exists():
         work = partial(_faces_part, sampler, parser, seed)
         parts = _in_parts(work, count, folder, sampler.device, "faces")
@@ -176,40 +179,3 @@ def _numbered(scores: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
 def _remove_parts(folder: Path) -> None:
     for path in (folder / "parts").glob("*.npz"):
         path.unlink()
-
-
-def _claim(folder: Path, plan: dict[str, object]) -> None:
-    """Record what is sampled; refuse a folder with another plan."""
-    path = folder / PLAN
-    if path.exists() and (there := json.loads(path.read_text())) != plan:
-        differs = next(key for key in plan if there.get(key) != plan[key])
-        raise StoreError(
-            f"{folder} holds a sample of another {differs} ({there.get(differs)}): "
-            "remove it, or sample into another folder"
-        )
-    write_json(path, plan)
-
-
-def _digest(network: nn.Module) -> str:
-    """Of all weights: another network's vectors or scores must not be mixed with these."""
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _identity(meter: Meter) -> str:
-    """A digest of what distinguishes meters: type, properties, networks and settings."""
-    known = [type(meter).__name__, meter.properties, meter]
-    return hashlib.sha256(json.dumps(known, default=_as_json).encode()).hexdigest()
-
-
-def _as_json(part: object) -> object:
-    if isinstance(part, nn.Module):
-        return _digest(part)
-    if isinstance(part, np.ndarray):
-        return part.tolist()
-    name = type(part).__name__  # all that is known of an object of any other kind
-    if not is_dataclass(part):
-        return name
-    return [name, {field.name: getattr(part, field.name) for field in fields(part)}]

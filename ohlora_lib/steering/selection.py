@@ -102,6 +102,12 @@ def read_selection(folder: str | Path, layer: str = "w") -> Selection:
     """Read both files of `folder`, written by `write_selection` or published."""
     folder = Path(folder)
     vectors = folder / Z_VECTORS
+    for path in (vectors, folder / group_names_file(layer)):
+        if not path.exists():
+            raise StoreError(
+                f"{path} does not exist: copy it from a finished notebook 09, or from the original "
+                "project (WannaBeSuperteur/AI_Projects, which has it beside its code)"
+            )
     numbers = _without_row_numbers(read_table(vectors))
     info = _without_row_numbers(
         read_table(folder / group_names_file(layer), ["case", "group_name"])

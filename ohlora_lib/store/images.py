@@ -14,6 +14,7 @@ from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import write_bytes
 from ohlora_lib.store.tables import read_table, write_table
 
+TABLE = "table.parquet"
 PER_FOLDER = 1000
 JPEG_QUALITY = 95  # as the published images; OpenCV's default
 
@@ -52,12 +53,17 @@ class ImageSet:
         missing = next((i for i in table["index"] if not self.path(i).exists()), None)
         if missing is not None:
             raise StoreError(f"{self.path(missing)} is missing: the set is incomplete")
-        write_table(table, self.folder / "table.parquet")
+        write_table(table, self.folder / TABLE)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the set has been finished."""
+        return (self.folder / TABLE).exists()
 
     @property
     def table(self) -> pd.DataFrame:
         """The set's table."""
-        return read_table(self.folder / "table.parquet", ["index"])
+        return read_table(self.folder / TABLE, ["index"])
 
     def read(self, indices: Sequence[int] | None = None) -> np.ndarray:
         """Read images into one array (N, H, W, 3), or (N, H, W) if they are gray."""

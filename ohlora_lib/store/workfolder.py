@@ -1,4 +1,7 @@
-"""A folder that belongs to one run of a notebook: kept for the same parameters, else emptied."""
+"""A folder that belongs to one run of a notebook: kept for the same parameters, else cleared.
+
+Work with a mark (see `work`) survives: it is identified by what it was made from.
+"""
 
 import fcntl
 import json
@@ -11,6 +14,7 @@ from typing import IO
 
 from ohlora_lib.store import ROOT, StoreError, inside_root
 from ohlora_lib.store.atomic import MARK, sweep, write_json
+from ohlora_lib.store.work import LONG, REPLACED, duration, free_name, works
 
 IDENTITY = "made_by.json"
 FINGERPRINT = "OHLORA_FINGERPRINT"
@@ -23,8 +27,8 @@ def claim(path: str, parameters: dict[str, object]) -> Path:
     """The folder below data/ for a run with these `parameters` (and the FINGERPRINT, if any).
 
     Files of an interrupted run with the same parameters are kept, so that it resumes; those of
-    other parameters are deleted. A folder with any other files is refused: only files of a claimed
-    folder are deleted. The folder is locked until this process exits.
+    other parameters are deleted, except marked work. A folder with any other files is refused: only
+    files of a claimed folder are deleted. The folder is locked until this process exits.
     """
     folder = inside_root(path)
     if not folder.is_relative_to(ROOT / "data") or folder == ROOT / "data":
@@ -34,7 +38,7 @@ def claim(path: str, parameters: dict[str, object]) -> Path:
     mark = folder / IDENTITY
     identity = {"parameters": parameters, "fingerprint": os.environ.get(FINGERPRINT, "")}
     if _read(mark) != identity:
-        _empty(folder)
+        _clear(folder)
         write_json(mark, identity)
     sweep(folder)
     return folder
@@ -48,10 +52,25 @@ def made_by(folder: Path) -> dict[str, object]:
     return found["parameters"]
 
 
-def release(folder: Path) -> None:
-    """Delete a folder that `claim` made; refuse any other, and one that is in use."""
+def clear(folder: Path) -> None:
+    """Delete all that a claimed folder holds, except marked work and what was moved aside."""
     with _lock(folder):
-        _empty(folder)
+        _clear(folder)
+
+
+def release(folder: Path) -> Path | None:
+    """Delete a folder that `claim` made, or move it aside if it took long to fill: its new place.
+
+    Refuses any other folder, and one that is in use.
+    """
+    with _lock(folder):
+        if not folder.exists():
+            return None
+        _check_claimed(folder)
+        if duration([folder]) >= LONG:
+            return folder.rename(free_name(folder))
+        _delete(folder, [folder])
+        return None
 
 
 def _lock(folder: Path) -> IO:
@@ -72,17 +91,31 @@ def _lock(folder: Path) -> IO:
             time.sleep(0.1)
 
 
-def _empty(folder: Path) -> None:
-    """Rename the folder, then delete it: a killed process leaves no partly deleted folder."""
-    for trash in folder.parent.glob(f".{folder.name}{MARK}*"):
-        shutil.rmtree(trash)
+def _clear(folder: Path) -> None:
     if not folder.exists():
         return
+    _check_claimed(folder)
+    kept = {folder / IDENTITY}
+    for work in works(folder):
+        inside = work.mark.relative_to(folder).parts[:-1]
+        kept.update([folder / inside[0]] if inside else work.entries)
+    _delete(folder, [p for p in folder.iterdir() if p not in kept and REPLACED not in p.name])
+
+
+def _check_claimed(folder: Path) -> None:
     foreign = any(MARK not in path.name for path in folder.iterdir())
     if foreign and not (folder / IDENTITY).exists():
         raise StoreError(f"{folder} contains files that no notebook wrote: move them away first")
+
+
+def _delete(folder: Path, entries: list[Path]) -> None:
+    """Rename first, then delete: a killed process leaves no partly deleted folder."""
+    for trash in folder.parent.glob(f".{folder.name}{MARK}*"):
+        shutil.rmtree(trash)
     trash = folder.with_name(f".{folder.name}{MARK}{secrets.token_hex(4)}")
-    folder.rename(trash)
+    trash.mkdir()
+    for path in entries:
+        path.rename(trash / path.name)
     shutil.rmtree(trash)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from ohlora_lib import checkpoints
 from ohlora_lib.compute.jobs import Job, run_jobs
@@ -24,11 +25,12 @@ from ohlora_lib.compute.workers import parallel_map, processes
 from ohlora_lib.faces.domain import Domain
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.measure.labels import auroc
-from ohlora_lib.models.annotator import Annotations
+from ohlora_lib.models.annotator import Annotations, AnnotatorConfig
 from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig, new_filter_cnn
 from ohlora_lib.models.precision import fastest_device, place
 from ohlora_lib.models.unet_parser import resize
 from ohlora_lib.store.atomic import atomic_path, write_json
+from ohlora_lib.store.work import keep_work
 
 INFERENCE_BATCH = 256
 IMAGES_PER_TASK = 200
@@ -170,10 +172,15 @@ def train_folds(
     """Train the CNNs of all properties by K-fold cross-validation.
 
     `images` (M, H, W, 3) uint8; `labels` has a row per image and a column of 0 and 1 per property.
-    Writes `{property}_fold{k}.safetensors` and `.json` into `folder`; finished folds are not
-    trained again. Returns a row per fold: property, fold, tries (their losses), kept (which try),
-    best_epoch, loss, accepted, auroc (of the held-out images).
+    Writes `{property}_fold{k}.safetensors` and `.json` into `folder`, which must contain nothing
+    else; finished folds with the same images and labels are not trained again. Returns a row per
+    fold: property, fold, tries (their losses), kept (which try), best_epoch, loss, accepted, auroc
+    (of the held-out images).
     """
+    made_from = {"images": images, "labels": labels, "trainings": trainings, "folds": folds}
+    made_from["starts"] = [checkpoints.load(one.plan.start).state_dict()
+                           for one in trainings.values() if one.plan.start]  # fmt: skip
+    keep_work(folder, "filter CNNs", __name__, made_from | {"seed": seed})
     faces = folder / "labeled.npy"
     with atomic_path(faces) as temporary:
         np.save(temporary, images)
@@ -191,6 +198,14 @@ def train_folds(
     notes = [json.loads(file.read_text()) for file in files]
     which = [{"property": name, "fold": fold} for name in trainings for fold in range(folds)]
     return pd.DataFrame([one | note for one, note in zip(which, notes, strict=True)])
+
+
+def save_published_folds(folder: Path) -> None:
+    """Save the original project's filter CNNs under the names of those that `train_folds` makes."""
+    for name in FILTER_PROPERTIES:
+        for fold in range(FOLDS):
+            network = checkpoints.load(f"{name}-{fold}")
+            checkpoints.save(network, folder / f"{name}_fold{fold}.safetensors")
 
 
 def train_fold(task: FoldTask, record: Path) -> None:
@@ -375,6 +390,35 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class PublishedRater(nn.Module):
+    """The original project's filter CNNs, which rate photographs as the annotator rates toy faces.
+
+    Probabilities are the mean of `folds` networks, five as published. Features are the dense layers
+    of the first folds: trained to tell gender, quality, age and glasses, not identities.
+    """
+
+    def __init__(self, folds: int = FOLDS):
+        super().__init__()
+        self.config = AnnotatorConfig(attributes=())
+        self.folds = nn.ModuleDict(
+            {
+                name: nn.ModuleList(checkpoints.load(f"{name}-{fold}") for fold in range(folds))
+                for name in FILTER_PROPERTIES
+            }
+        )
+
+    @torch.no_grad()
+    def annotate(self, images: np.ndarray, batch: int = INFERENCE_BATCH) -> Annotations:
+        """(N, R, R, 3) uint8 faces -> their probabilities and features (N, F); no attributes."""
+        device, means, features = next(self.parameters()).device, {}, []
+        for name, networks in self.folds.items():
+            inputs = at_resolution(images, networks[0].config.resolution)
+            means[name] = np.mean([probabilities(one, inputs) for one in networks], axis=0)
+            parts = [networks[0].hidden(part.to(device) / 255) for part in inputs.split(batch)]
+            features.append(torch.cat(parts).float().cpu().numpy())
+        return Annotations({}, means, np.concatenate(features, axis=1))
+
+
 class FaceEvaluator:
     """Rates generated faces by a meter that knows the domain's faces; `meter` is its name.
 
@@ -383,26 +427,13 @@ class FaceEvaluator:
     """
 
     def __init__(self, domain: Domain):
-        self.annotator = place(checkpoints.load("annotator"), "float32", fastest_device())
         self.meter = "the annotator network" if domain.has_truth else "the published filter CNNs"
-        self.folds: dict[str, list[FilterCNN]] = {}
-        if not domain.has_truth:
-            self.folds = {
-                name: [checkpoints.load(f"{name}-{fold}") for fold in range(FOLDS)]
-                for name in FILTER_PROPERTIES
-            }
+        rater = checkpoints.load("annotator") if domain.has_truth else PublishedRater()
+        self.rater = place(rater, "float32", fastest_device())
 
     def annotate(self, images: np.ndarray) -> Annotations:
-        """(N, R, R, 3) uint8 faces -> probabilities by the meter; features by the annotator."""
-        found = self.annotator.annotate(images)
-        if not self.folds:
-            return found
-        device = next(self.annotator.parameters()).device
-        means = {}
-        for name, networks in self.folds.items():
-            inputs = at_resolution(images, networks[0].config.resolution)
-            means[name] = np.mean([probabilities(n.to(device), inputs) for n in networks], axis=0)
-        return found._replace(probabilities=means)
+        """(N, R, R, 3) uint8 faces -> probabilities and features by the meter."""
+        return self.rater.annotate(images)
 
     def probabilities(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(N, R, R, 3) uint8 faces -> gender, quality, age and glass, (N,) each."""

@@ -25,6 +25,7 @@ from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.precision import autocast, place
 from ohlora_lib.models.stylegan import Generator, mix_styles, to_uint8
 from ohlora_lib.store.images import ImageSet
+from ohlora_lib.store.work import keep_work
 from ohlora_lib.train.checkpoint import load_checkpoint, save_checkpoint, stream
 from ohlora_lib.train.finetune_variants import VARIANTS, start, trainable
 
@@ -148,6 +149,8 @@ class FineTuning:
         labels = faces.labels if self.variant.labeled else np.zeros_like(faces.labels)
         self.labels = torch.tensor(labels)
         self.identity = repr((self.variant, self.plan, seed, self.generator.config))
+        networks = {"generator": generator, "discriminator": discriminator}
+        self.made_from = networks | {"faces": faces, "identity": self.identity}
         self.generator_optimizer = self._optimizer(self._generator_groups())
         self.discriminator_optimizer = self._optimizer([{"params": trainable(self.discriminator)}])
         self.replay = ReplayBuffer(self.plan.replay_batches, self.device)
@@ -330,9 +333,12 @@ def fit(
 
     A row has the mean losses since the row before, the discriminator's AUROC on real and fake, and
     the mean evaluation of new images. At every row a checkpoint goes to checkpoint.pt, and images
-    of the same z go to same_z/; an interrupted training resumes from there.
+    of the same z go to same_z/; an interrupted training resumes from there, and a finished one is
+    not repeated.
     """
     schedule = schedule or EvalSchedule()
+    made_from = training.made_from | {"schedule": schedule}
+    keep_work(folder, "fine-tuning", __name__, made_from, (CHECKPOINT, SAME_Z))
     path = folder / CHECKPOINT
     state = resume(training, path) or Progress(0, [])
     if not state.log:

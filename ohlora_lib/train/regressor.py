@@ -22,6 +22,7 @@ from ohlora_lib.models.conv_tower import SLOPE
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.unet_parser import resize
 from ohlora_lib.store.atomic import atomic_path
+from ohlora_lib.store.work import keep_work
 
 BRANCHES = {
     "hairstyle_score_cnn": ("hairstyle",),
@@ -122,9 +123,12 @@ def train_property_cnn(
     """Images (.npy, (N, H, W, 3) uint8), normalized scores of the first M -> the property CNN.
 
     `front` is the normalized pose of a frontal face: mirroring maps a pose p to 2 * front - p.
-    `folder` keeps the branches and checkpoints, from which an interrupted training resumes.
+    `folder` keeps the branches and checkpoints, from which an interrupted training with the same
+    images, scores and plan resumes. It must contain nothing else.
     """
     _check(scores, plan)
+    made_from = {"images": images, "scores": scores, "plan": plan, "seed": seed, "front": front}
+    keep_work(folder, "property CNN", __name__, made_from)
     jobs = []
     for name, properties in BRANCHES.items():
         if set(properties) <= set(plan.network.properties):

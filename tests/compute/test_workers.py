@@ -61,7 +61,7 @@ def test_spread_packs_few_networks_at_a_time(monkeypatch):
             held.append(sum(not future.done() for future in futures))
             return futures[-1]
 
-    monkeypatch.setattr(jobs.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(jobs, "processes_for", lambda: 1)
     with ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(workers, "workers", lambda device: nullcontext(Counted(pool)))
         workers.parallel_map(torch.device("cpu"), time.sleep, [0.005] * 20)

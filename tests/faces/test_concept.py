@@ -173,3 +173,13 @@ def test_uncertainty_of_the_four_answers_in_bits():
     half, sure = np.array([0.5, 0.5, 0.0, 1.0]), np.array([0.5, 1.0, 0.0, 1.0])
     values = {"gender": half, "quality": half, "age": sure, "glass": sure}
     assert np.allclose(label_uncertainty(values), [4, 2, 0, 0], atol=1e-6)
+
+
+def test_images_kept_by_rank_are_not_counted_as_passed():
+    scores = pd.DataFrame(dict.fromkeys(["gender", "quality", "age", "glass"], [0.5] * 40)).assign(
+        idx=range(40)
+    )
+    kept = filter_images(scores, Cutoffs(), min_kept=16)
+    assert kept.headline == "0 of 40 (0.0%) pass; 16 kept by rank"
+    scores.loc[:9, ["gender", "quality"]], scores.loc[:9, ["age", "glass"]] = 1.0, 0.0
+    assert filter_images(scores, Cutoffs(), min_kept=5).headline == "10 of 40 (25.0%)"

@@ -34,11 +34,29 @@ def test_a_csv_in_the_published_format_keeps_its_labels_and_says_who_labeled(tmp
         (TABLE.replace("3,0", "7,0"), "image 7 is labeled twice"),
         (TABLE.replace("3,0,1", "3,0,2"), "image 3 has quality"),
         (TABLE.replace("3,0,1", "3,0,"), "image 3 has quality"),
+        (TABLE.replace("3,0", "three,0"), "idx three is not an image number"),
+        (TABLE.replace("3,0", ",0"), "idx nan is not an image number"),
+        (TABLE.splitlines()[0], "has no labels"),
     ],
 )
 def test_a_table_that_is_wrong_says_where(tmp_path, text, said):
     with pytest.raises(StoreError, match=said):
         read_labels(written(tmp_path, text), "the author")
+
+
+def test_missing_labels_name_the_images_the_format_and_the_labeling_notebook(tmp_path):
+    path = tmp_path / "labels.csv"
+    with pytest.raises(StoreError) as error:
+        read_labels(path, "a person", "data/x/01_generate/images")
+    for part in (
+        path,
+        "a person",
+        "data/x/01_generate/images",
+        "label.ipynb",
+        "idx",
+        *FILTER_PROPERTIES,
+    ):
+        assert str(part) in str(error.value)
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"no published tables in {PUBLISHED}")

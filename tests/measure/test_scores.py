@@ -13,6 +13,7 @@ from ohlora_lib.measure.scores import (
     SECOND,
     ScoreError,
     complete_rows,
+    of_first_algorithm,
     score,
     strongest_pair,
 )
@@ -188,3 +189,11 @@ def test_asymmetry_is_the_difference_of_the_eyes_areas():
 def test_without_eyes_nose_or_mouth_there_is_no_geometry():
     empty = np.ones((1, 224, 224), np.uint8)
     assert score(empty, np.zeros((1, 224, 224, 3), np.uint8), GEOMETRY).isna().all(axis=None)
+
+
+def test_first_algorithm_takes_the_place_of_the_second_where_it_has_a_score():
+    table = pd.DataFrame({name: [1.0, 2.0] for name in PROPERTIES}).assign(idx=[3, 5])
+    table = table.assign(**{column: [10.0, 20.0] for column in FIRST.values()})
+    used = of_first_algorithm(table)
+    assert (used[list(FIRST)] == [[10.0], [20.0]]).all(axis=None)
+    assert used["hairstyle"].tolist() == [1.0, 2.0] and used["idx"].tolist() == [3, 5]

@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from ohlora_lib.faces.classes import CLASS_NAMES, LEFT_EYE, NOSE, RIGHT_EYE, SKIN
+from ohlora_lib.faces.classes import CLASS_NAMES, LEFT_EYE, NOSE, RIGHT_BROW, RIGHT_EYE, SKIN
 from ohlora_lib.measure import segmentation as measure
 from ohlora_lib.measure.parse import Parsed
 from ohlora_lib.measure.scores import SECOND, score
 from ohlora_lib.measure.segmentation import segment
+from ohlora_lib.store import StoreError
 from ohlora_lib.store.images import ImageSet
+from ohlora_lib.toyworld.renderer import face
 
 IDX = np.array([2, 5, 9, 11])
 
@@ -118,3 +120,33 @@ def test_scores_keep_the_images_numbers_and_have_none_where_no_face_was_found(tm
     stored = segmentation.read(segmentation.boxes)
     wanted = score(maps[[0, 2]], stored.faces[[0, 2]])
     np.testing.assert_array_equal(table.loc[[0, 2], list(SECOND)], wanted)
+
+
+def areas_of(maps):
+    """What `class_areas` returns for these maps."""
+    areas = pd.DataFrame(measure.class_pixels(maps), columns=list(CLASS_NAMES))
+    return areas, np.stack([(maps == number).mean(0) for number in range(len(CLASS_NAMES))])
+
+
+def test_maps_of_faces_are_plausible_and_those_of_a_random_parser_are_not():
+    maps = np.stack([face(3, index, 224).parse_map for index in range(24)])
+    assert measure.implausible(*areas_of(maps)) == []
+    brows = maps.copy()
+    brows[:, :75] = RIGHT_BROW
+    assert any("right brow covers" in one for one in measure.implausible(*areas_of(brows)))
+    upside_down = measure.implausible(*areas_of(maps[:, ::-1]))
+    assert {"the brow lies below the eye", "the eye lies below the nose"} <= set(upside_down)
+    mirrored = measure.implausible(*areas_of(maps[:, :, ::-1]))
+    assert mirrored == ["the left eye lies right of the right eye"]
+    assert measure.implausible(*areas_of(np.full_like(maps, NOSE)))
+    random = np.random.default_rng(0).integers(0, 11, maps.shape).astype(np.uint8)
+    assert measure.implausible(*areas_of(random))
+
+
+def test_images_without_any_face_are_told_with_the_remedy(tmp_path):
+    segmentation = made(tmp_path, corners(NOSE, NOSE), np.array([False, False]))
+    with pytest.raises(
+        StoreError, match=r"found no face in any of 2 images.*check that the weights"
+    ):
+        measure.check_faces(segmentation)
+    assert len(measure.check_faces(made(tmp_path / "b", corners(NOSE, NOSE)))) == 2

@@ -46,3 +46,32 @@ def test_what_cannot_be_begun_with_is_told_before_anything_runs(repository, late
         code, output = repository.run("later", "--scale", "smoke")
         assert code == 1 and message in output and "Traceback" not in output, output
     assert not repository.work_done()
+
+
+def test_patterns_of_weights_stand_for_all_names_that_match(repository):
+    stage = repository.pipeline()["stages"][0]
+    stage["weights"] = {"smoke": ["mtcnn", "age-?"]}
+    repository.declare(stages=[stage])
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "weights 'age-?': only a resolver knows patterns" in output
+    repository.declare(resolver="ohlora_lib.checkpoints.resolver")
+    code, output = repository.run("demo", "--scale", "smoke")
+    assert code == 1 and "6 weights cannot be loaded, each for the reason above" in output
+    assert "weights 'age-4' are missing" in output and not repository.work_done()
+
+
+def test_constants_may_be_those_of_another_system_and_missing_names_are_told(repository, later):
+    repository.declare(constants={"unit": 7200})
+    (stage,) = later["stages"]
+    stage["cost"] = {"seconds": "unit"}
+    repository.write_pipeline({**later, "extends": "demo/01_make", "constants": "demo"}, "later")
+    code, output = repository.run("later", "--scale", "paper", "--dry-run")
+    assert code == 0 and "GB of memory" in output, output
+    repository.write_pipeline({**later, "constants": "nowhere"}, "later")
+    code, output = repository.run("later", "--scale", "paper", "--dry-run")
+    assert code == 1 and "there is no pipelines/nowhere.yaml" in output
+    stage["cost"] = {"seconds": "confirmation_latents * 2"}
+    repository.write_pipeline(later, "later")
+    code, output = repository.run("later", "--scale", "paper", "--dry-run")
+    assert code == 1 and "Traceback" not in output
+    assert "pipelines/later.yaml: cost: 'confirmation_latents * 2'" in output

@@ -51,13 +51,13 @@ def test_changed_parameter_runs_that_stage_and_those_after_it_only(finished):
 
 def test_library_code_counts_only_for_stages_that_use_it(finished):
     tables = finished.root / "ohlora_lib/store/tables.py"
-    tables.write_text(tables.read_text() + "\n# a change\n")
+    tables.write_text(tables.read_text() + "\nCHANGED = 1\n")
     shards = finished.root / "ohlora_lib/compute/jobs.py"
-    shards.write_text(shards.read_text() + "\n# a change\n")
+    shards.write_text(shards.read_text() + "\nCHANGED = 1\n")
     _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
     assert len(lines(output, "library code that it uses changed")) == 2
     finished.run("demo", "--scale", "smoke")
-    shards.write_text(shards.read_text() + "\n# another\n")
+    shards.write_text(shards.read_text() + "\nCHANGED = 2\n")
     _, output = finished.run("demo", "--scale", "smoke", "--dry-run")
     assert lines(output, "library code")[0].startswith("[1/2]") and lines(output, "up to date")
 

@@ -157,6 +157,20 @@ def test_published_counts_stand_beside_ours_at_the_same_cutoffs():
     assert comparison.CUTOFFS == {"pass": CUTOFFS_V8, "strict pass": CUTOFFS_V7}
 
 
+def test_the_published_row_stands_beside_ours_with_dropout_on_and_off():
+    table = pd.concat([rows("svm", "test", [0.97] * 4), rows("b", "test", [0.1] * 4)])
+    for name in EXPRESSION:
+        table[f"dropout_{name}_corr"] = 0.89
+    shown = comparison.beside_published(table, "svm", "v8")
+    assert shown.index.tolist() == [
+        "*published: v8, 20 %*, dropout on", "here: svm, dropout on", "here: svm, dropout off"
+    ]  # fmt: skip
+    passed = shown["property CNN: pass"].tolist()
+    assert passed[0] == "49 (2.45%)" and passed[1].startswith("0 (0.00%; 0.00% to")
+    assert passed[2].startswith("4 (100.00%; ") and shown["latents"].tolist() == [2000, 4, 4]
+    assert set(comparison.PUBLISHED_ROWS.values()) == set(comparison.PUBLISHED.index)
+
+
 def test_the_headline_names_method_and_meter():
     table = pd.concat([rows("svm", "test", [0.5] * 5 + [0.97] * 5),
                        rows("best", "test", [0.97] * 10, cnn_pose_corr=0.9)])  # fmt: skip

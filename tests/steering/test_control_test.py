@@ -12,6 +12,7 @@ from ohlora_lib.compute import jobs
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering import comparison
+from ohlora_lib.steering import control_test as control_test_module
 from ohlora_lib.steering.control_test import (
     BATCH,
     LatentSet,
@@ -60,7 +61,7 @@ def test_executor_gives_the_same_result_and_holds_few_batches(
             waiting.append(sum(not future.done() for future in futures))
             return futures[-1]
 
-    monkeypatch.setattr(jobs.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(jobs, "processes_for", lambda: 1)
     tested = LatentSet.from_seed(3, range(5 * BATCH), SIZE)
     alone = control_test([by_ridge], sampler, meters, tested)
     with Counted(1) as pool:
@@ -68,6 +69,25 @@ def test_executor_gives_the_same_result_and_holds_few_batches(
     pd.testing.assert_frame_equal(alone.table, spread.table)
     assert np.array_equal(alone.starts["ridge"].vectors, spread.starts["ridge"].vectors)
     assert len(waiting) == 5 and max(waiting) == 2
+
+
+def test_tested_latents_are_kept_for_the_same_method_generator_and_latents(
+    sampler, meters, by_ridge, tmp_path, monkeypatch
+):
+    calls, test = [], control_test_module._test_batch
+    monkeypatch.setattr(
+        control_test_module, "_test_batch", lambda *given: calls.append(1) or test(*given)
+    )
+    tested = LatentSet.from_seed(3, range(2 * BATCH), SIZE)
+    first = control_test([by_ridge], sampler, meters, tested, folder=tmp_path)
+    (tmp_path / "ridge/00001.npz").unlink()  # as if it had been interrupted
+    again = control_test([by_ridge], sampler, meters, tested, folder=tmp_path)
+    assert len(calls) == 2 + 1
+    pd.testing.assert_frame_equal(first.table, again.table)
+    assert np.array_equal(first.starts["ridge"].vectors, again.starts["ridge"].vectors)
+    changed = replace(by_ridge, factors=(2.0, 1.0, 1.0))
+    control_test([changed], sampler, meters, tested, folder=tmp_path)
+    assert len(calls) == 3 + 2
 
 
 def test_the_result_has_the_start_of_each_method_and_latent(sampler, meters, by_ridge):

@@ -1,10 +1,10 @@
 """Images of a generator on disk: identity by seed and number, resuming, labels, speed."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering import generate
@@ -36,21 +36,26 @@ def test_an_image_is_the_same_however_many_are_made(tmp_path, sampler, w):
 
 
 def test_an_interrupted_run_makes_only_the_missing_shard_again(tmp_path, sampler, w, monkeypatch):
-    images = generate_images(sampler, w, tmp_path)
-    before = images.read()
-    images.path(66).unlink()
-    (tmp_path / "parts/000064.txt").unlink()
-    made = []
+    monkeypatch.setattr(generate, "workers", lambda device: nullcontext())
+    before = generate_images(sampler, w, tmp_path / "whole").read()
+    made, shard = [], generate._generate_shard
 
-    def spy(sampler, images, w, rows, done):
+    def dies_late(sampler, images, w, rows, done):
+        if rows.start and len(made) < 2:
+            made.append("killed")
+            raise KeyboardInterrupt
         made.append(rows)
         shard(sampler, images, w, rows, done)
 
-    shard = generate._generate_shard
-    monkeypatch.setattr(generate, "_generate_shard", spy)
-    cpu = SimpleNamespace(device=torch.device("meta"), images=sampler.images)  # in this process
-    assert np.array_equal(generate_images(cpu, w, tmp_path).read(), before)
-    assert made == [range(64, 70)]
+    monkeypatch.setattr(generate, "_generate_shard", dies_late)
+    with pytest.raises(KeyboardInterrupt):
+        generate_images(sampler, w, tmp_path)
+    assert np.array_equal(generate_images(sampler, w, tmp_path).read(), before)
+    assert made == [range(64), "killed", range(64, 70)]
+    generate_images(sampler, w, tmp_path)
+    assert len(made) == 3, "finished images are made again"
+    other = generate_images(sampler, w + 1, tmp_path).read()
+    assert len(made) == 5 and not np.array_equal(other[0], before[0])
 
 
 def test_random_labels_are_normal_and_not_the_stream_of_z():

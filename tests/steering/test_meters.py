@@ -7,10 +7,12 @@ import torch
 from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import BACKGROUND, SKIN
 from ohlora_lib.faces.domain import PHOTO, TOY
-from ohlora_lib.faces.properties import PROPERTIES
+from ohlora_lib.faces.properties import FILTER_PROPERTIES, PROPERTIES
 from ohlora_lib.measure.parse import Parsed
 from ohlora_lib.models import precision
+from ohlora_lib.models.filter_cnn import FilterCNNConfig, new_filter_cnn
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
+from ohlora_lib.steering import meters
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.meters import (
     AnnotatorMeter,
@@ -26,6 +28,7 @@ from ohlora_lib.steering.meters import (
 )
 from ohlora_lib.store import StoreError
 from ohlora_lib.toyworld.renderer import face
+from ohlora_lib.train.classifier import at_resolution, probabilities
 from tests.steering.conftest import SIZE, Bystander, Rows
 
 
@@ -109,6 +112,31 @@ def test_identity_is_the_same_in_bfloat16(monkeypatch):
     (filters, who), (fast_filters, fast_who) = said
     assert 0 < np.abs(fast_filters - filters).max() < 0.03
     assert np.linalg.norm(fast_who - who, axis=1).max() < 0.05
+
+
+def test_photographs_are_judged_by_the_published_filter_cnns_alone(monkeypatch):
+    """Selection and checks of what must not change never read the annotator of the toy world."""
+    config = FilterCNNConfig(resolution=32, width=1 / 16, padding=1, filter="glass")
+    networks = {}
+
+    def load(name):
+        filters = [f"{one}-{k}" for one in FILTER_PROPERTIES for k in range(1)]
+        assert name in ("property-cnn", *filters)
+        if name == "property-cnn":
+            return PropertyCNN(PropertyCNNConfig(resolution=16, padding=1, width=0.125)).eval()
+        return networks.setdefault(name, new_filter_cnn(config, len(networks)))
+
+    monkeypatch.setattr(checkpoints, "load", load)
+    monkeypatch.setattr(meters, "load_parser", lambda name, device: name)
+    _, parser, rater = load_meters(PHOTO, "property-cnn", torch.device("cpu"))
+    faces = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    filters, who = IdentityMeter.fit(rater, faces)(faces)
+    inputs = at_resolution(faces, 32)
+    gender = probabilities(networks["gender-0"], inputs)
+    assert parser.parser == "facexformer" and np.allclose(filters[:, 0], gender, atol=1e-3)
+    assert who.shape == (4, 4 * 32) and np.linalg.norm(who[0] - who[1]) > 0
+    with pytest.raises(VectorError, match="photographs need one"):
+        load_meters(PHOTO, None, torch.device("cpu"))
 
 
 def test_identity_changes_with_the_person_more_than_with_the_expression():

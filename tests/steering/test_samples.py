@@ -21,7 +21,6 @@ from ohlora_lib.steering.samples import (
     sample_latents,
 )
 from ohlora_lib.steering.sampling import BLOCK, Sampler, latents
-from ohlora_lib.store import StoreError
 
 COUNT = 3 * BLOCK + 7
 
@@ -133,19 +132,39 @@ def test_the_latents_have_the_size_of_the_generators_z(tmp_path):
     assert taken(small, tmp_path / "w", 3, layer="w").vectors.shape == (3, 48)
 
 
-def test_a_folder_of_another_plan_is_refused_by_name(sampler, tmp_path):
-    taken(sampler, tmp_path, 5)
-    for changed, says in ({"seed": 6}, "seed"), ({"count": 6}, "count"), ({"layer": "w"}, "layer"):
-        with pytest.raises(StoreError, match=f"another {says}"):
-            taken(sampler, tmp_path, **{"count": 5} | changed)
+@pytest.fixture
+def computed(monkeypatch):
+    """How often latents were computed since the last call of it."""
+    calls, work = [], module._latents_part
+    monkeypatch.setattr(module, "workers", lambda device: nullcontext())
+
+    def counted(*arguments):
+        calls.append(1)
+        work(*arguments)
+
+    def since():
+        count = len(calls)
+        calls.clear()
+        return count
+
+    monkeypatch.setattr(module, "_latents_part", counted)
+    return since
+
+
+def test_a_sample_of_another_plan_is_replaced(sampler, tmp_path, computed):
     other = Sampler(Generator(sampler.generator.config, seed=2).eval())
-    with pytest.raises(StoreError, match="another generator"):
-        taken(other, tmp_path, 5)
-    with pytest.raises(StoreError, match="another meter"):
-        taken(sampler, tmp_path, 5, meter=Brightness(properties=("mouth", "eyes")))
+    changes = [{}, {"seed": 6}, {"count": 6}, {"layer": "w"}]
+    changes += [{"meter": Brightness(properties=("mouth", "eyes"))}]
+    for sampled, changed in [*((sampler, changed) for changed in changes), (other, {})]:
+        for times in (1, 0):
+            taken(sampled, tmp_path, **{"count": 5} | changed)
+            assert computed() == times, changed
+    assert not list(tmp_path.parent.glob("*.replaced-*")), "this took no time"
 
 
-def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(sampler, tmp_path):
+def test_another_network_in_the_meter_samples_anew_and_the_same_one_does_not(
+    sampler, tmp_path, computed
+):
     def meter(seed, **settings):
         torch.manual_seed(seed)
         return CnnMeter(
@@ -160,8 +179,9 @@ def test_another_network_in_the_meter_is_refused_and_the_same_one_goes_on(sample
     again = taken(sampler, tmp_path, 5, meter=unit(meter(1), 1.0)).scores
     pd.testing.assert_frame_equal(scores, again)
     for other in (unit(meter(2), 1.0), unit(meter(1), 2.0), unit(meter(1, dropout_seed=3), 1.0)):
-        with pytest.raises(StoreError, match="another meter"):
-            taken(sampler, tmp_path, 5, meter=other)
+        computed()
+        taken(sampler, tmp_path, 5, meter=other)
+        assert computed() == 1
 
 
 def test_a_meter_of_an_unknown_kind_goes_on_with_its_own_sample(sampler, tmp_path):
@@ -178,11 +198,10 @@ def test_a_meter_of_an_unknown_kind_goes_on_with_its_own_sample(sampler, tmp_pat
 class StripeParser:
     """Maps of hair, eyes and so on whose places depend on the image's light; counts its images."""
 
-    def __init__(self, limit=10**9):
-        self.images, self.limit = 0, limit
+    images, limit = 0, 10**9
 
     def __call__(self, images):
-        self.images += len(images)
+        StripeParser.images += len(images)
         if self.images > self.limit:
             raise KeyboardInterrupt
         maps = np.ones((len(images), 224, 224), np.uint8)
@@ -199,12 +218,14 @@ def test_faces_are_the_seeds_own_and_a_killed_run_keeps_finished_parts(
     sampler, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(module, "PART", BLOCK)
+    monkeypatch.setattr(StripeParser, "limit", 100)
     with pytest.raises(KeyboardInterrupt):
-        sample_faces(sampler, StripeParser(limit=100), tmp_path, 2, 150)
+        sample_faces(sampler, StripeParser(), tmp_path, 2, 150)
     assert [path.name for path in (tmp_path / "parts").glob("0*.npz")] == ["0000000_0000064.npz"]
-    again = StripeParser()
-    faces = sample_faces(sampler, again, tmp_path, 2, 150)
-    assert again.images == 150 - BLOCK, "the finished part is computed again"
+    monkeypatch.setattr(StripeParser, "limit", 10**9)
+    monkeypatch.setattr(StripeParser, "images", 0)
+    faces = sample_faces(sampler, StripeParser(), tmp_path, 2, 150)
+    assert StripeParser.images == 150 - BLOCK, "the finished part is computed again"
     own = sampler.images(sampler.vectors(latents(2, range(BLOCK), sampler.z_size)))
     assert np.array_equal(faces.images[:BLOCK], own) and faces.images.shape == (150, 16, 16, 3)
     assert list(faces.scores) == ["idx", *RAW_SCORES]

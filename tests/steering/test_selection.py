@@ -72,7 +72,7 @@ def test_row_numbers_without_a_name_are_no_part_of_a_latent(tmp_path):
 
 
 def test_files_that_do_not_belong_together_are_named(tmp_path):
-    with pytest.raises(StoreError, match=r"ohlora_z_vectors\.csv is missing"):
+    with pytest.raises(StoreError, match=r"ohlora_z_vectors\.csv does not exist"):
         read_selection(tmp_path)
     write_selection(selection(), tmp_path)
     names = tmp_path / "ohlora_w_group_names.csv"
@@ -148,3 +148,8 @@ def test_groups_of_another_number_of_bits_are_rejected():
     grouping = Grouping(("hair_color", "hair_length", "background_mean"), (0.0,) * 3)
     with pytest.raises(VectorError, match=r"4 bits, the directions of 3.*group_bits = 4"):
         latents_of(selection(), grouping, label_size=7)
+
+
+def test_missing_files_of_a_selection_are_named_with_their_origin(tmp_path):
+    with pytest.raises(StoreError, match=r"z_vectors\.csv does not exist: .*original project"):
+        read_selection(tmp_path / "v8")

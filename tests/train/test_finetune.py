@@ -131,6 +131,10 @@ def test_killed_and_resumed_training_equals_the_uninterrupted_one(
     assert log.equals(log_too) and log.step.tolist() == [0, 2, 4, 5]
     kept = [ImageSet(tmp_path / name / finetune.SAME_Z).read() for name in ("whole", "cut")]
     assert np.array_equal(*kept)
+    finished = FineTuning(variant, *networks, real, PLAN)
+    monkeypatch.setattr(finished, "step", lambda n: pytest.fail("trained again"))
+    assert fit(finished, tmp_path / "cut", brightness, SCHEDULE).equals(log)
+    assert all(same(a, b) for a, b in zip(states(whole), states(finished), strict=True))
 
 
 def test_another_plans_checkpoint_is_not_gone_on_with(networks, real, tmp_path):

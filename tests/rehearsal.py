@@ -1,0 +1,146 @@
+"""A rehearsal of the paper scale: stand-ins for all published weights, every pipeline, few images.
+
+    .venv/bin/python -m tests.rehearsal [--keep FOLDER] [SYSTEM ...]
+
+copies the repository, writes a file for every published layout into its data/weights/ and runs the
+pipelines at paper scale with reduced counts. It takes hours on two cores; `published_filter` and
+stage 07 of `published_v8` are run by the test suite. The weights are random, by the recipes of the
+reference data, so the results mean nothing; layouts, sizes and the flow of data are the real ones.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+from ohlora_lib.checkpoints import CHECKPOINTS, layouts
+from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.models.discriminator import DiscriminatorConfig
+from ohlora_lib.models.facexformer import FaceXFormerConfig
+from ohlora_lib.models.filter_cnn import FilterCNNConfig
+from ohlora_lib.models.mtcnn import MTCNNConfig
+from ohlora_lib.models.property_cnn import PropertyCNNConfig
+from ohlora_lib.models.stylegan import GeneratorConfig
+from tests.reference.golden import read_golden, seeded_network
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "tests" / "reference" / "data"
+RECIPES = {
+    FaceXFormerConfig(): "facexformer",
+    MTCNNConfig(): "mtcnn",
+    PropertyCNNConfig(): "merged_property_cnn",
+    DiscriminatorConfig(): "genforce_discriminator_256",
+    DiscriminatorConfig(label_size=7, group_size=16): "ohlora_v8_discriminator_256",
+    GeneratorConfig(): "genforce_generator_256",
+    GeneratorConfig(label_size=7): "ohlora_v8_generator_256",
+    GeneratorConfig(label_size=7, split_size=2048): "ohlora_v9_generator_256",
+    **{FilterCNNConfig(filter=name): f"cnn_{name}" for name in FILTER_PROPERTIES},
+}
+"""Published layout -> the reference set whose seeded weights fill it."""
+COUNTS = {
+    "images": 256, "test_images": 16, "population": 16, "steps": 2, "epochs": 1, "eval_count": 1,
+    "eval_images": 16, "test_latents": 2, "calibration_latents": 2, "confirmation_latents": 2,
+    "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 40, "faces": 16,
+}  # fmt: skip
+LABELED = 32
+
+
+def stand_in(config: object) -> torch.nn.Module:
+    """A network of this published layout with seeded weights."""
+    if config in RECIPES:
+        return seeded_network(read_golden(REFERENCE, RECIPES[config]))
+    torch.manual_seed(0)
+    return layouts.build(config)  # a part of another one: property-cnn-7
+
+
+def write_stand_ins(folder: Path, names: list[str] | None = None) -> list[Path]:
+    """Files as the publishers wrote them, of these checkpoints (default: all)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    networks, contents = {}, {}
+    for name in names or CHECKPOINTS:
+        checkpoint = CHECKPOINTS[name]
+        if checkpoint.config not in networks:
+            networks[checkpoint.config] = stand_in(checkpoint.config).state_dict()
+        for part in checkpoint.parts:
+            own = {
+                key.removeprefix(part.prefix): value
+                for key, value in networks[checkpoint.config].items()
+                if key.startswith(part.prefix)
+            }
+            others = [one.prefix for one in checkpoint.parts if one.prefix and one is not part]
+            own = {k: v for k, v in own.items() if not k.startswith(tuple(others))}
+            if part.inside:  # several networks in one file
+                contents.setdefault(part.files[0], {})[part.inside] = own
+            else:
+                contents[part.files[0]] = own
+    for file, content in contents.items():
+        torch.save(content, folder / file)
+    return [folder / file for file in contents]
+
+
+def copy_repository(root: Path) -> None:
+    """What a run needs, at `root`."""
+    skipped = shutil.ignore_patterns("__pycache__", ".git", ".venv", "data", "reports")
+    shutil.copytree(ROOT, root, ignore=skipped, dirs_exist_ok=True)
+
+
+def reduce_counts(root: Path, **counts: int) -> None:
+    """Set the counts of all pipelines at paper scale to the least that works, or to these."""
+    for path in (root / "pipelines").glob("*.yaml"):
+        content = yaml.safe_load(path.read_text())
+        for stage in content["stages"]:
+            paper = stage.setdefault("scales", {}).setdefault("paper", {})
+            declared = stage.get("parameters", {}).keys() | paper.keys()
+            declared |= {key for scale in stage["scales"].values() for key in scale or ()}
+            paper.update({k: v for k, v in (COUNTS | counts).items() if k in declared})
+            if "cutoffs" in declared:
+                paper["min_kept"] = counts.get("min_kept", COUNTS["min_kept"])
+        path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def write_labels(root: Path) -> None:
+    """Labels by nobody, for the stages that need a person's."""
+    rng = np.random.default_rng(0)
+    labels = pd.DataFrame(rng.integers(0, 2, (LABELED, 4)), columns=list(FILTER_PROPERTIES))
+    labels.insert(0, "idx", np.arange(LABELED))
+    (root / "data/labels").mkdir(parents=True, exist_ok=True)
+    for name in ("ohlora_v3_original", "ohlora_v3_finetune_v1"):
+        labels.to_csv(root / f"data/labels/{name}.csv", index=False)
+
+
+def run(root: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """Run the copy's runner."""
+    command = [sys.executable, "-m", "ohlora_lib.runner.run", *arguments, "--scale", "paper"]
+    return subprocess.run(command, cwd=root, **options)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    systems = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.rehearsal",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"default: {systems}")
+    parser.add_argument("--keep", type=Path, help="an empty folder for the copy, which is kept")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = options.keep or Path(temporary) / "repository"
+        copy_repository(root)
+        write_stand_ins(root / "data" / "weights")
+        reduce_counts(root)
+        write_labels(root)
+        failed = [name for name in options.systems or systems if run(root, name).returncode]
+    print("failed: " + ", ".join(failed) if failed else "all pipelines came to their end")
+    return len(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
