@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,9 +45,13 @@ def read_state(path: Path, inside: str = "") -> State:
 
 
 def _read_pickle(path: Path) -> object:
-    """The content of a .pth file, always with `weights_only`: data, never code."""
+    """The content of a .pth file, always with `weights_only`: data, never code.
+
+    A Namespace is data, too: some training scripts save their options beside the weights.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL (\S+)|global '?([\w.]+)", str(error))
         if code is None:
