@@ -27,9 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ohlora_lib.models import unet_parser
 from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.stylegan import to_uint8
-from ohlora_lib.models.unet_parser import batch_norm
 
 MOMENTUM = 0.05  # of batch norm
 BRANCH = 0.1  # weight of a cell's branch, which is added to its skip connection
@@ -186,6 +186,12 @@ def causal_conv(
     return Conv(inputs, outputs, size, gain, mask.unflatten(2, (size, size)), groups=groups)
 
 
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    norm = unet_parser.batch_norm(channels)
+    norm.momentum = MOMENTUM
+    return norm
+
+
 class SqueezeExcite(nn.Module):
     """Scales every channel of (N, C, H, W) by a factor 0..1 that depends on all their means."""
 
@@ -230,7 +236,7 @@ class EncoderCell(nn.Module):
         self._ops = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    "bn_act": batch_norm(channels, MOMENTUM),
+                    "bn_act": batch_norm(channels),
                     "conv_0": Conv(channels, outputs, 3, stride=stride),
                 }
             )
@@ -252,7 +258,7 @@ class ConvNormSwish(nn.Module):
     def __init__(self, inputs: int, outputs: int, size: int, groups: int = 1):
         super().__init__()
         conv = nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=False)
-        self.conv = nn.Sequential(conv, batch_norm(outputs, MOMENTUM))
+        self.conv = nn.Sequential(conv, batch_norm(outputs))
 
     def forward(self, x):
         return F.silu(self.conv(x))
@@ -265,11 +271,11 @@ class DepthwiseBranch(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         layers = (
-            nn.ModuleDict({"bn": batch_norm(inputs, MOMENTUM)}),
+            nn.ModuleDict({"bn": batch_norm(inputs)}),
             ConvNormSwish(inputs, hidden, 1),
             ConvNormSwish(hidden, hidden, 5, groups=hidden),
             nn.Conv2d(hidden, outputs, 1, bias=False),
-            nn.ModuleDict({"bn": batch_norm(outputs, MOMENTUM)}),
+            nn.ModuleDict({"bn": batch_norm(outputs)}),
         )
         # In the published network layer 0 of an up-cell is the upsampling.
         self.conv = nn.ModuleDict({str(i): x for i, x in enumerate(layers, start=int(double))})
@@ -587,14 +593,11 @@ class NVAE(nn.Module):
         if embedded is not None and drop is not None:
             shown = torch.where(drop[:, None], self.condition.null, embedded)
         features = self._encode(images)
-        states = [cell for cell in self.enc_tower if isinstance(cell, AddState)][::-1]
         kl, log_ratio, prior_noise = [], [], []
 
         def posterior_z(group, raw_prior, state):
-            x = states[group - 1](features[group], state) if group else features[0]
-            raw = self.enc_sampler[group](x).float() + raw_prior.float()
-            if embedded is not None:
-                raw = raw + self.condition_posterior[group](embedded)[:, :, None, None]
+            raw = self._raw_posterior(group, features[group], state, embedded)
+            raw = raw + raw_prior.float()
             prior, posterior = Normal.of(raw_prior), Normal.of(raw)
             inner = torch.randn_like(posterior.mean) if noise is None else noise[group]
             z = posterior.mean + posterior.std * inner
@@ -654,6 +657,16 @@ class NVAE(nn.Module):
             else:
                 x = cell(x)
         return [self.enc0(x), *reversed(features)]
+
+    def _raw_posterior(self, group: int, features, state, embedded) -> torch.Tensor:
+        """(N, 2 · latents, H, W): what the posterior adds to the raw prior."""
+        if group:
+            joins = [cell for cell in self.enc_tower if isinstance(cell, AddState)]
+            features = joins[-group](features, state)
+        raw = self.enc_sampler[group](features).float()
+        if embedded is not None:
+            raw = raw + self.condition_posterior[group](embedded)[:, :, None, None]
+        return raw
 
     def _top_down(self, n: int, embedded, choose_z) -> torch.Tensor:
         """`choose_z(group, raw prior, state)` gives each z -> raw parameters of the mixture."""

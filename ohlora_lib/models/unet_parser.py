@@ -29,9 +29,9 @@ class UNetConfig:
         return 2 ** (len(self.widths) - 1)
 
 
-def batch_norm(channels: int, momentum: float = 0.1) -> nn.BatchNorm2d:
+def batch_norm(channels: int) -> nn.BatchNorm2d:
     """Batch norm without its batch counter, which weights files do not need."""
-    norm = nn.BatchNorm2d(channels, momentum=momentum)
+    norm = nn.BatchNorm2d(channels)
     norm.num_batches_tracked = None
     return norm
 
