@@ -1,6 +1,7 @@
 """Which network a state dict belongs to: from its metadata, or from its keys and shapes."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 
@@ -12,6 +13,7 @@ from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig
 from ohlora_lib.models.filter_cnn import FILTERS, FilterCNN, FilterCNNConfig
 from ohlora_lib.models.mtcnn import MTCNN, MTCNNConfig
+from ohlora_lib.models.nvae import NVAE, Conv, NVAEConfig
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
@@ -25,6 +27,7 @@ NETWORKS = {
     FilterCNN: FilterCNNConfig,
     UNetParser: UNetConfig,
     Annotator: AnnotatorConfig,
+    NVAE: NVAEConfig,
 }
 """Every network that a file can have, and its config. Each is built as `network(config)` and keeps
 the config as `.config`."""
@@ -78,7 +81,26 @@ def recognize(shapes: Shapes) -> object | None:
         return FaceXFormerConfig()
     if "pnet.conv1.weight" in shapes:
         return MTCNNConfig()
+    if "prior_ftr0" in shapes:
+        return _nvae(shapes)
     return None
+
+
+def adapted(network: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A published state dict with the network's own keys, where they differ only in form.
+
+    NVAE's files count the batches of batch norm, and leave out biases that are zero.
+    """
+    state = dict(state)
+    if not isinstance(network, NVAE):
+        return state
+    for name, module in network.named_modules():
+        state.pop(f"{name}.num_batches_tracked", None)
+        norm = state.get(f"{name}.log_weight_norm")
+        if isinstance(module, Conv) and norm is not None:
+            state[f"{name}.log_weight_norm"] = norm.view(-1, 1, 1, 1)
+            state.setdefault(f"{name}.bias", torch.zeros_like(module.bias))
+    return state
 
 
 def _generator(shapes: Shapes) -> GeneratorConfig:
@@ -123,6 +145,44 @@ def _filter(shapes: Shapes) -> FilterCNNConfig | None:
         if layout == dict(shapes):
             return FilterCNNConfig(filter=name)
     return None
+
+
+def _nvae(shapes: Shapes) -> NVAEConfig:
+    """Published ones; those of this project take conditions, and their files name the config."""
+    before, after = (
+        _count(shapes, f"{x}.{{}}.se.se.0.weight") for x in ("pre_process", "post_process")
+    )
+    halvings = sum(f"pre_process.{i}.skip.conv_1.weight" in shapes for i in range(before))
+    colors = shapes["stem.weight"][1]
+    if (colors, halvings) != (3, 1):
+        raise ValueError(
+            f"an NVAE for {colors} colors that halves images {halvings} times before its first "
+            "group: 3 and 1 are supported"
+        )
+    # Of the encoder's tower: "+" adds the decoder's state, once per group but the last; "/" halves.
+    tower, kinds = "", {"conv.weight": "+", "skip.conv_1.weight": "/", "se.se.0.weight": "."}
+    while kind := next((kinds[k] for k in kinds if f"enc_tower.{len(tower)}.{k}" in shapes), ""):
+        tower += kind
+    groups = [scale.count("+") for scale in tower.split("/")]
+    groups[-1] += 1
+    total, (top, size, _) = sum(groups), shapes["prior_ftr0"]
+    up = "dec_tower.1.skip.1.weight" in shapes
+    hidden, inputs = shapes[f"dec_tower.1._ops.0.conv.{2 if up else 1}.conv.0.weight"][:2]
+    resolution = size << len(groups)
+    return NVAEConfig(
+        resolution=resolution,
+        channels=shapes["stem.weight"][0],
+        max_channels=top,
+        groups=tuple(groups),
+        latents=shapes["enc_sampler.0.weight"][0] // 2,
+        cells=len(re.match(r"\.*", tower)[0]),
+        pre_cells=before,
+        post_cells=after,
+        expansion=hidden // inputs,
+        mixtures=shapes["image_conditional.1.weight"][0] // 10,
+        flows=_count(shapes, "nf_cells.{}.cell1.mu.conv_0.weight") // total,
+        bits=5 if resolution >= 256 else 8,  # not visible in shapes: published values
+    )
 
 
 def _count(shapes: Shapes, pattern: str) -> int:

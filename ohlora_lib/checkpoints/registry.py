@@ -226,7 +226,7 @@ def _load_file(path: Path, inside: str = "") -> nn.Module:
         raise WeightsError(
             f"{path} holds no known network: its first key is '{next(iter(state), None)}'"
         )
-    fill(network, state, path)
+    fill(network, layouts.adapted(network, state), path)
     return network.eval()
 
 
