@@ -581,8 +581,10 @@ def test_safetensors_in_whose_place_a_web_page_was_saved_is_named(folder):
 
 
 def test_what_is_placed_by_hand_cannot_be_fetched(folder):
-    with pytest.raises(WeightsError, match=r"put pnet\.pt and .* \(from facenet-pytorch"):
-        checkpoints.fetch("mtcnn")
+    with pytest.raises(
+        WeightsError, match=r"put stylegan_celeba_partial256\.pth .* \(from GenForce"
+    ):
+        checkpoints.fetch("genforce")
 
 
 def test_the_list_shows_what_is_here(folder, capsys):

@@ -195,5 +195,5 @@ def test_first_algorithm_takes_the_place_of_the_second_where_it_has_a_score():
     table = pd.DataFrame({name: [1.0, 2.0] for name in PROPERTIES}).assign(idx=[3, 5])
     table = table.assign(**{column: [10.0, 20.0] for column in FIRST.values()})
     used = of_first_algorithm(table)
-    assert (used[list(FIRST)] == [[10.0], [20.0]]).all(axis=None)
+    assert (used[list(FIRST)].to_numpy() == [[10.0], [20.0]]).all()
     assert used["hairstyle"].tolist() == [1.0, 2.0] and used["idx"].tolist() == [3, 5]

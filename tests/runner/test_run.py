@@ -161,7 +161,12 @@ def test_stage_may_read_a_file_of_an_earlier_one_or_its_whole_folder(repository,
     (repository.root / "notebooks/read.ipynb").unlink()
     cells = [cell for cell in demo_cells.READ if "total = " not in cell and "finding(" not in cell]
     repository.write_notebook("read", cells)
-    stages[1] = {**read, "outputs": [], "reads": {"numbers": "{01_make}/shards/1.txt"}}
+    stages[1] = {
+        **read,
+        "outputs": [],
+        "publish": {},
+        "reads": {"numbers": "{01_make}/shards/1.txt"},
+    }
     whole = {**stages[1], "name": "03_read", "reads": {"numbers": "{01_make}"}}
     repository.write_pipeline({**demo_cells.PIPELINE, "stages": [*stages, whole]})
     code, output = repository.run("demo", "--scale", "smoke")
