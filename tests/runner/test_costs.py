@@ -97,8 +97,9 @@ def test_every_system_states_its_needs(system):
     lines = run.requirements(pipeline, pipeline.stages)
     for stage in pipeline.stages:
         assert sum(line.strip().startswith(f"{stage.name} ") for line in lines) == 1
-        short = stage.notebook.name.startswith(("04_", "play"))
-        assert short or pipeline.costs()[stage.name].seconds > 100
+        least = 30 if stage.notebook.name == "play.ipynb" else 100  # it draws a thousand images
+        seconds = pipeline.costs()[stage.name].seconds
+        assert stage.notebook.name.startswith("04_") or seconds > least
     assert "hours" in lines[0] and "GB of disk" in lines[0] and "GB of memory" in lines[0]
 
 
