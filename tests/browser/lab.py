@@ -14,6 +14,7 @@ from typing import Any
 
 import nbformat
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -57,8 +58,12 @@ def browser(profile: Path, width: int = 1400, height: int = 1000) -> webdriver.C
 
 
 def wait_for(driver: webdriver.Chrome, condition: Callable, seconds: float = 120) -> Any:
-    """Poll `condition(driver)` until its result is true; returns it."""
-    return WebDriverWait(driver, seconds, poll_frequency=0.05).until(condition)
+    """Poll `condition(driver)` until its result is true; returns it.
+
+    A widget may redraw between finding an element and reading it: that is polled again.
+    """
+    redrawn = (StaleElementReferenceException,)
+    return WebDriverWait(driver, seconds, 0.05, ignored_exceptions=redrawn).until(condition)
 
 
 KERNEL = """[...window.jupyterapp.shell.widgets("main")]
@@ -234,4 +239,8 @@ class Notebook:
         def displayed(_):
             return next((one for one in self.find_all(selector) if one.is_displayed()), None)
 
-        return self.wait(displayed, seconds)  # fmt: skip
+        return self.wait(displayed, seconds)
+
+    def text(self, selector: str, seconds: float = 120) -> str:
+        """The visible text of the first element that is displayed, as soon as there is one."""
+        return self.wait(lambda _: [self.find(selector).text], seconds)[0]

@@ -45,7 +45,7 @@ class Labeling:
 
     @property
     def status(self):
-        return self.notebook.find(".oa-status").text
+        return self.notebook.text(".oa-status")
 
     def wait_for_page(self, page):
         """Until this page is shown, its faces decoded."""

@@ -142,7 +142,7 @@ def test_a_slow_kernel_gets_no_queue_and_the_last_number_wins(made, open_noteboo
           if (step === 40) { clearInterval(timer); done(performance.now()) }
         }, 15)"""
     driver.execute_async_script(move)
-    notebook.wait(lambda _: "eyes=2" in notebook.find(".ox-root code").text.replace("2.0", "2"))
+    notebook.wait(lambda _: "eyes=2" in notebook.text(".ox-root code").replace("2.0", "2"))
     drawn = driver.execute_script("return window.drawn")
     assert 2 <= len(drawn) < 20  # of 40 changes; each image takes 150 ms
     assert [one["number"] for one in drawn] == sorted({one["number"] for one in drawn})

@@ -105,7 +105,7 @@ def a_wrong_file_is_one_line(person, path):
     wrong = path.read_text()
     notebook.press("g", Keys.ENTER, Keys.SPACE)
     for said in ("changed by another program, so nothing was written", "unknown column 'mood'"):
-        notebook.wait(lambda _, said=said: said in notebook.find(".oa-problem").text)
+        notebook.wait(lambda _, said=said: said in notebook.text(".oa-problem"))
         assert path.read_text() == wrong
         notebook.run_all()
     path.write_text(good)

@@ -36,12 +36,12 @@ def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
     notebook.find(".oa-sheet img").click()
 
     def status(text):
-        notebook.wait(lambda _: text in notebook.find(".oa-status").text)
+        notebook.wait(lambda _: text in notebook.text(".oa-status"))
 
     status("Sheet 1 of 3 · 0 saved · latent 0")
-    assert "0.25" in notebook.find(".oa-measured").text
+    assert "0.25" in notebook.text(".oa-measured")
     notebook.press(Keys.SPACE)
-    assert "Keep or drop" in notebook.find(".oa-problem").text
+    assert "Keep or drop" in notebook.text(".oa-problem")
     notebook.press("1", "2", "3", "k", Keys.SPACE)
     status("Sheet 2 of 3 · 1 saved")
     buttons = {button.text.split()[-1]: button for button in notebook.find_all(".oa-choice")}
@@ -50,7 +50,7 @@ def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
     status("Sheet 3 of 3 · 2 saved")
     notebook.press("4", "k", Keys.CONTROL + "z" + Keys.NULL, "x", Keys.SPACE)
     status("Sheet 3 of 3 · 3 saved")
-    assert "All 3 sheets are graded" in notebook.find(".oa-done").text
+    assert "All 3 sheets are graded" in notebook.text(".oa-done")
 
     picks = read_picks(folder / "picks.csv").set_index("idx")
     assert picks["chosen"].tolist() == [1, 0, 0]
