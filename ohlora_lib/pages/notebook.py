@@ -26,6 +26,7 @@ from ohlora_lib.plots.style import use_style
 from ohlora_lib.store.workfolder import claim
 
 KEY = "ohlora"
+WEBP = "image/webp"
 _shown: dict[str, str | None] = {}
 """Names of the pictures shown so far -> id of the cell that showed them."""
 
@@ -57,12 +58,12 @@ def start(namespace: dict[str, Any]) -> Path:
 def show(picture: Figure | np.ndarray, name: str, alt: str, title: str) -> None:
     """Show a figure, or an RGB array (H, W, 3) uint8; `alt` describes it in words."""
     _claim_name(name)
-    content, width = figures.png(picture)
+    content, width = figures.webp(picture)
     if isinstance(picture, Figure):
         pyplot.close(picture)
     figure = {"name": name, "alt": alt, "title": title, "width": width}
-    data = {"image/png": base64.b64encode(content).decode(), "text/plain": alt}
-    _emit(data, {"image/png": {"width": width}, KEY: {"figure": figure}})
+    data = {WEBP: base64.b64encode(content).decode(), "text/plain": alt}
+    _emit(data, {WEBP: {"width": width}, KEY: {"figure": figure}})
 
 
 def _claim_name(name: str) -> None:

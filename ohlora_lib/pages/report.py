@@ -11,7 +11,7 @@ import nbformat
 from nbconvert.exporters import TemplateExporter
 from traitlets.config import Config
 
-from ohlora_lib.pages.notebook import KEY
+from ohlora_lib.pages.notebook import KEY, WEBP
 from ohlora_lib.store import ROOT
 from ohlora_lib.store.atomic import write_bytes, write_json, write_text
 
@@ -135,10 +135,10 @@ def _show(output: nbformat.NotebookNode, source: Source, figures: dict[str, byte
         return _fenced(_ends(output.text.rstrip()))
     data, note = output.get("data", {}), output.get("metadata", {}).get(KEY, {})
     if "figure" in note:
-        return _figure(note["figure"], base64.b64decode(data["image/png"]), source, figures)
+        return _figure(note["figure"], base64.b64decode(data[WEBP]), source, figures)
     if "start" in note or "end" in note or "finding" in note or WIDGET in data:
         return ""  # a finding is shown at the top of the page; a widget needs its kernel
-    if "image/png" in data:
+    if any(kind.startswith("image/") for kind in data):
         raise PageError("a picture without a name and alt text: use show()")
     if "text/markdown" in data:
         return data["text/markdown"]
@@ -150,7 +150,7 @@ def _show(output: nbformat.NotebookNode, source: Source, figures: dict[str, byte
 
 def _figure(figure: dict, content: bytes, source: Source, figures: dict[str, bytes]) -> str:
     # Named by its content, so that a killed run does not overwrite pictures of the older page.
-    path = f"figures/{source.stage}/{figure['name']}-{sha256(content).hexdigest()[:8]}.png"
+    path = f"figures/{source.stage}/{figure['name']}-{sha256(content).hexdigest()[:8]}.webp"
     figures[path] = content
     figure["file"] = path
     alt, title = escape(figure["alt"]), escape(figure["title"])
@@ -212,7 +212,7 @@ def publish(page: Page, source: Source, with_code: bool) -> Path:
     else:
         code_target.unlink(missing_ok=True)  # it would show an older run
     write_json(folder / f"{source.stage}.json", page.record)
-    for path in (folder / "figures" / source.stage).glob("*.png"):
+    for path in (folder / "figures" / source.stage).iterdir():
         if path.relative_to(folder).as_posix() not in page.figures:
             path.unlink()
     return target

@@ -84,7 +84,7 @@ def mouth_and_pose(images: np.ndarray) -> Figure:
 
 def strips(images: Mapping[str, np.ndarray]) -> Figure:
     """By method, images (15, H, W, 3): five levels of eyes, then of mouth, then of pose."""
-    rows = [f"{name.replace(', ', chr(10))}\n{one}" for name in images for one in EXPRESSION]
+    rows = [f"{name}: {one}" for name in images for one in EXPRESSION]
     return labeled_sheet(
         np.concatenate(list(images.values())), 5, rows, ["lowest", "", "middle", "", "highest"]
     )

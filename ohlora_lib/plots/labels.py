@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ohlora_lib.faces.concept import AT_LEAST, Cutoffs
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
-from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.sheets import fitting, labeled_sheet
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 
 COLORS = dict(zip(FILTER_PROPERTIES, SERIES, strict=False))
@@ -62,10 +62,13 @@ def score_histograms(scores: pd.DataFrame, cutoffs: Cutoffs) -> Figure:
 def borderline_sheet(images: np.ndarray, table: pd.DataFrame, columns: int) -> Figure:
     """Images (N, H, W, 3), one per row of `faces.concept.borderline`'s table, nearest first.
 
-    Two rows of images per property: just passed and just failed; missing ones are white.
+    Two rows of images per property: just passed and just failed; missing ones are white. A row has
+    as many of the nearest as fit on a page.
     """
-    labels = [f"{name}\njust {side}" for name in FILTER_PROPERTIES for side in ("passes", "fails")]
+    columns = min(columns, fitting(images.shape[2]))
+    labels = [f"{name} just {side}" for name in FILTER_PROPERTIES for side in ("passes", "fails")]
     sheet = np.full((len(labels) * columns, *images.shape[1:]), 255, np.uint8)
     for image, row in zip(images, table.itertuples(), strict=True):
-        sheet[labels.index(f"{row.property}\njust {row.side}") * columns + row.rank] = image
+        if row.rank < columns:
+            sheet[labels.index(f"{row.property} just {row.side}") * columns + row.rank] = image
     return labeled_sheet(sheet, columns, labels)

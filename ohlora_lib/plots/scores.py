@@ -65,13 +65,9 @@ def correlation_heatmap(correlation: pd.DataFrame) -> Figure:
 def extremes(faces: np.ndarray, columns: int) -> Figure:
     """Faces (8 * 2 * columns, H, W, 3): per property the lowest scores, then the highest."""
     heads = [""] * (2 * columns)
-    heads[0], heads[columns] = "lowest …", "… highest"
-    rows = [name.replace("_", "\n") for name in PROPERTIES]
-    figure = labeled_sheet(faces, 2 * columns, rows=rows, heads=heads)
-    axes = figure.axes[0]
-    axes.set_aspect("auto")  # otherwise the layout cuts the longest label
-    axes.axvline(columns * (faces.shape[2] + 4) - 2, color=INK, lw=1.5)
-    return figure
+    heads[0], heads[columns] = "lowest scores", "highest scores"
+    rows = [f"{name.replace('_', ' ')}: {' → '.join(ENDS[name])}" for name in PROPERTIES]
+    return labeled_sheet(faces, 2 * columns, rows=rows, heads=heads)
 
 
 def first_against_second(raw: pd.DataFrame) -> Figure:

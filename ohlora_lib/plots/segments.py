@@ -9,7 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from ohlora_lib.faces.classes import BACKGROUND, CLASS_NAMES, HAIR, SKIN
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, HALF
-from ohlora_lib.plots.sheets import contact_sheet, paste
+from ohlora_lib.plots.sheets import LINE, fitting, labeled_sheet
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 
 COLORS = np.array(
@@ -30,6 +30,7 @@ COLORS = np.array(
 )
 """RGB of each class, in the order of CLASS_NAMES."""
 OPACITY = 0.6  # of the color over the face
+MOST_ROWS = 3
 
 
 def overlay(faces: np.ndarray, maps: np.ndarray) -> np.ndarray:
@@ -39,21 +40,18 @@ def overlay(faces: np.ndarray, maps: np.ndarray) -> np.ndarray:
 
 
 def overlays(faces: np.ndarray, maps: np.ndarray, columns: int) -> Figure:
-    """Rows of faces (N, 224, 224, 3), each above the same faces with their classes; a legend."""
-    columns = min(columns, len(faces))
-    rows = len(faces) // columns
+    """At most MOST_ROWS rows of faces (N, 224, 224, 3), each above the same faces with their
+    classes; a legend."""
+    columns = min(columns, len(faces), fitting(faces.shape[2]))
+    rows = min(len(faces) // columns, MOST_ROWS)
     pairs = np.stack([faces, overlay(faces, maps)])[:, : rows * columns]
     in_rows = pairs.reshape(2, rows, columns, *faces.shape[1:]).swapaxes(0, 1)
-    sheet = contact_sheet(in_rows.reshape(-1, *faces.shape[1:]), columns)
-    width = 8.6
-    figure, axes = pyplot.subplots(figsize=(width, width * sheet.shape[0] / sheet.shape[1] + 0.6))
-    paste(axes, sheet)
-    axes.set_axis_off()
+    figure = labeled_sheet(in_rows.reshape(-1, *faces.shape[1:]), columns, foot=4 * LINE)
     handles = [
         Patch(color=COLORS[number] / 255, label=CLASS_NAMES[number])
         for number in range(SKIN, len(CLASS_NAMES))
     ]
-    figure.legend(handles=handles, ncols=5, loc="outside lower center", handlelength=1.2)
+    figure.legend(handles=handles, ncols=5, loc="lower center", handlelength=1.2)
     return figure
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.plots.sheets import labeled_sheet
+from ohlora_lib.plots.sheets import fitting, labeled_sheet
 from ohlora_lib.plots.style import INK, SERIES
 
 
@@ -28,7 +28,7 @@ def paired_rows(
 ) -> Figure:
     """Two images (N, H, W, 3) of each of N faces: rows of up to `columns` faces, `above` each on
     top of its `below`."""
-    columns = min(columns, len(above))
+    columns = min(columns, len(above), fitting(above.shape[2]))
     images = []
     for at in range(0, len(above), columns):
         for part in (above[at : at + columns], below[at : at + columns]):
@@ -56,7 +56,11 @@ def expression_grid(
 
 
 def strips(images: np.ndarray, names: Sequence[str]) -> Figure:
-    """One strip (L, H, W, 3) per name, as (S, L, H, W, 3); the level increases to the right."""
+    """One strip (L, H, W, 3) per name, as (S, L, H, W, 3); the level increases to the right. Where
+    a page is too narrow for all levels, every second or so is shown, the last included."""
+    last, most = images.shape[1] - 1, fitting(images.shape[3])
+    steps = (step for step in range(1, last + 1) if last % step == 0 and last // step < most)
+    images = images[:, :: next(steps, 1)]
     count = images.shape[1]
     heads = ["lowest", *[""] * (count - 2), "highest"]
     return labeled_sheet(images.reshape(-1, *images.shape[2:]), count, list(names), heads)

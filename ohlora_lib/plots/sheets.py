@@ -1,19 +1,36 @@
-"""Contact sheets: many faces in one image, with labels of their rows and columns."""
+"""Contact sheets: many faces in one picture, with labels above their rows and columns.
+
+A face keeps its own pixels. Where a page's column is too narrow for a row, its other faces follow
+below.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import pyplot
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
-from PIL import Image
 
 from ohlora_lib.plots.style import INK
 
+COLUMN = 830
+"""The width of a page on GitHub, in CSS pixels."""
+FACE = 128
+"""CSS pixels of a face. Only one with twice as many pixels gets more than one of them in each."""
+GAP = 4
+LINE = 14
+"""Height of a line of text, in CSS pixels."""
 
-def contact_sheet(images: np.ndarray, columns: int, gap: int = 4) -> np.ndarray:
+
+def density(width: int) -> int:
+    """How many of its pixels an image of this width has in each CSS pixel."""
+    return max(1, width // FACE)
+
+
+def fitting(width: int) -> int:
+    """How many images of this width stand side by side on a page."""
+    return max(1, (COLUMN * density(width) + GAP) // (width + GAP))
+
+
+def tile(images: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
     """Lay images (N, H, W, 3) uint8 out in rows of `columns` on white: (H', W', 3) uint8."""
     n, height, width, _ = images.shape
     rows = -(-n // columns)
@@ -24,46 +41,69 @@ def contact_sheet(images: np.ndarray, columns: int, gap: int = 4) -> np.ndarray:
     return sheet
 
 
-class Pasted(Artist):
-    """An image (H, W, 3) uint8 that fills its axes, resized to the pixels of the rendered figure.
-
-    Pillow resizes it: matplotlib's `imshow` takes seven times as long.
-    """
-
-    def __init__(self, image: np.ndarray):
-        super().__init__()
-        self.image = Image.fromarray(image)
-        self.set_in_layout(False)  # the axes have a size without it
-
-    def draw(self, renderer: RendererBase) -> None:
-        left, bottom, right, top = (round(edge) for edge in self.axes.bbox.extents)
-        size = right - left, top - bottom
-        image = self.image.resize(size, Image.Resampling.LANCZOS).convert("RGBA")
-        renderer.draw_image(renderer.new_gc(), left, bottom, np.asarray(image)[::-1])
+def contact_sheet(images: np.ndarray, columns: int) -> np.ndarray:
+    """As `tile`, with fewer columns if a page is too narrow for them."""
+    return tile(images, min(columns, fitting(images.shape[2])))
 
 
-def paste(axes: Axes, image: np.ndarray) -> None:
-    """Fill the axes with an image (H, W, 3) uint8, whose pixels are the axes' units."""
-    height, width, _ = image.shape
-    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
-    axes.add_artist(Pasted(image))
+class Sheet(Figure):
+    """A figure that draws an image (H, W, 3) uint8 pixel by pixel, and texts (x, y, text) on it,
+    placed in CSS pixels."""
+
+    grid: np.ndarray
+    """The images by row and column, (rows, columns, H, W, 3)."""
+    rows: tuple[str, ...]
+    heads: tuple[str, ...]
+
+    def __init__(self, image: np.ndarray, density: int, texts: Sequence[tuple[int, int, str]]):
+        height, width, _ = image.shape
+        dpi = 72 * density  # so that a point, the unit of font sizes, is a CSS pixel
+        super().__init__(figsize=(width / dpi, height / dpi), dpi=dpi, layout="none")
+        self.density = density
+        self.figimage(image, origin="upper")
+        for x, y, text in texts:
+            at = x * density / width, 1 - y * density / height
+            self.text(*at, text, fontsize=LINE - 3.5, color=INK, va="top", parse_math=False)
 
 
 def labeled_sheet(
-    images: np.ndarray, columns: int, rows: Sequence[str] = (), heads: Sequence[str] = ()
-) -> Figure:
-    """A contact sheet of images (N, H, W, 3) with a label before each row and above each column."""
-    sheet, (_, height, width, _) = contact_sheet(images, columns), images.shape
-    size = min(0.95, 8.2 / columns)  # inches a face
-    longest = max((len(line) for row in rows for line in row.split("\n")), default=0)
-    figure, axes = pyplot.subplots(
-        figsize=(columns * size + 0.1 * longest, len(images) // columns * size * 1.03 + 0.25)
-    )
-    paste(axes, sheet)
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelcolor=INK)
-    axes.xaxis.tick_top()
-    axes.set_xticks([at * (width + 4) + width / 2 for at in range(len(heads))], heads)
-    axes.set_yticks([at * (height + 4) + height / 2 for at in range(len(rows))], rows)
-    return figure
+    images: np.ndarray,
+    columns: int,
+    rows: Sequence[str] = (),
+    heads: Sequence[str] = (),
+    foot: int = 0,
+) -> Sheet:
+    """Images (N, H, W, 3) uint8 in rows of `columns`, with a label above each row and each column,
+    and `foot` free CSS pixels below."""
+    n, height, width, _ = images.shape
+    count, scale = -(-n // columns), density(width)
+    blank = np.full((count * columns - n, height, width, 3), 255, np.uint8)
+    grid = np.concatenate([images, blank]).reshape(count, columns, height, width, 3)
+    strips, texts, top = [], [], 0
+
+    def white(size: int) -> None:
+        nonlocal top
+        strips.append(np.full((size * scale, strip_width, 3), 255, np.uint8))
+        top += size
+
+    blocks = np.array_split(np.arange(columns), -(-columns // fitting(width)))
+    strip_width = max(len(block) * (width + GAP) - GAP for block in blocks)
+    for number, block in enumerate(blocks):
+        above = [heads[at] if at < len(heads) else "" for at in block]
+        lines = max(text.count("\n") + 1 if text else 0 for text in above)
+        white((LINE * lines + 3 if lines else 0) + (2 * LINE if number else 0))
+        for at, text in enumerate(above):
+            texts.append((at * (width + GAP) // scale, top - LINE * lines - 1, text))
+        for row, faces in enumerate(grid[:, block]):
+            if row < len(rows):
+                white(LINE + 3)
+                texts.append((0, top - LINE - 1, " ".join(rows[row].split())))
+            strip = np.full((height + GAP, strip_width, 3), 255, np.uint8)
+            made = tile(faces, len(faces))
+            strip[:height, : made.shape[1]] = made
+            strips.append(strip)
+            top += (height + GAP) / scale
+    white(foot)
+    sheet = Sheet(np.concatenate(strips), scale, [text for text in texts if text[2]])
+    sheet.grid, sheet.rows, sheet.heads = grid, tuple(rows), tuple(heads)
+    return sheet

@@ -26,8 +26,8 @@ def test_same_z_sheet_shows_the_first_and_the_last_evaluation():
     assert plots.same_z_rows(steps, rows=3).tolist() == [0, 40, 90]
     assert plots.same_z_rows(np.array([0, 0, 7, 7])).tolist() == [0, 7]
     images = np.zeros((6, 8, 8, 3), np.uint8)
-    axes = plots.same_z_sheet(images, np.array([0, 0, 40, 40, 90, 90])).axes[0]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["before", "step 40", "after"]
+    figure = plots.same_z_sheet(images, np.array([0, 0, 40, 40, 90, 90]))
+    assert figure.rows == ("before", "step 40", "after")
 
 
 def test_losses_leave_out_the_row_before_the_first_step():

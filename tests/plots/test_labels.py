@@ -5,7 +5,7 @@ import pandas as pd
 
 from ohlora_lib.faces.concept import Cutoffs
 from ohlora_lib.plots import labels as plots
-from ohlora_lib.plots.sheets import contact_sheet
+from ohlora_lib.plots.sheets import tile
 
 CUTOFFS = Cutoffs(gender=0.9, quality=0.8, age=0.2, glass=0.1)
 
@@ -40,8 +40,8 @@ def test_borderline_images_stand_in_the_row_of_their_side_and_missing_ones_are_w
     expected = np.full(16, 255)
     expected[[0, 3, 14]] = 70, 50, 30
     assert sheet[:, 0, 0, 0].tolist() == expected.tolist() and columns == 2
-    assert rows[0] == "gender\njust passes" and rows[-1] == "glass\njust fails"
-    assert contact_sheet(sheet, columns).shape[1] == 2 * 4 + 4
+    assert rows[0] == "gender just passes" and rows[-1] == "glass just fails"
+    assert tile(sheet, columns).shape[1] == 2 * 4 + 4
 
 
 def test_learning_curves_mark_the_best_epoch_of_the_kept_try():

@@ -42,12 +42,10 @@ def test_the_heat_map_shows_the_correlations_with_their_sign(scores):
 
 def test_extremes_have_a_row_per_property_with_the_lowest_left():
     faces = np.arange(8 * 4, dtype=np.uint8)[:, None, None, None] * np.ones((8, 8, 3), np.uint8)
-    axes = plots.extremes(faces, columns=2).axes[0]
-    seen = np.asarray(axes.artists[0].image)[4::12, 4::12, 0]
-    assert np.array_equal(seen, np.arange(32).reshape(8, 4))
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["lowest …", "", "… highest", ""]
-    assert axes.get_yticklabels()[7].get_text() == "hairstyle"
-    assert axes.lines[0].get_xdata()[0] == 2 * 12 - 2  # between the second and the third face
+    figure = plots.extremes(faces, columns=2)
+    assert np.array_equal(figure.grid[:, :, 0, 0, 0], np.arange(32).reshape(8, 4))
+    assert figure.heads == ("lowest scores", "", "highest scores", "")
+    assert figure.rows[7] == "hairstyle: straight → curly"
 
 
 def test_the_first_algorithm_is_on_the_x_axis(scores):

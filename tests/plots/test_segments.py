@@ -29,7 +29,7 @@ def test_overlays_put_each_row_of_faces_above_its_own_maps():
     faces = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
     maps = np.full((5, 8, 8), SKIN, np.uint8)
     figure = plots.overlays(faces, maps, columns=2)
-    seen = np.asarray(figure.axes[0].artists[0].image)[4::12, 4::12, 0]
+    seen = figure.grid[:, :, 4, 4, 0]
     colored = plots.overlay(faces, maps)[:4, 4, 4, 0].tolist()
     assert seen.tolist() == [[0, 1], colored[:2], [2, 3], colored[2:]]
 

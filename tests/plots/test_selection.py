@@ -6,7 +6,6 @@ import pytest
 from matplotlib import pyplot
 
 from ohlora_lib.plots import selection
-from ohlora_lib.plots.sheets import Pasted
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +23,7 @@ def numbered(*shape):
 
 def cells(figure):
     """Gray level of each image of the sheet: rows of columns."""
-    (pasted,) = (a for a in figure.axes[0].get_children() if isinstance(a, Pasted))
-    return np.asarray(pasted.image)[::6, ::6, 0].tolist()
+    return figure.grid[:, :, 0, 0, 0].tolist()
 
 
 def labels(ticks):
@@ -36,23 +34,26 @@ def test_expressions_have_a_row_per_mouth_and_a_column_per_eyes_and_pose():
     """12 images, pose fastest, then mouth, then eyes: number = 6 eyes + 2 mouth + pose."""
     figure = selection.expression_grid(numbered(12), (-1, 1), (0, 0.5, 1), (-2, 2))
     assert cells(figure) == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
-    axes = figure.axes[0]
-    assert labels(axes.get_yticklabels()) == ["mouth 0", "mouth 0.5", "mouth 1"]
-    heads = ["eyes -1\npose -2", "eyes -1\npose 2", "eyes 1\npose -2", "eyes 1\npose 2"]
-    assert labels(axes.get_xticklabels()) == heads
+    assert figure.rows == ("mouth 0", "mouth 0.5", "mouth 1")
+    heads = ("eyes -1\npose -2", "eyes -1\npose 2", "eyes 1\npose -2", "eyes 1\npose 2")
+    assert figure.heads == heads
 
 
 def test_each_face_is_above_its_second_image():
     figure = selection.paired_rows(numbered(3), 10 + numbered(3), ("before", "after"), columns=2)
     assert cells(figure) == [[0, 1], [10, 11], [2, 255], [12, 255]]
-    assert labels(figure.axes[0].get_yticklabels()) == ["before", "after", "before", "after"]
+    assert figure.rows == ("before", "after", "before", "after")
 
 
 def test_a_strip_is_a_row_and_its_level_increases_to_the_right():
     figure = selection.strips(numbered(2, 3), ["eyes", "pose"])
     assert cells(figure) == [[0, 1, 2], [3, 4, 5]]
-    assert labels(figure.axes[0].get_yticklabels()) == ["eyes", "pose"]
-    assert labels(figure.axes[0].get_xticklabels()) == ["lowest", "", "highest"]
+    assert figure.rows == ("eyes", "pose") and figure.heads == ("lowest", "", "highest")
+
+
+def test_long_strip_shows_evenly_spaced_levels_up_to_the_last():
+    images = np.arange(7, dtype=np.uint8)[None, :, None, None, None] * np.ones((128, 128, 3), "u1")
+    assert cells(selection.strips(images, ["eyes"])) == [[0, 2, 4, 6]]
 
 
 def test_the_funnel_has_a_bar_per_stage_from_top_to_bottom():

@@ -176,5 +176,5 @@ class Repository:
     def reports(self) -> dict[str, bytes]:
         """Every page and picture of the system, by name."""
         folder = self.root / "reports" / "demo"
-        found = sorted([*folder.rglob("*.md"), *folder.rglob("*.png")])
+        found = sorted([*folder.rglob("*.md"), *folder.rglob("*.webp")])
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}

@@ -134,8 +134,8 @@ def test_large_figure_is_kept_small(repository, demo_cells):
     cells = [noisy if "pyplot.subplots" in cell else cell for cell in demo_cells.MAKE]
     repository.write_notebook("make", cells)
     assert repository.run("demo", "--scale", "smoke")[0] == 0
-    pictures = [name for name in repository.reports() if name.endswith(".png")]
-    assert len(pictures) == 1 and len(repository.reports()[pictures[0]]) <= 300_000
+    pictures = [name for name in repository.reports() if name.endswith(".webp")]
+    assert len(pictures) == 1 and len(repository.reports()[pictures[0]]) <= 400_000
 
 
 def test_damaged_output_is_made_anew_from_nothing(finished):
@@ -190,7 +190,7 @@ def test_saving_a_notebook_with_outputs_is_no_change(finished):
 
 def test_lost_picture_and_changed_report_code_write_the_page_again(finished):
     before = finished.reports()
-    picture = next(name for name in before if name.endswith(".png"))
+    picture = next(name for name in before if name.endswith(".webp"))
     (finished.root / "reports/demo" / picture).unlink()
     _, output = finished.run("demo", "--scale", "smoke")
     assert "up to date, page rewritten" in lines(output, "[1/2]")[0]
