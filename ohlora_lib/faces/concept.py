@@ -173,6 +173,15 @@ def concept_shares(sets: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame
     return pd.DataFrame(rows, columns=columns)
 
 
+def paired_change(before: np.ndarray, after: np.ndarray) -> tuple[int, int, float]:
+    """Answers (N,) bool to one question on the same N cases, twice -> how many became true, how
+    many became false, and the p of the exact McNemar test that both are equally likely."""
+    from scipy.stats import binomtest
+
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    return gained, lost, float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
 def shares_as_text(shares: pd.DataFrame) -> pd.DataFrame:
     """`concept_shares` as a table to read: a row per condition, a column per set."""
     text = [f"{one.share:.1%} ({one.low:.1%} to {one.high:.1%})" for one in shares.itertuples()]

@@ -87,17 +87,22 @@ def say(sentence: str) -> None:
     _emit({"text/markdown": sentence, "text/plain": sentence}, {})
 
 
-def finding(sentence: str, headline: dict[str, str], picture: str) -> None:
-    """The page's one-sentence answer, its headline numbers and the name of its main figure.
+def finding(sentence: str, headline: dict[str, str], picture: str, limitation: str = "") -> None:
+    """The page's one-sentence answer, its headline numbers, the name of its main figure, and what
+    the answer does not say.
 
-    They are shown at the top of the page, in the index of all reports and in the README.
+    They are shown at the top of the page; all but the limitation also in the index of all reports
+    and in the README.
     """
-    sentence = _one_line(sentence)
+    sentence, limitation = _one_line(sentence), _one_line(limitation)
     # Pairs, not a mapping: a notebook file does not keep a mapping's order.
     pairs = [(_one_line(name), _one_line(value)) for name, value in headline.items()]
-    note = {"sentence": sentence, "headline": pairs, "picture": picture}
-    numbers = "".join(f"\n> - {name}: **{value}**" for name, value in pairs)
-    _emit({"text/markdown": f"> **{sentence}**\n>{numbers}"}, {KEY: {"finding": note}})
+    note = {"sentence": sentence, "headline": pairs, "picture": picture, "limitation": limitation}
+    lines = [f"**{sentence}**", "", *(f"- {name}: **{value}**" for name, value in pairs)]
+    if limitation:
+        lines += ["", f"**Limitation:** {limitation}"]
+    text = "\n".join(f"> {line}".rstrip() for line in lines)
+    _emit({"text/markdown": text}, {KEY: {"finding": note}})
 
 
 def end() -> None:

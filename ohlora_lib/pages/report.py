@@ -11,6 +11,7 @@ import nbformat
 from nbconvert.exporters import TemplateExporter
 from traitlets.config import Config
 
+from ohlora_lib.pages.index import BEGIN, END
 from ohlora_lib.pages.notebook import KEY, WEBP
 from ohlora_lib.store import ROOT
 from ohlora_lib.store.atomic import write_bytes, write_json, write_text
@@ -29,12 +30,15 @@ class PageError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """What a page reports on; `notebook` is a path below the repository's root."""
+    """What a page reports on; `notebook` is a path below the repository's root, `title` that of the
+    system, and `files` lie in reports/, to be downloaded."""
 
     system: str
     stage: str
     scale: str
     notebook: str
+    title: str = ""
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Page:
     """The contents of a page, ready to be written."""
 
     notebook: nbformat.NotebookNode
+    title: str
     foot: dict[str, str]
     figures: dict[str, bytes]
     record: dict[str, object]
@@ -54,7 +59,16 @@ class Page:
             extra_template_basedirs=[str(TEMPLATES)],
             config=Config({"HighlightMagicsPreprocessor": {"enabled": False}}),
         )
-        given = {"with_code": with_code, "foot": self.foot, "finding": _found(self.notebook)}
+        question, introduction = _opening(self.notebook)
+        given = {
+            "with_code": with_code,
+            "title": self.title,
+            "question": question,
+            "introduction": introduction,
+            "links": f"{BEGIN.format('links')}\n\n{END.format('links')}",
+            "foot": self.foot,
+            "finding": _found(self.notebook),
+        }
         body, _ = exporter.from_notebook_node(self.notebook, given)
         return re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
@@ -115,7 +129,10 @@ def render(notebook: nbformat.NotebookNode, source: Source) -> Page:
                 raise PageError(f"{name}, cell {number}: {error}") from None
     started, found = emitted(notebook, "start")[-1:], emitted(notebook, "finding")[-1:]
     finding = found[0] if found else {"sentence": "", "headline": [], "picture": ""}
-    shown = {f["name"]: {"alt": f["alt"], "file": f["file"]} for f in emitted(notebook, "figure")}
+    shown = {
+        f["name"]: {"alt": f["alt"], "file": f["file"], "width": f["width"]}
+        for f in emitted(notebook, "figure")
+    }
     if finding["picture"] and finding["picture"] not in shown:
         raise PageError(
             f"{name}: the finding's picture {finding['picture']!r} is not on the page: "
@@ -123,6 +140,7 @@ def render(notebook: nbformat.NotebookNode, source: Source) -> Page:
         )
     return Page(
         notebook=notebook,
+        title=f"{source.title or source.system} · {source.stage} · {source.scale} scale",
         foot=_foot(source, started[0]["parameters"] if started else {}),
         figures=figures,
         record={"scale": source.scale, "finding": finding, "figures": shown},
@@ -184,7 +202,19 @@ def _foot(source: Source, parameters: dict) -> dict[str, str]:
         "notebook": source.notebook,
         "stage": source.stage,
         "system": source.system,
+        "files": ", ".join(f"[{Path(name).name}](../{name})" for name in source.files),
     }
+
+
+def _opening(notebook: nbformat.NotebookNode) -> tuple[str, str]:
+    """The question of the notebook's title without its number, and the text below; "" if none."""
+    first = notebook.cells[0] if notebook.cells else None
+    if first is None or first.cell_type != "markdown":
+        return "", ""
+    title, _, text = first.source.partition("\n")
+    if not title.startswith("# "):
+        return "", first.source
+    return re.sub(r"^# (\d+ · )?", "", title), text.strip()
 
 
 def _found(notebook: nbformat.NotebookNode) -> str:

@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     add("--force", action="store_true", help="also run stages that are up to date")
     add("--with-code", action="store_true", help="also write pages that show the notebooks' code")
     add("--dry-run", action="store_true", help="check everything and print what would run")
-    add("--index", action="store_true", help="rewrite reports/README.md and the READMEs' results")
+    add("--index", action="store_true", help="rewrite what is made of all pages")
     add("--list", action="store_true", help="list the systems and their stages")
     add("--test", action="store_true", help="run the test suite (takes no other option)")
     return made

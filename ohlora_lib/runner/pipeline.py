@@ -2,7 +2,8 @@
 
 A stage's `reads` and `parameters` are handed to its notebook; `{01_generate}` in a read path stands
 for the folder of the stage of that name. `outputs` are what the stage must write into its own
-folder; `publish` names those that are also copied into reports/, and where.
+folder; `publish` names those that are also copied into reports/, and where: a file's name, or a
+CSV's (`file`) and patterns of the `columns` of a table that it has.
 `extends: ohlora_v3/01_generate` puts that system's stages, up to the one named, before its own:
 they keep that system's folders and pages, and run once for both.
 
@@ -15,7 +16,7 @@ beside them, in its `weights`, where age-? stands for age-0, age-1 ….
 import importlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -84,12 +85,17 @@ class _Readme(_Model):
     results: list[_Result] = []
 
 
+class _Csv(_Model):
+    file: InnerPath
+    columns: Annotated[list[str], Field(min_length=1)]
+
+
 class _Stage(_Model):
     name: Annotated[str, AfterValidator(_stage_name)]
     notebook: InnerPath
     reads: dict[str, InnerPath] = {}
     outputs: list[InnerPath] = []
-    publish: dict[InnerPath, InnerPath] = {}
+    publish: dict[InnerPath, InnerPath | _Csv] = {}
     parameters: dict[str, Any] = {}
     scales: dict[Scale, dict[str, Any]] = {}
     cost: dict[Literal["seconds", "disk", "memory"], Expression] = {}
@@ -99,6 +105,7 @@ class _Stage(_Model):
 class _Pipeline(_Model):
     title: str
     summary: str
+    korean: str = ""
     extends: str = ""
     resolver: str = ""
     constants: dict[str, float] | str = {}
@@ -122,6 +129,8 @@ class Stage:
     weights: tuple[str, ...] = ()
     resolver: str = ""
     publish: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    title: str = ""
 
     @property
     def given(self) -> dict[str, object]:
@@ -186,7 +195,8 @@ class Pipeline:
             resolver = resolver or base.resolver
         for one in spec.stages:
             where = f"{name}: stage {one.name!r}"
-            stages.append(_stage(system, scale, one, tuple(stages), resolver, where))
+            made = _stage(system, scale, one, tuple(stages), resolver, where)
+            stages.append(replace(made, title=spec.title))
         own = tuple(stage.name for stage in stages if stage.system == system)
         rows = tuple(index.Result(**row.model_dump()) for row in spec.readme.results)
         for stage in filter(None, [spec.readme.picture, *(row.stage for row in rows)]):
@@ -194,7 +204,16 @@ class Pipeline:
                 raise PipelineError(
                     f"{name}: readme: no stage {stage!r}: choose from {', '.join(own)}"
                 )
-        shown = index.System(system, spec.title, spec.summary, own, rows, spec.readme.picture)
+        shown = index.System(
+            name=system,
+            title=spec.title,
+            summary=spec.summary,
+            stages=own,
+            results=rows,
+            picture=spec.readme.picture,
+            extends=spec.extends,
+            korean=spec.korean,
+        )
         return cls(scale, shown, tuple(stages), constants, resolver)
 
     def chosen(self, start: str | None, only: str | None) -> tuple[Stage, ...]:
@@ -305,7 +324,15 @@ def _stage(
         cost=dict(spec.cost),
         weights=tuple(_weights(spec.weights.get(scale, ()), resolver, where)),
         resolver=resolver,
-        publish=dict(spec.publish),
+        publish={
+            name: target.file if isinstance(target, _Csv) else target
+            for name, target in spec.publish.items()
+        },
+        columns={
+            name: tuple(target.columns)
+            for name, target in spec.publish.items()
+            if isinstance(target, _Csv)
+        },
     )
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ohlora_lib.compute.memory import processes_for
-from ohlora_lib.pages import index
+from ohlora_lib.pages import comparison, index
 from ohlora_lib.runner import launch, notebook, stage
 from ohlora_lib.runner.costs import Cost
 from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage, shown_systems
@@ -95,7 +95,9 @@ def exclusive() -> Iterator[None]:
 
 def check(stages: tuple[Stage, ...]) -> None:
     """Raise, before anything runs, for wrong parameters, broken notebooks and missing inputs."""
-    index.check(shown_systems())
+    systems = shown_systems()
+    index.check(systems)
+    comparison.comparisons(systems)
     made: list[str] = []
     folders: list[str] = []
     for one in stages:
@@ -214,8 +216,15 @@ def run_pipeline(pipeline: Pipeline, options: argparse.Namespace) -> None:
         else:
             run_stage(one, line, options)
     if not options.dry_run:
-        index.write(shown_systems())
+        write_index()
         print("Results: reports/README.md", flush=True)
+
+
+def write_index() -> None:
+    """Write what is made from all systems' records: index, comparison, links, READMEs."""
+    systems = shown_systems()
+    index.write(systems)
+    comparison.write(systems)
 
 
 def list_systems() -> None:
@@ -234,7 +243,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by a machine: as by Ctrl-C
     try:
         if options.index:
-            index.write(shown_systems())
+            write_index()
             return 0
         if options.list:
             list_systems()

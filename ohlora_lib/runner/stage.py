@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from fnmatch import fnmatch
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -279,15 +280,30 @@ def _publish(stage: Stage, with_code: bool) -> None:
     path = stage.partial if stage.partial.exists() else stage.executed
     done = report.strip(nbformat.read(path, as_version=4))
     written = nbformat.writes(done)
-    source = report.Source(stage.system, stage.name, stage.scale, _name(stage.notebook))
+    files = tuple(stage.publish.values())
+    name = _name(stage.notebook)
+    source = report.Source(stage.system, stage.name, stage.scale, name, stage.title, files)
     try:
         page = report.render(done, source)
     except report.PageError as error:
         raise StageFailed(f"the page cannot be published: {error}") from error
     write_text(stage.executed, written)
     for name, target in stage.publish.items():
-        write_bytes(ROOT / "reports" / target, (ROOT / stage.out / name).read_bytes())
+        content = ROOT / stage.out / name
+        if columns := stage.columns.get(name):
+            write_text(ROOT / "reports" / target, _as_csv(content, columns))
+        else:
+            write_bytes(ROOT / "reports" / target, content.read_bytes())
     report.publish(page, source, with_code)
+
+
+def _as_csv(path: Path, columns: tuple[str, ...]) -> str:
+    """Those columns of a table that match one of the patterns, with four significant digits."""
+    from ohlora_lib.store.tables import read_table
+
+    table = read_table(path)
+    chosen = [name for name in table if any(fnmatch(name, pattern) for pattern in columns)]
+    return table[chosen].to_csv(index=False, float_format="%.4g")
 
 
 def _record(stage: Stage, cost: dict[str, object]) -> None:
