@@ -36,8 +36,9 @@ WORDS = {
     "ko": {
         "title": "보고서",
         "other": "[English](README.md)",
-        "intro": "각 페이지는 노트북을 실행해서 생성된다. 페이지 이름은 파이프라인의 단계 이름이다. "
-        "예: 08_test_vectors 는 그 시스템의 노트북 08. 페이지 본문은 영어이다.",
+        "intro": "각 페이지는 노트북을 실행해서 생성된다. "
+        "페이지 이름은 파이프라인의 단계 이름이다. 예: 08_test_vectors 는 그 시스템의 노트북 08. "
+        "페이지 본문은 영어이다.",
         "links": "[시스템 비교](comparison.ko.md) · [용어집](../docs/glossary.ko.md) · "
         "[한계와 윤리 (영어)](../docs/limitations.md) · "
         "[렌더링 얼굴 데이터 카드 (영어)](../docs/data_card.md)",

@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.plots.style import MUTED, SERIES
+from ohlora_lib.plots.style import GRID, MUTED, SERIES
 
 COLORS = dict(zip(EXPRESSION, SERIES, strict=False))
 """A color each for eyes, mouth and pose."""
@@ -69,6 +69,23 @@ def _diverging(table: pd.DataFrame, axes: pyplot.Axes, label: str) -> None:
     axes.tick_params(axis="y", rotation=0)
     axes.set_xticks(axes.get_xticks(), list(table.columns), rotation=40, ha="right")
     axes.set(xlabel="", ylabel="")
+
+
+def projections(values: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Property -> projections (N,) of the `lowest`, `between` and `highest` -> a panel for each."""
+    figure, panels = pyplot.subplots(1, len(values), figsize=(8.6, 2.9))
+    for axes, (name, parts) in zip(panels, values.items(), strict=True):
+        bins = np.linspace(*np.quantile(np.concatenate(list(parts.values())), (0.005, 0.995)), 25)
+        colors = {"lowest": SERIES[5], "between": GRID, "highest": COLORS[name]}
+        for part in ("between", "lowest", "highest"):
+            share = np.full(len(parts[part]), 1 / max(len(parts[part]), 1))
+            axes.hist(parts[part].clip(bins[0], bins[-1]), bins, weights=share, alpha=0.75,
+                      color=colors[part], label=f"{part} ({len(parts[part])})")  # fmt: skip
+        axes.set(title=name, xlabel="projection", yticks=[])
+        axes.legend(loc="upper left", fontsize=7)
+        axes.grid(visible=False)
+    panels[0].set_ylabel("share of each class")
+    return figure
 
 
 def tails(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:

@@ -16,6 +16,7 @@ import pandas as pd
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.directions import FittedDirections, LinearDirections, checked_samples
 from ohlora_lib.steering.groups import EVERYWHERE, Grouping, VectorError, rows_by_group
+from ohlora_lib.steering.select import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,25 @@ def overall_accuracy(report: pd.DataFrame) -> pd.Series:
     own = report.drop_duplicates(["learned_from", "property"])
     counts = own.groupby("property", sort=False)[["correct", "validated"]].sum()
     return (counts["correct"] / counts["validated"]).rename("accuracy")
+
+
+def accuracy_table(report: pd.DataFrame) -> pd.DataFrame:
+    """`overall_accuracy` with its 95 % interval and, per property, the group with the lowest."""
+    own = report.drop_duplicates(["learned_from", "property"])
+    accuracy = overall_accuracy(report)
+    counts = own.groupby("property", sort=False)[["correct", "validated"]].sum()
+    bounds = [wilson_interval(*row) for row in counts.itertuples(index=False)]
+    lowest = own.loc[own.groupby("property", sort=False)["accuracy"].idxmin()].set_index("property")
+    return pd.DataFrame(
+        {
+            "accuracy": accuracy,
+            "95 % interval": [f"{low:.3f}–{high:.3f}" for low, high in bounds],
+            "lowest group": lowest["learned_from"],
+            "lowest group's accuracy": lowest["accuracy"],
+            "its held-out latents": lowest["validated"],
+        },
+        index=accuracy.index,
+    )
 
 
 def _row(group: str, one: str, images: int, source: str, normal: Normal) -> dict[str, object]:
