@@ -22,11 +22,14 @@ from pydantic_core import to_jsonable_python
 
 from ohlora_lib.pages import figures
 from ohlora_lib.pages.parameters import validate
+from ohlora_lib.plots.sheets import COLUMN, Sheet
 from ohlora_lib.plots.style import use_style
 from ohlora_lib.store.workfolder import claim
 
 KEY = "ohlora"
 WEBP = "image/webp"
+PADDING, LETTER = 27, 9
+"""CSS pixels of a table cell's margins, and at most of a letter, on GitHub."""
 _shown: dict[str, str | None] = {}
 """Names of the pictures shown so far -> id of the cell that showed them."""
 
@@ -62,6 +65,8 @@ def show(picture: Figure | np.ndarray, name: str, alt: str, title: str) -> None:
     if isinstance(picture, Figure):
         pyplot.close(picture)
     figure = {"name": name, "alt": alt, "title": title, "width": width}
+    if isinstance(picture, Sheet):
+        figure["face"] = picture.face
     data = {WEBP: base64.b64encode(content).decode(), "text/plain": alt}
     _emit(data, {WEBP: {"width": width}, KEY: {"figure": figure}})
 
@@ -175,7 +180,10 @@ def _header(name: object) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A DataFrame as a Markdown table; an unnamed integer index is omitted."""
+    """A DataFrame as a Markdown table; an unnamed integer index is omitted.
+
+    One that is too wide for a page becomes several, one below the other, with the same index.
+    """
     index = table.index
     counted = index.name is None and pd.api.types.is_integer_dtype(index.dtype)
     levels = [] if counted else [index.get_level_values(at) for at in range(index.nlevels)]
@@ -183,4 +191,28 @@ def markdown_table(table: pd.DataFrame) -> str:
     texts = pd.DataFrame({at: [_cell(v) for v in column] for at, column in enumerate(columns)})
     texts.columns = [_header(column.name) for column in columns]
     sides = [_side(column) for column in columns]
-    return texts.to_markdown(index=False, disable_numparse=True, colalign=sides)
+    return "\n\n".join(
+        texts.iloc[:, part].to_markdown(
+            index=False, disable_numparse=True, colalign=[sides[at] for at in part]
+        )
+        for part in _parts([_width(texts.iloc[:, at]) for at in range(len(columns))], len(levels))
+    )
+
+
+def _width(column: pd.Series) -> int:
+    """About the CSS pixels that a column needs: its longest word, and its margins."""
+    words = [word for text in (column.name, *column) for word in re.split(r"[\s-]+", text)]
+    return PADDING + round(LETTER * max(map(len, words), default=0))
+
+
+def _parts(widths: list[int], levels: int) -> list[list[int]]:
+    """The columns in parts that fit a page, each after the columns of the index."""
+    index, free = list(range(levels)), COLUMN - sum(widths[:levels])
+    parts, left = [[]], free
+    for at in range(levels, len(widths)):
+        if widths[at] > left and parts[-1]:
+            parts.append([])
+            left = free
+        parts[-1].append(at)
+        left -= widths[at]
+    return [index + part for part in parts]

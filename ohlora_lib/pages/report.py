@@ -129,9 +129,9 @@ def render(notebook: nbformat.NotebookNode, source: Source) -> Page:
                 raise PageError(f"{name}, cell {number}: {error}") from None
     started, found = emitted(notebook, "start")[-1:], emitted(notebook, "finding")[-1:]
     finding = found[0] if found else {"sentence": "", "headline": [], "picture": ""}
+    kept = ("alt", "file", "width", "face")
     shown = {
-        f["name"]: {"alt": f["alt"], "file": f["file"], "width": f["width"]}
-        for f in emitted(notebook, "figure")
+        f["name"]: {key: f[key] for key in kept if key in f} for f in emitted(notebook, "figure")
     }
     if finding["picture"] and finding["picture"] not in shown:
         raise PageError(

@@ -75,13 +75,14 @@ def projections(values: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Property -> projections (N,) of the `lowest`, `between` and `highest` -> a panel for each."""
     figure, panels = pyplot.subplots(1, len(values), figsize=(8.6, 2.9))
     for axes, (name, parts) in zip(panels, values.items(), strict=True):
-        bins = np.linspace(*np.quantile(np.concatenate(list(parts.values())), (0.005, 0.995)), 25)
+        both = np.concatenate(list(parts.values()))
+        bins = np.linspace(both.min(), both.max(), 25)
         colors = {"lowest": SERIES[5], "between": GRID, "highest": COLORS[name]}
         for part in ("between", "lowest", "highest"):
             share = np.full(len(parts[part]), 1 / max(len(parts[part]), 1))
-            axes.hist(parts[part].clip(bins[0], bins[-1]), bins, weights=share, alpha=0.75,
-                      color=colors[part], label=f"{part} ({len(parts[part])})")  # fmt: skip
-        axes.set(title=name, xlabel="projection", yticks=[])
+            axes.hist(parts[part], bins, weights=share, alpha=0.75, color=colors[part],
+                      label=f"{part} ({len(parts[part]):,})")  # fmt: skip
+        axes.set(title=name, xlabel="projection", yticks=[], ylim=(0, 1.5 * axes.get_ylim()[1]))
         axes.legend(loc="upper left", fontsize=7)
         axes.grid(visible=False)
     panels[0].set_ylabel("share of each class")

@@ -41,11 +41,6 @@ def tile(images: np.ndarray, columns: int, gap: int = GAP) -> np.ndarray:
     return sheet
 
 
-def contact_sheet(images: np.ndarray, columns: int) -> np.ndarray:
-    """As `tile`, with fewer columns if a page is too narrow for them."""
-    return tile(images, min(columns, fitting(images.shape[2])))
-
-
 class Sheet(Figure):
     """A figure that draws an image (H, W, 3) uint8 pixel by pixel, and texts (x, y, text) on it,
     placed in CSS pixels."""
@@ -55,11 +50,16 @@ class Sheet(Figure):
     rows: tuple[str, ...]
     heads: tuple[str, ...]
 
+    @property
+    def face(self) -> int:
+        """The width of one image, in pixels."""
+        return self.grid.shape[3]
+
     def __init__(self, image: np.ndarray, density: int, texts: Sequence[tuple[int, int, str]]):
         height, width, _ = image.shape
         dpi = 72 * density  # so that a point, the unit of font sizes, is a CSS pixel
         super().__init__(figsize=(width / dpi, height / dpi), dpi=dpi, layout="none")
-        self.density = density
+        self.density = density  # pixels per CSS pixel
         self.figimage(image, origin="upper")
         for x, y, text in texts:
             at = x * density / width, 1 - y * density / height
@@ -107,3 +107,8 @@ def labeled_sheet(
     sheet = Sheet(np.concatenate(strips), scale, [text for text in texts if text[2]])
     sheet.grid, sheet.rows, sheet.heads = grid, tuple(rows), tuple(heads)
     return sheet
+
+
+def contact_sheet(images: np.ndarray, columns: int) -> Sheet:
+    """Images (N, H, W, 3) uint8 in rows of `columns`, or of fewer if a page is too narrow."""
+    return labeled_sheet(images, min(columns, fitting(images.shape[2])))

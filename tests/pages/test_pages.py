@@ -238,7 +238,8 @@ def picture(content=b"red", name="line", **words):
 
 
 def text_of(*outputs):
-    return report.render(notebook(*outputs), SOURCE).markdown().split("---\n\n**How")[0]
+    page = report.render(notebook(*outputs), SOURCE).markdown()
+    return page.split("<!-- links end -->")[1].split("---\n\n**How")[0]
 
 
 def test_long_printout_keeps_its_two_ends():
@@ -306,7 +307,7 @@ def test_record_names_the_file_of_each_picture_and_lost_ones_go(tmp_path, monkey
         folder = publish(content)
         file = f"figures/01_make/line-{sha256(content).hexdigest()[:8]}.webp"
         record = json.loads((folder / "01_make.json").read_text())
-        assert record["figures"] == {"line": {"alt": "A line", "file": file}}
+        assert record["figures"] == {"line": {"alt": "A line", "file": file, "width": 9}}
         assert [path.read_bytes() for path in folder.rglob("*.webp")] == [content]
         assert f'src="{file}"' in (folder / "01_make.md").read_text()
 

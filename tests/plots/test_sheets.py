@@ -45,9 +45,9 @@ def test_faces_fill_rows_from_the_left_with_white_gaps(faces):
 @pytest.mark.parametrize("size", [64, 128, 224, 256])
 def test_no_sheet_is_wider_than_a_page_and_faces_are_shown_with_at_least_128_pixels(size):
     faces = noise(20, size)
-    assert contact_sheet(faces, 20).shape[1] <= COLUMN * density(size)
-    figure = labeled_sheet(faces, 20)
-    assert figure.get_figwidth() * 72 <= COLUMN
+    for figure in (contact_sheet(faces, 20), labeled_sheet(faces, 20)):
+        assert figure.get_figwidth() * 72 <= COLUMN and figure.face == size
+        assert len(figure.grid.reshape(-1, *faces.shape[1:])) >= 20
     assert size / density(size) >= min(size, 128)
 
 
