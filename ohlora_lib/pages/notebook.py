@@ -28,7 +28,7 @@ from ohlora_lib.store.workfolder import claim
 
 KEY = "ohlora"
 WEBP = "image/webp"
-PADDING, LETTER = 27, 9
+PADDING, LETTER = 27, 10
 """CSS pixels of a table cell's margins, and at most of a letter, on GitHub."""
 _shown: dict[str, str | None] = {}
 """Names of the pictures shown so far -> id of the cell that showed them."""
