@@ -1,6 +1,7 @@
 """The filter: who fits the concept."""
 
 from functools import reduce
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ohlora_lib.faces.concept import (
     filter_quality,
     fits_concept,
     label_uncertainty,
+    paired_change,
     passes,
     shares_as_text,
 )
@@ -183,3 +185,12 @@ def test_images_kept_by_rank_are_not_counted_as_passed():
     assert kept.headline == "0 of 40 (0.0%) pass; 16 kept by rank"
     scores.loc[:9, ["gender", "quality"]], scores.loc[:9, ["age", "glass"]] = 1.0, 0.0
     assert filter_images(scores, Cutoffs(), min_kept=5).headline == "10 of 40 (25.0%)"
+
+
+def test_paired_change_counts_only_cases_whose_answer_changed():
+    before = np.array([True] * 90 + [False] * 10)
+    after = np.array([True] * 88 + [False] * 2 + [True] * 9 + [False])
+    gained, lost, p = paired_change(before, after)
+    assert (gained, lost) == (9, 2)
+    assert p == pytest.approx(2 * sum(comb(11, k) for k in range(3)) / 2**11)
+    assert paired_change(before, before) == (0, 0, 1.0)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from ohlora_lib.pages import figures, report
@@ -79,6 +79,15 @@ def test_row_numbers_left_by_sorting_are_no_column_but_words_and_named_numbers_a
     assert cells(lines(pd.DataFrame({"n": [1]}, index=["women"]))[2]) == ["women", "1"]
     named = pd.Index([7], name="seed")
     assert cells(lines(pd.DataFrame({"n": [1]}, index=named))[2]) == ["7", "1"]
+
+
+def test_table_that_is_too_wide_is_divided_and_each_part_has_the_index():
+    names = [f"a_rather_long_name_{number}" for number in range(12)]
+    table = pd.DataFrame([range(12)], index=pd.Index(["svm"], name="method"), columns=names)
+    parts = [part.splitlines() for part in markdown_table(table).split("\n\n")]
+    assert len(parts) > 2 and all(cells(part[0])[0] == "method" for part in parts)
+    assert [name for part in parts for name in cells(part[0])[1:]] == names
+    assert [cells(part[2])[0] for part in parts] == ["svm"] * len(parts)
 
 
 NAMESPACE = {"__annotations__": {"out": str, "seed": int}, "out": "data/x", "seed": 1}
@@ -294,6 +303,25 @@ def test_finding_must_name_a_picture_of_the_page():
     assert found("line") == "line" and found("") == ""
     with pytest.raises(report.PageError, match=r"'lime' is not on the page: .*\(line\)"):
         found("lime")
+
+
+def test_page_opens_with_its_system_stage_and_scale_then_question_result_and_limitation(shown):
+    page.finding("It is 3.", {"n": "4"}, "", limitation="Only one | was tried.")
+    found = shows({"text/markdown": shown[-1][0]["text/markdown"]}, shown[-1][1]["ohlora"])
+    made = new_notebook(
+        cells=[
+            new_markdown_cell("# 01 · How many?\n\nSome words first."),
+            new_code_cell("x", outputs=[found]),
+        ]
+    )
+    source = report.Source("demo", "01_make", "smoke", "notebooks/make.ipynb", "Demo", ("a/b.csv",))
+    text = report.render(made, source).markdown()
+    parts = ["# Demo · 01_make · smoke scale\n", "**How many?**\n", "> **It is 3.**\n",
+             "> - n: **4**\n", "> **Limitation:** Only one \\| was tried.\n", "Some words first.\n",
+             "**Download:** [b.csv](../a/b.csv).\n"]  # fmt: skip
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places) and text.count("How many?") == 1
+    assert text.count("<!-- links end -->") == 2
 
 
 def publish(content, with_code=False):

@@ -68,3 +68,15 @@ def test_tails_keep_their_colors():
     axes = plots.tails({"eyes": (low, high), "pose": (low, high)}).axes
     assert [len(points.get_offsets()) for points in axes[1].collections] == [3, 2]
     assert axes[1].collections[0].get_label() == "lowest"
+
+
+def test_projections_have_a_panel_per_property_and_a_histogram_per_class():
+    rng = np.random.default_rng(0)
+    parts = {"lowest": rng.normal(-2, 1, 30), "between": rng.normal(0, 1, 90)}
+    parts["highest"] = rng.normal(2, 1, 30)
+    figure = plots.projections(dict.fromkeys(EXPRESSION, parts))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(EXPRESSION)
+    for drawn in figure.axes[0].containers:
+        assert sum(bar.get_height() for bar in drawn) == pytest.approx(1)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["between (90)", "lowest (30)", "highest (30)"]

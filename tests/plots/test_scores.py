@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot
 
+from ohlora_lib.faces.classes import HAIR, LEFT_EYE, RIGHT_EYE, SKIN
 from ohlora_lib.faces.properties import PROPERTIES
 from ohlora_lib.measure.rendered import TRUE_ATTRIBUTES
 from ohlora_lib.measure.scores import DIFFERENT, FIRST
 from ohlora_lib.plots import scores as plots
+from ohlora_lib.plots.segments import COLORS as CLASS_COLORS
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +64,21 @@ def test_scatter_plots_are_over_the_true_attribute(scores):
     x, y = figure.axes[7].lines[0].get_data()
     assert np.array_equal(x, truth["curl"]) and np.array_equal(y, scores["hairstyle"])
     assert figure.axes[7].texts[0].get_text() == "r = 0.70"
+
+
+def test_definitions_draw_eyes_lines_and_blocks_on_the_class_map():
+    classes = np.zeros((224, 224), np.uint8)
+    classes[20:224, 60:164] = HAIR
+    classes[60:110, 80:144] = SKIN
+    classes[80:86, 84:100], classes[84:88, 124:140] = LEFT_EYE, RIGHT_EYE
+    figure = plots.definitions(classes, dict.fromkeys(PROPERTIES, 0.5))
+    at = dict(zip(PROPERTIES, figure.axes, strict=True))
+    tallest, chord = (line.get_xydata() for line in at["eyes"].lines[:2])
+    assert np.ptp(tallest[:, 1]) == 6 and np.ptp(tallest[:, 0]) == 0
+    assert chord[:, 0].tolist() == [84, 99]
+    centers = at["pose"].lines[0].get_xydata()
+    assert centers.tolist() == [[91.5, 82.5], [131.5, 85.5]]
+    center, below, left, right = (patch.get_xy() for patch in at["hairstyle"].patches)
+    assert below == (center[0], center[1] + 8) and right[0] - left[0] == 16
+    seen = at["hair_color"].images[0].get_array()
+    assert (seen[150, 100] == CLASS_COLORS[HAIR]).all() and (seen[100, 100] > 230).all()

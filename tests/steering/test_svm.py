@@ -9,7 +9,7 @@ import pytest
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.svm import SvmConfig, fit_svm, overall_accuracy
+from ohlora_lib.steering.svm import SvmConfig, accuracy_table, fit_svm, overall_accuracy
 from tests.steering.conftest import cosines
 
 CONTROLLED = (*EXPRESSION, *V7)
@@ -161,3 +161,19 @@ def test_tails_are_bounded_and_a_group_needs_fifty_images(planted):
     fit_svm(vectors[:50], scores[:50])
     with pytest.raises(VectorError, match="49 images"):
         fit_svm(vectors[:49], scores[:49])
+
+
+def test_accuracy_table_names_the_lowest_group_and_the_interval():
+    row = {"property": "eyes", "trained": 8}
+    report = pd.DataFrame(
+        [
+            row | {"group": "h", "learned_from": "h", "validated": 10, "correct": 9},
+            row | {"group": "l", "learned_from": "l", "validated": 30, "correct": 15},
+        ]
+    )
+    report["accuracy"] = report["correct"] / report["validated"]
+    one = accuracy_table(report).loc["eyes"]
+    assert one["accuracy"] == 24 / 40 and one["lowest group"] == "l"
+    assert one["lowest group's accuracy"] == 0.5 and one["its held-out latents"] == 30
+    low, high = map(float, one["95 % interval"].split("–"))
+    assert (low, high) == pytest.approx((0.446, 0.737), abs=0.002)
