@@ -22,7 +22,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from ohlora_lib.pages import index
 from ohlora_lib.runner import costs
@@ -85,9 +92,14 @@ class _Readme(_Model):
     results: list[_Result] = []
 
 
-class _Csv(_Model):
+class _Published(_Model):
     file: InnerPath
-    columns: Annotated[list[str], Field(min_length=1)]
+    columns: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return {"file": value} if isinstance(value, str) else value
 
 
 class _Stage(_Model):
@@ -95,7 +107,7 @@ class _Stage(_Model):
     notebook: InnerPath
     reads: dict[str, InnerPath] = {}
     outputs: list[InnerPath] = []
-    publish: dict[InnerPath, InnerPath | _Csv] = {}
+    publish: dict[InnerPath, _Published] = {}
     parameters: dict[str, Any] = {}
     scales: dict[Scale, dict[str, Any]] = {}
     cost: dict[Literal["seconds", "disk", "memory"], Expression] = {}
@@ -324,15 +336,8 @@ def _stage(
         cost=dict(spec.cost),
         weights=tuple(_weights(spec.weights.get(scale, ()), resolver, where)),
         resolver=resolver,
-        publish={
-            name: target.file if isinstance(target, _Csv) else target
-            for name, target in spec.publish.items()
-        },
-        columns={
-            name: tuple(target.columns)
-            for name, target in spec.publish.items()
-            if isinstance(target, _Csv)
-        },
+        publish={name: target.file for name, target in spec.publish.items()},
+        columns={name: tuple(target.columns) for name, target in spec.publish.items()},
     )
 
 

@@ -5,6 +5,7 @@ import json
 import signal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ohlora_lib.checkpoints import resolver
@@ -110,3 +111,24 @@ def test_last_run_of_a_stage_is_the_newest_finished_one_of_its_scale(monkeypatch
     lines = [line(10), line(20), line(30, scale="smoke"), line(40, name="02"), line(0), '{"cut']
     runs.write_text("\n".join(lines))
     assert stage.last_seconds(FREE) == 20
+
+
+def test_published_table_has_the_columns_of_the_patterns_with_four_digits(tmp_path):
+    table = pd.DataFrame({"idx": [7, 8], "eyes_corr": [0.123456, None], "eyes_slope": [1.0, 2.0]})
+    table.to_parquet(tmp_path / "passes.parquet")
+    text = stage._as_csv(tmp_path / "passes.parquet", ("idx", "*_corr"))
+    assert text == "idx,eyes_corr\n7,0.1235\n8,\n"
+
+
+def test_published_output_may_be_a_file_name_or_a_mapping(repository):
+    content = repository.pipeline()
+    content["stages"][0]["publish"] = {"numbers.csv": {"file": "sum/all.csv", "columns": ["k"]}}
+    repository.write_pipeline(content)
+    code, output = repository.run("demo", "--scale", "smoke", "--only", "01_make")
+    assert code == 0, output
+    assert (repository.root / "reports/sum/all.csv").read_text().split() == ["k", *"0123"]
+    assert "[all.csv](../sum/all.csv)" in repository.reports()["01_make.md"].decode()
+    content["stages"][0]["publish"] = {"numbers.csv": {"file": "../x"}}
+    repository.write_pipeline(content)
+    code, output = repository.run("demo", "--dry-run")
+    assert code == 1 and "publish: numbers.csv: file: '../x': must be a path inside" in output
