@@ -242,7 +242,7 @@ def publish(page: Page, source: Source, with_code: bool) -> Path:
     else:
         code_target.unlink(missing_ok=True)  # it would show an older run
     write_json(folder / f"{source.stage}.json", page.record)
-    for path in (folder / "figures" / source.stage).iterdir():
+    for path in (folder / "figures" / source.stage).glob("*"):
         if path.relative_to(folder).as_posix() not in page.figures:
             path.unlink()
     return target

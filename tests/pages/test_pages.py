@@ -360,3 +360,9 @@ def test_page_with_code_is_there_only_after_a_run_that_asked_for_it(tmp_path, mo
     assert "```python" not in (shown_text.parent / "01_make.md").read_text()
     publish(b"red")
     assert not shown_text.exists()
+
+
+def test_page_without_pictures_needs_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    rendered = report.render(notebook(), SOURCE)
+    assert report.publish(rendered, SOURCE, with_code=False).exists()
