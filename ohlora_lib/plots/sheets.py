@@ -13,8 +13,9 @@ from ohlora_lib.plots.style import INK
 
 COLUMN = 830
 """The width of a page on GitHub, in CSS pixels."""
-FACE = 128
-"""CSS pixels of a face. Only one with twice as many pixels gets more than one of them in each."""
+FACE = 112
+"""CSS pixels that an image has at least. Only one with twice as many pixels gets several in each:
+crops of 224 pixels, which are enlarged from smaller images, and images of 256 pixels."""
 GAP = 4
 LINE = 14
 """Height of a line of text, in CSS pixels."""

@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ohlora_lib.pages import notebook, report
 from ohlora_lib.pages.index import BEGIN
-from ohlora_lib.plots.sheets import contact_sheet, labeled_sheet
+from ohlora_lib.plots.sheets import contact_sheet, density, labeled_sheet
 from tests.browser.markdown import broken_links, document
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,14 +63,14 @@ def look(pages, folder):
 
 
 def shrunk(page, seen):
-    """Faces that are shown with fewer CSS pixels than they have, or than 128 if they have more."""
+    """Faces that are shown smaller than sheets are made for."""
     record = page.with_suffix(".json")
     figures = json.loads(record.read_text())["figures"] if record.exists() else {}
     least = {}
     for figure in figures.values():
         if "face" in figure:
             shown = figure["face"] * seen["scale"][f"{page.parent.as_uri()}/{figure['file']}"]
-            least[figure["file"]] = shown / min(figure["face"], 128)
+            least[figure["file"]] = shown * density(figure["face"]) / figure["face"]
     return [file for file, ratio in least.items() if ratio < 0.999]
 
 

@@ -43,12 +43,12 @@ def test_faces_fill_rows_from_the_left_with_white_gaps(faces):
 
 
 @pytest.mark.parametrize("size", [64, 128, 224, 256])
-def test_no_sheet_is_wider_than_a_page_and_faces_are_shown_with_at_least_128_pixels(size):
+def test_no_sheet_is_wider_than_a_page_and_faces_are_shown_with_at_least_112_pixels(size):
     faces = noise(20, size)
     for figure in (contact_sheet(faces, 20), labeled_sheet(faces, 20)):
         assert figure.get_figwidth() * 72 <= COLUMN and figure.face == size
         assert len(figure.grid.reshape(-1, *faces.shape[1:])) >= 20
-    assert size / density(size) >= min(size, 128)
+    assert size / density(size) >= min(size, 112)
 
 
 @pytest.mark.parametrize("size", [128, 256])
