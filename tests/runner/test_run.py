@@ -28,7 +28,7 @@ def test_first_run_leaves_pages_figures_index_and_readme_results(finished):
     page = finished.reports()["01_make.md"].decode()
     picture = re.search(r'<img src="(\S+)" alt="A line that rises" title="The numbers"', page)[1]
     assert set(finished.reports()) == {"01_make.md", "02_read.md", picture}
-    assert "Scale: smoke. Seed: 3. Parameters: n = `4`" in page
+    assert "Scale: smoke. Seed: 3." in page and "\n\nn = `4`\n\n</details>" in page
     assert "import" not in page, "a page shows no code"
     assert "numbers: 4 done" not in page, "a progress bar is no part of a page"
     index = (finished.root / "reports/README.md").read_text()
