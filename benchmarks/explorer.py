@@ -6,13 +6,11 @@ Latency: from a movement of the slider until its image is shown. Needs Chromium 
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import nbformat
 import numpy as np
 from nbformat.v4 import new_code_cell, new_notebook
-from selenium.webdriver.common.by import By
 
 from tests.browser.lab import MISSING, Lab, Notebook, browser
 
@@ -62,15 +60,18 @@ Explorer(exploration, shown, parser.parser)
 """
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 NAME = "notebooks/speed.ipynb"
+REST = ".ox-root[aria-busy='false']"
 
 
-def measure(driver, seconds: float) -> str:
+def measure(notebook: Notebook, seconds: float) -> str:
     """Images per second and latencies, in words."""
+    driver = notebook.driver
     driver.set_script_timeout(2 * seconds + 60)
+    notebook.find(REST)
     driver.execute_async_script(MOVE, 1000)  # warm up
-    time.sleep(0.5)
+    notebook.find(REST)
     latencies, elapsed = driver.execute_async_script(MOVE, 1000 * seconds)
-    time.sleep(0.5)
+    notebook.find(REST)
     single = [driver.execute_async_script(ONCE) for _ in range(20)]
     low, middle, high = np.percentile(latencies, [10, 50, 90])
     return (
@@ -92,25 +93,15 @@ def main(seconds: float = 10) -> None:
     try:
         notebook = Notebook(driver, lab, NAME)
         notebook.run_all(900)
-        root = notebook.find(".ox-root")
-
-        def control(name):
-            controls = root.find_elements(By.CSS_SELECTOR, "input, select")
-            return next(one for one in controls if one.accessible_name == name)
-
-        def choose(name, value):
-            driver.execute_script(
-                "arguments[0].value = arguments[1]; arguments[0].onchange()", control(name), value
-            )
-
-        print(f"with all meters:   {measure(driver, seconds)}", flush=True)
-        control("meters").click()
-        print(f"without meters:    {measure(driver, seconds)}", flush=True)
-        control("class map").click()
-        print(f"with class map:    {measure(driver, seconds)}", flush=True)
-        control("class map").click()
-        choose("beside", "the same")
-        print(f"two methods:       {measure(driver, seconds)}", flush=True)
+        print(f"with all meters:   {measure(notebook, seconds)}", flush=True)
+        notebook.click("[aria-label=meters]")
+        print(f"without meters:    {measure(notebook, seconds)}", flush=True)
+        notebook.click("[aria-label='class map']")
+        print(f"with class map:    {measure(notebook, seconds)}", flush=True)
+        notebook.click("[aria-label='class map']")
+        choose = "arguments[0].value = 'the same'; arguments[0].onchange()"
+        driver.execute_script(choose, notebook.find("[aria-label=beside]"))
+        print(f"two methods:       {measure(notebook, seconds)}", flush=True)
     finally:
         driver.quit()
         lab.stop()

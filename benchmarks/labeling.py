@@ -57,16 +57,15 @@ class Pace:
 
     def page(self, labels: np.ndarray) -> None:
         """Mark the exceptions of the page that is shown, then turn it."""
-        numbers, faces = self.person.numbers(), self.person.faces()
+        numbers = self.person.numbers()
         for place, key in enumerate(KEYS):
-            marked = [f for n, f in zip(numbers, faces, strict=True)
-                      if labels[n, place] != USUAL[place]]  # fmt: skip
+            marked = [number for number in numbers if labels[number, place] != USUAL[place]]
             if marked:
                 self.wait()
                 self.person.notebook.press(key)
-            for face in marked:
+            for number in marked:
                 self.wait()
-                self.person.click(face)
+                self.person.click(number)
         self.wait()
         self.person.turn(seconds=10)
 

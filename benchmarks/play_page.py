@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ohlora_lib.store import ROOT
-from tests.browser.lab import MISSING, browser
+from tests.browser.lab import MISSING, browser, wait_for
 
 PAGE = ROOT / "reports" / "play" / "index.html"
 WATCH = """
@@ -37,7 +37,7 @@ def main(seconds: float = 5) -> None:
     driver = browser(Path(tempfile.mkdtemp()) / "profile")
     try:
         driver.get(PAGE.as_uri())
-        time.sleep(2)
+        wait_for(driver, lambda _: driver.execute_script("return drawn"))  # the first image
         x, y = driver.execute_script(CENTER)
 
         def mouse(kind, x):

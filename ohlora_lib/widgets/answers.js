@@ -1,16 +1,5 @@
 // Shared by Labeler and Picker; their modules follow this text.
 
-/** make("div", {className: "x", ariaLabel: "y", onclick: f}, child, ...) -> an element */
-function make(tag, properties = {}, ...children) {
-  const made = document.createElement(tag)
-  for (const [name, value] of Object.entries(properties)) {
-    if (name === "data") Object.assign(made.dataset, value)
-    else made[name] = value
-  }
-  made.append(...children)
-  return made
-}
-
 /** The kernel's side: `ask(kind, data)` resolves to its reply, or rejects with its one-line error. */
 class Kernel {
   constructor(model, onPush) {
@@ -118,38 +107,12 @@ class History {
   undo() {
     const change = this.done.pop()
     if (change) this.undone.push(change), this.apply(change, false)
-    return Boolean(change)
   }
 
   redo() {
     const change = this.undone.pop()
     if (change) this.done.push(change), this.apply(change, true)
-    return Boolean(change)
   }
-}
-
-/** "undo", "redo" or "" for a keyboard event. */
-function historyKey(event) {
-  const key = event.key.toLowerCase()
-  if (!(event.ctrlKey || event.metaKey)) return { u: "undo", r: "redo" }[key] ?? ""
-  return key === "y" || (key === "z" && event.shiftKey) ? "redo" : key === "z" ? "undo" : ""
-}
-
-/** The root of a widget: keys that it gets are not JupyterLab's, and problems have one line. */
-function rootOf(el, label) {
-  const status = make("div", { className: "oa-status", role: "status" })
-  const problem = make("div", { className: "oa-problem", role: "alert", hidden: true })
-  const root = make("div", { className: "oa-root", role: "application", ariaLabel: label })
-  root.dataset.lmSuppressShortcuts = "true"
-  for (const kind of ["keydown", "keypress", "keyup"]) {
-    root.addEventListener(kind, (event) => event.stopPropagation())
-  }
-  el.append(root)
-  const report = (error) => {
-    problem.hidden = !error
-    problem.textContent = error ? error.message ?? String(error) : ""
-  }
-  return { root, status, problem, report }
 }
 
 /** Wait for a reply, and say so if it takes long. */
@@ -167,3 +130,145 @@ async function patiently(promise, report, text) {
 /** After the next frame is on the screen. */
 const painted = () =>
   new Promise((done) => requestAnimationFrame(() => setTimeout(done)))
+
+/** A view that shows something page by page (a `thing`), takes a person's answers, and saves them.
+ *
+ * A view adds: `begin()` draws what the kernel's reply to `open` (now properties) describes;
+ * `apply(change, forward)` makes or takes back a change; `update()` brings the screen up to date;
+ * `target()` is the element that gets the keys; `action(key)` is what a key does; `next()`,
+ * `back()` and `enlarge(by)` are what the buttons do.
+ */
+class Answers {
+  historyKeys = {} // letters that mean undo and redo, besides Ctrl+Z and Ctrl+Y
+
+  constructor(model, el, name, thing) {
+    this.thing = thing
+    this.status = make("div", { className: "oa-status", role: "status" })
+    this.problem = make("div", { className: "oa-problem", role: "alert", hidden: true })
+    this.root = make("div", { className: "oa-root", role: "application", ariaLabel: name },
+      this.problem)
+    // Keys that it gets are not JupyterLab's.
+    this.root.dataset.lmSuppressShortcuts = "true"
+    for (const kind of ["keydown", "keypress", "keyup"]) {
+      this.root.addEventListener(kind, (event) => event.stopPropagation())
+    }
+    el.append(this.root)
+    this.report = (error) => {
+      this.problem.hidden = !error
+      this.problem.textContent = error ? error.message ?? String(error) : ""
+    }
+    this.kernel = new Kernel(model, () => this.reorder())
+    this.history = new History((change, forward) => this.apply(change, forward))
+    this.stopwatch = new Stopwatch()
+    this.turned = 0 // seconds until the last save
+    this.busy = true
+  }
+
+  /** While it is busy, keys and buttons do nothing. */
+  set busy(busy) {
+    this.root.ariaBusy = String(busy)
+  }
+
+  get busy() {
+    return this.root.ariaBusy === "true"
+  }
+
+  async open() {
+    try {
+      Object.assign(this, await patiently(this.kernel.ask("open"), this.report, NO_KERNEL))
+    } catch (error) {
+      return this.report(error)
+    }
+    this.root.onkeydown = (event) => this.key(event)
+    this.root.onclick = (event) => event.target.closest("button") && this.target().focus()
+    await this.begin()
+  }
+
+  /** Lay the images with these numbers out as soon as they are there, then fetch those ahead. */
+  async present(numbers, lay, ahead = []) {
+    const inside = this.root.contains(document.activeElement)
+    this.busy = true
+    try {
+      lay(await patiently(this.pictures.get(numbers), this.report,
+        "Waiting for the kernel's images …"))
+      this.update()
+    } catch (error) {
+      this.report(error)
+    } finally {
+      this.busy = false
+      if (inside) this.target().focus({ preventScroll: true })
+    }
+    await painted()
+    this.pictures.get(ahead).catch(this.report)
+  }
+
+  /** Save; resolves when the kernel has written it. */
+  async send(data) {
+    const seconds = Number((this.stopwatch.tick() - this.turned).toFixed(2))
+    this.busy = true
+    try {
+      await patiently(this.kernel.ask("save", { ...data, seconds }), this.report,
+        "Not saved yet, as the kernel does not answer. If it was restarted, run the widget's cell "
+        + `again: all earlier ${this.thing}s are saved.`)
+    } finally {
+      this.busy = false
+    }
+    this.turned = this.stopwatch.seconds
+    this.report("")
+  }
+
+  act(action) {
+    this.stopwatch.tick()
+    if (!this.busy) action()
+  }
+
+  button(text, key, action, properties = {}) {
+    return make("button", { onclick: () => this.act(action), ariaKeyShortcuts: String(key),
+      ...properties }, make("kbd", { ariaHidden: "true" }, key), ` ${text}`)
+  }
+
+  /** One of several of which one is chosen. */
+  choice(text, key, color, action, properties = {}) {
+    const made = this.button(text, key, action,
+      { className: "oa-choice", role: "radio", ...properties })
+    made.style.setProperty("--mark", color)
+    return made
+  }
+
+  /** The buttons of both widgets, with those of one between them. */
+  bar(undo, redo, choices, ...more) {
+    const { thing } = this
+    return make("div", { className: "oa-bar", role: "toolbar", ariaLabel: `${thing}s` }, ...choices,
+      make("span", {},
+        this.button(`next ${thing}`, "space", () => this.next(),
+          { title: `Save this ${thing} and show the next` }),
+        this.button("back", "⌫", () => this.back(), { title: `The ${thing} before` }),
+        this.button("undo", undo, () => this.history.undo()),
+        this.button("redo", redo, () => this.history.redo()),
+        ...more,
+        this.button("larger", "+", () => this.enlarge(1)),
+        this.button("smaller", "−", () => this.enlarge(-1)),
+        make("button", { onclick: () => this.root.requestFullscreen() }, "full screen")))
+  }
+
+  key(event) {
+    if (event.target.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")) return
+    const key = event.key.toLowerCase(), control = event.ctrlKey || event.metaKey
+    const redo = key === "y" || (key === "z" && event.shiftKey)
+    const step = !control ? this.historyKeys[key] : redo ? "redo" : key === "z" ? "undo" : null
+    const action = step ? () => this.history[step]()
+      : control || event.altKey ? null : this.action(event.key)
+    if (!action) return
+    event.preventDefault()
+    this.act(action)
+  }
+}
+
+/** The module's export: a `View` in each output. */
+const shown = (View) => ({
+  render({ model, el }) {
+    const view = new View(model, el)
+    view.open()
+    return () => view.kernel.close()
+  },
+})

@@ -5,26 +5,20 @@ view asks for everything when it is drawn, so that a reloaded page shows what is
 is one line in the widget, never a traceback.
 """
 
-from pathlib import Path
-
 import anywidget
+import traitlets
 
 from ohlora_lib.plots.style import SERIES
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.images import ImageSet
-
-HERE = Path(__file__).parent
-
-
-def module(name: str) -> str:
-    """The ES module of a widget: `answers.js`, which all share, and its own."""
-    return (HERE / "answers.js").read_text() + (HERE / f"{name}.js").read_text()
+from ohlora_lib.widgets.parts import FOLDER, one_line
 
 
 class AnswerWidget(anywidget.AnyWidget):
     """A widget that shows `images` and saves a person's answers about them."""
 
-    _css = HERE / "answers.css"
+    _css = FOLDER / "answers.css"
+    saved = traitlets.Int(0)  # saves so far; a notebook observes it to show results
 
     def __init__(self, images: ImageSet):
         super().__init__()
@@ -32,12 +26,18 @@ class AnswerWidget(anywidget.AnyWidget):
         try:
             self.read_saved()
         except StoreError as error:
-            self.problem = " ".join(str(error).split())
-        self.on_msg(lambda _, message, buffers: self.send(*self.answer(message)))
+            self.problem = one_line(error)
+        self.on_msg(lambda _, message, buffers: self._receive(message))
 
     def read_saved(self) -> None:
         """Read what is saved; a StoreError becomes `problem`, which the widget shows."""
         raise NotImplementedError
+
+    def _receive(self, message: dict) -> None:
+        reply, buffers = self.answer(message)
+        self.send(reply, buffers)
+        if message["kind"] == "save" and "error" not in reply:
+            self.saved += 1
 
     def answer(self, message: dict) -> tuple[dict, list[bytes]]:
         """The reply to a message of the view, with its buffers."""
@@ -51,5 +51,5 @@ class AnswerWidget(anywidget.AnyWidget):
             else:
                 reply = getattr(self, f"on_{message['kind']}")(message)
         except StoreError as error:
-            reply = {"error": " ".join(str(error).split())}
+            reply = {"error": one_line(error)}
         return {"colors": SERIES, **reply, "id": message["id"]}, buffers

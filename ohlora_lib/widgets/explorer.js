@@ -5,14 +5,6 @@ const LABELS = { hair_color: "hair color", hair_length: "hair length", hairstyle
 const WIDTH = 384 // CSS pixels: the image is enlarged by a whole number up to this
 const BAR = 3 // standard deviations at the end of a bar
 
-function make(tag, properties = {}, ...children) {
-  const { dataset, ...rest } = properties
-  const element = Object.assign(document.createElement(tag), rest)
-  Object.assign(element.dataset, dataset)
-  element.append(...children)
-  return element
-}
-
 function field(name, control) {
   control.setAttribute("aria-label", name)
   return make("label", { className: "ox-field" }, make("span", { textContent: name }), control)
@@ -24,7 +16,7 @@ function select(entries) {
   return element
 }
 
-const url = (bytes) => URL.createObjectURL(new Blob([bytes], { type: "image/png" }))
+const url = (bytes, type = "image/png") => URL.createObjectURL(new Blob([bytes], { type }))
 
 /** The meters' bars below one image. */
 class Bars {
@@ -97,7 +89,7 @@ class Explorer {
     this.build(el)
     this.listen()
     this.adopt()
-    this.show()
+    this.show().then(() => { this.root.ariaBusy = String(this.waiting) })
   }
 
   // ---- The page
@@ -118,6 +110,7 @@ class Explorer {
       field("method", this.method), ...(methods.length > 1 ? [field("beside", this.other)] : []),
       ...(options.meters.length ? [field("meters", this.meters)] : []),
       ...(options.parser ? [field("class map", this.classes)] : []))
+    this.explained = make("div", { className: "ox-explained" })
     this.legend = make("div", { className: "ox-legend" }, ...options.meters.map((name, n) =>
       make("span", {}, make("i", { className: `ox-${n % 6}` }), name)))
     this.views = [0, 1].map(() => new View(options.size, options.meters))
@@ -129,9 +122,9 @@ class Explorer {
     this.message = make("div", { className: "ox-message" })
     this.message.setAttribute("role", "status")
     this.speed = make("div", { className: "ox-speed" })
-    this.code = make("code", { tabIndex: 0 })
+    this.code = make("code", { tabIndex: 0, role: "group", ariaLabel: "Python code" })
     this.copy = make("button", { textContent: "Copy as Python" })
-    this.root = make("div", { className: "ox-root" }, bar,
+    this.root = make("div", { className: "ox-root" }, bar, this.explained,
       make("div", { className: "ox-main" },
         make("div", { className: "ox-faces" }, ...this.views.map((view) => view.element)),
         make("div", {}, panel, this.legend, this.speed)),
@@ -142,7 +135,7 @@ class Explorer {
   }
 
   slider(name, low, high, step) {
-    const input = make("input", { type: "range", min: low, max: high, step, dataset: { name } })
+    const input = make("input", { type: "range", min: low, max: high, step, data: { name } })
     const number = make("output")
     input.setAttribute("aria-label", name)
     const element = make("label", { className: "ox-slider" },
@@ -156,9 +149,10 @@ class Explorer {
     this.seconds = make("input", { type: "number", min: 0.1, max: 10, step: 0.1, value: 1 })
     this.seconds.setAttribute("aria-label", "seconds from one keyframe to the next")
     this.saves = this.options.formats.map((kind) =>
-      make("button", { textContent: `Save ${kind.toUpperCase()}`, dataset: { kind } }))
+      make("button", { textContent: `Save ${kind.toUpperCase()}`, data: { kind } }))
+    this.saved = make("span", { className: "ox-saved", role: "status" })
     return make("div", { className: "ox-animation" }, this.add, this.strip,
-      make("label", {}, this.seconds, " s each"), ...this.saves)
+      make("label", {}, this.seconds, " s each"), ...this.saves, this.saved)
   }
 
   // ---- What the user does
@@ -180,17 +174,15 @@ class Explorer {
     this.reset.onclick = () => this.change({ values: {}, truncation: 1 })
     this.add.onclick = () => this.model.send({ do: "keyframe" })
     for (const button of this.saves)
-      button.onclick = () => {
-        this.tell("Making the animation …")
-        const seconds = this.seconds.valueAsNumber
-        this.model.send({ do: "save", format: button.dataset.kind, seconds })
-      }
+      button.onclick = () => this.model.send(
+        { do: "save", format: button.dataset.kind, seconds: this.seconds.valueAsNumber })
     this.copy.onclick = () => this.copyCode()
     for (const view of this.views) this.turnable(view.canvas)
     this.listeners = [
       ["change:answered", () => this.answer()],
       ["change:message", () => this.tell(this.model.get("message"))],
       ["change:thumbnails", () => this.showKeyframes()],
+      ["change:saved", () => this.showSaved()],
     ]
     for (const [event, listener] of this.listeners) this.model.on(event, listener)
   }
@@ -245,12 +237,12 @@ class Explorer {
   ask() {
     if (this.waiting || this.changed === null) return
     this.waiting = true
+    this.root.ariaBusy = "true"
     this.asked = this.changed
     this.changed = null
     this.number += 1
     this.model.send({ do: "draw", number: this.number, state: this.state })
-    this.patience = setTimeout(() => this.tell(
-      "Waiting for the kernel: if it was restarted, run the widget's cell again."), 5000)
+    this.patience = setTimeout(() => this.tell(NO_KERNEL), 5000)
   }
 
   async answer() {
@@ -258,6 +250,7 @@ class Explorer {
     await this.show()
     this.measure()
     this.waiting = false
+    this.root.ariaBusy = String(this.changed !== null)
     this.ask()
   }
 
@@ -287,6 +280,7 @@ class Explorer {
     this.legend.hidden = !state.meters
     this.tell(this.model.get("message"))
     this.showKeyframes()
+    this.showSaved()
   }
 
   /** Set all controls to the state. */
@@ -303,6 +297,9 @@ class Explorer {
     this.listFaces()
     this.method.value = state.method
     this.other.value = state.other
+    this.explained.replaceChildren(...[state.method, state.other]
+      .filter((name) => options.explained[name])
+      .map((name) => make("div", {}, make("b", {}, name), `: ${options.explained[name]}`)))
     this.meters.checked = state.meters
     this.classes.checked = state.classes
     const [low, high] = options.ranges.pose
@@ -328,6 +325,7 @@ class Explorer {
     const thumbnails = this.model.get("thumbnails")
     if (thumbnails === this.shownKeyframes) return
     this.shownKeyframes = thumbnails
+    const focused = [...this.strip.children].indexOf(document.activeElement)
     for (const image of this.strip.querySelectorAll("img")) URL.revokeObjectURL(image.src)
     this.strip.replaceChildren(...thumbnails.map((bytes, place) => {
       const button = make("button", { className: "ox-keyframe", title: "remove this keyframe" },
@@ -337,6 +335,17 @@ class Explorer {
       return button
     }))
     for (const button of this.saves) button.disabled = thumbnails.length < 2
+    if (focused >= 0) (this.strip.children[focused] ?? this.add).focus()
+  }
+
+  /** What became of the last animation: where it is and how it looks, or what was wrong. */
+  showSaved() {
+    const { said = "", kind, bytes } = this.model.get("saved")
+    if (this.preview) URL.revokeObjectURL(this.preview)
+    this.preview = bytes && url(bytes, kind === "mp4" ? "video/mp4" : `image/${kind}`)
+    const shown = bytes ? [make(kind === "mp4" ? "video" : "img", { src: this.preview,
+      alt: "The animation", width: 96, height: 96, muted: true, loop: true, autoplay: true })] : []
+    this.saved.replaceChildren(...shown, said)
   }
 
   tell(text) {

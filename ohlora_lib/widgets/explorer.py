@@ -24,6 +24,7 @@ from ohlora_lib.steering.exploration import Exploration, Point
 from ohlora_lib.steering.meters import Meter
 from ohlora_lib.store import StoreError
 from ohlora_lib.widgets import animation
+from ohlora_lib.widgets.parts import es_module, one_line
 
 RANGES = {"eyes": (-4.0, 2.0), "mouth": (-2.0, 3.0), "pose": (-2.5, 2.5)}
 """Of the sliders, in standard deviations: from closed to wide eyes, and as far as a face turns."""
@@ -39,7 +40,7 @@ default): 14.2 instead of 7.8 images/s with both meters."""
 class Explorer(anywidget.AnyWidget):
     """The widget. `meters`: name -> Meter; `parser` adds class maps; `groups`: of each face."""
 
-    _esm = Path(__file__).with_suffix(".js")
+    _esm = es_module("elements", "explorer")
     _css = Path(__file__).with_suffix(".css")
 
     options = traitlets.Dict().tag(sync=True)
@@ -49,6 +50,7 @@ class Explorer(anywidget.AnyWidget):
     code = traitlets.Unicode().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
     thumbnails = traitlets.List().tag(sync=True)  # encoded, one per keyframe
+    saved = traitlets.Dict().tag(sync=True)  # said, kind and bytes of the last animation
     answered = traitlets.Int(0).tag(sync=True)  # number of the request that was answered last
 
     def __init__(
@@ -59,8 +61,10 @@ class Explorer(anywidget.AnyWidget):
         groups: Sequence[str] | None = None,
         folder: str | Path = ".",
         name: str = "exploration",
+        explained: Mapping[str, str] | None = None,
     ):
-        """Animations go to `folder`; `name` is the exploration's in the code to copy."""
+        """Animations go to `folder`; `name` is the exploration's in the code to copy; `explained`:
+        method -> a sentence that is shown where it is chosen."""
         self.exploration, self.meters, self.parser = exploration, dict(meters or {}), parser
         self.folder, self.name = Path(folder), name
         self.keyframes: list[Point] = []
@@ -84,6 +88,7 @@ class Explorer(anywidget.AnyWidget):
             "meters": list(self.meters),
             "parser": parser is not None,
             "formats": animation.formats(),
+            "explained": dict(explained or {}),
             "size": exploration.sampler.generator.config.resolution,
         }
         super().__init__(options=options, state=state)
@@ -100,10 +105,9 @@ class Explorer(anywidget.AnyWidget):
             elif content["do"] == "remove":
                 self.remove_keyframe(content["place"])
             elif content["do"] == "save":
-                path = self.save_animation(content["format"], content["seconds"])
-                self.message = f"{path}"
+                self._save(content["format"], content["seconds"])
         except (ValueError, OSError, StoreError) as error:
-            self.message = " ".join(str(error).split())
+            self.message = one_line(error)
             self.answered = content.get("number", self.answered)
 
     def _draw(self, state: Mapping[str, Any], number: int) -> None:
@@ -180,6 +184,16 @@ class Explorer(anywidget.AnyWidget):
         images = self.exploration.images(animation.between(self.keyframes, steps))
         animation.write_animation(path, images, rate)
         return path
+
+    def _save(self, kind: str, seconds: float) -> None:
+        """Save an animation; `saved` says what became of it."""
+        self.saved = {"said": "Making the animation …"}
+        try:
+            path = self.save_animation(kind, seconds)
+        except (ValueError, OSError, StoreError) as error:
+            self.saved = {"said": one_line(error)}
+        else:
+            self.saved = {"said": f"Saved as {path}", "kind": kind, "bytes": path.read_bytes()}
 
 
 @contextmanager

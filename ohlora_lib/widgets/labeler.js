@@ -1,34 +1,23 @@
-class Grid {
+class Grid extends Answers {
+  historyKeys = { u: "undo", r: "redo" }
+
   constructor(model, el) {
-    this.kernel = new Kernel(model, () => this.reorder())
-    this.parts = rootOf(el, "Labeler")
+    super(model, el, "Labeler", "page")
     this.page = 0
     this.focus = 0 // position on the page
     this.property = 0
     this.single = false
     this.zoom = 1
-    this.busy = false
-    this.doubtful = new Set()
     this.answers = new Map() // number -> labels, saved or not
-    this.saved = new Map()
-    this.stopwatch = new Stopwatch()
     this.finished = 0 // faces on the pages finished since the widget was opened
-    this.history = new History((change, forward) => this.apply(change, forward))
-    this.open()
   }
 
-  async open() {
-    const { root, report, problem } = this.parts
-    root.append(problem)
-    try {
-      Object.assign(this, await patiently(this.kernel.ask("open"), report,
-        "Waiting for the kernel: if it was restarted, run the widget's cell again."))
-    } catch (error) {
-      return report(error)
-    }
+  async begin() {
     this.hintOf = new Map(this.hints)
     this.saved = new Map(this.saved.map(([number, ...labels]) => [number, labels]))
     this.saved.forEach((labels, number) => this.answers.set(number, [...labels]))
+    this.savedDoubts = new Set(this.doubtful)
+    this.doubtful = new Set(this.doubtful)
     this.pictures = new Pictures(this.kernel, 4 * this.per_page)
     this.paginate(0)
     this.draw()
@@ -53,7 +42,7 @@ class Grid {
     const known = new Set(fixed)
     this.numbers = [...fixed, ...numbers.filter((number) => !known.has(number))]
     this.paginate(Math.min(this.page + 1, this.pages.length))
-    this.report()
+    this.showStatus()
   }
 
   get shown() {
@@ -76,56 +65,30 @@ class Grid {
   // --- drawing
 
   draw() {
-    const { root, status } = this.parts
-    this.toggles = this.questions.map((question, at) =>
-      make("button", {
-        className: "oa-choice", role: "radio", onclick: () => this.choose(at),
-        title: `Mark exceptions of ${question.name} (key ${question.key})`,
-      }, make("kbd", {}, question.key), ` ${question.words[1 - question.usual]}`))
-    this.toggles.forEach((one, at) => one.style.setProperty("--mark", this.colors[at]))
-    const button = (text, key, title, onclick) =>
-      make("button", { title, onclick }, make("kbd", {}, key), ` ${text}`)
-    const bar = make("div", { className: "oa-bar", role: "toolbar", ariaLabel: "Labels" },
-      make("span", { role: "radiogroup", ariaLabel: "What a click marks" }, ...this.toggles),
-      make("span", {},
-        button("next page", "space", "Save this page and show the next", () => this.next()),
-        button("back", "⌫", "The page before", () => this.go(this.page - 1)),
-        button("undo", "u", "Undo", () => this.step("undo")),
-        button("redo", "r", "Redo", () => this.step("redo")),
-        button("one face", "f", "One face at a time", () => this.toggleSingle()),
-        button("doubtful", "d", "Mark the face in focus as doubtful", () => this.doubt()),
-        button("larger", "+", "Larger faces", () => this.enlarge(1)),
-        button("smaller", "−", "Smaller faces", () => this.enlarge(-1)),
-        make("button", { onclick: () => root.requestFullscreen() }, "full screen")))
+    this.toggles = this.questions.map(({ name, key, words, usual }, at) =>
+      this.choice(words[1 - usual], key, this.colors[at], () => this.choose(at),
+        { title: `Mark exceptions of ${name} (key ${key})` }))
+    const choices = make("span", { role: "radiogroup", ariaLabel: "What a click marks" },
+      ...this.toggles)
+    const bar = this.bar("u", "r", [choices],
+      this.button("one face", "f", () => this.toggleSingle(), { title: "One face at a time" }),
+      this.button("doubtful", "d", () => this.doubt(),
+        { title: "Mark the face in focus as doubtful" }))
     this.grid = make("div", { className: "oa-grid", role: "group" })
     this.done = make("div", { className: "oa-done", tabIndex: 0, hidden: true })
     this.help = make("p", { className: "oa-help" })
     this.marquee = make("div", { className: "oa-marquee", hidden: true })
-    root.prepend(bar, status)
-    root.append(this.grid, this.done, this.help, this.marquee)
-    root.onkeydown = (event) => this.key(event)
-    root.onclick = (event) => event.target.closest("button") && this.focused()?.focus()
+    this.root.prepend(bar, this.status)
+    this.root.append(this.grid, this.done, this.help, this.marquee)
     this.grid.onpointerdown = (event) => this.press(event)
     this.grid.ondblclick = (event) => this.place(event) >= 0 && this.toggleSingle()
   }
 
-  /** Show this page as soon as its images are there, then fetch the next ones. */
-  async show() {
-    this.busy = true
-    const { report } = this.parts
-    try {
-      const images = await patiently(this.pictures.get(this.shown), report,
-        "Waiting for the kernel's images …")
-      this.grid.replaceChildren(...this.shown.map((number, at) => this.face(number, at, images[at])))
-      this.update()
-    } catch (error) {
-      report(error)
-    } finally {
-      this.busy = false
-    }
-    await painted()
-    const ahead = this.pages[this.page + 1]
-    if (ahead) this.pictures.get(ahead).catch(report)
+  /** Show this page as soon as its images are there. */
+  show() {
+    return this.present(this.shown, (images) => this.grid.replaceChildren(
+      ...this.shown.map((number, at) => this.face(number, at, images[at]))),
+      this.pages[this.page + 1])
   }
 
   face(number, at, image) {
@@ -141,7 +104,7 @@ class Grid {
 
   /** Bring all that is on the screen up to date. */
   update() {
-    const { root } = this.parts
+    const { root } = this
     const list = this.steps()
     this.focus = Math.max(0, Math.min(this.focus, this.shown.length - 1))
     root.classList.toggle("oa-single", this.single)
@@ -167,8 +130,8 @@ class Grid {
     }
     this.toggles.forEach((one, at) => { one.ariaChecked = String(at === this.property) })
     this.done.hidden = this.page < this.pages.length
-    this.done.textContent = `All ${this.numbers.length.toLocaleString("en")} faces are labeled. `
-      + `They are in ${this.file}. Backspace shows the last page.`
+    this.done.textContent = `All ${this.numbers.length.toLocaleString("en")} faces are labeled: `
+      + `${this.counts()}. The labels are in ${this.file}. Backspace shows the last page.`
     this.help.textContent = this.single
       ? `${this.words(this.shown[this.focus]).map((word, at) => `${at + 1} ${word}`).join(" · ")}`
         + ` — 1 to 4 change these · space, → next face · backspace, ← face before · Esc all faces · face ${list.indexOf(this.focus) + 1} of `
@@ -176,7 +139,7 @@ class Grid {
       : "g q a s choose what is marked · click, drag or Enter marks faces · arrows move · "
         + "1–4 change the face in focus · u undo, r redo · f one face, d doubtful · + − size"
     this.rove()
-    this.report()
+    this.showStatus()
   }
 
   /** Only the face in focus can be reached by Tab. */
@@ -186,30 +149,38 @@ class Grid {
     }
   }
 
-  focused() {
-    return this.shown.length ? this.grid.children[this.focus] : this.done
+  target() {
+    return this.grid.children[this.shown.length ? this.focus : -1] ?? this.done
   }
 
-  report() {
+  /** How many saved faces have each unusual label. */
+  counts() {
+    const saved = [...this.saved.values()]
+    return this.questions.map(({ words, usual }, at) =>
+      `${saved.filter((labels) => labels[at] !== usual).length} ${words[1 - usual]}`).join(", ")
+  }
+
+  showStatus() {
     const all = this.numbers.length
     const here = Math.min(this.page + 1, this.pages.length)
     let text = `Page ${here} of ${this.pages.length} · ${this.saved.size.toLocaleString("en")} of `
       + `${all.toLocaleString("en")} faces saved`
-    if (this.finished) {
-      const rate = (this.finished * this.questions.length * 60) / this.stopwatch.seconds
+    if (this.finished) { // the speed on the pages that are finished
+      const rate = (this.finished * this.questions.length * 60) / this.turned
       const left = ((all - this.saved.size) * this.questions.length) / rate
       text += ` · ${Math.round(rate).toLocaleString("en")} answers/min`
-        + ` · about ${Math.ceil(left)} min left`
+      if (left) text += ` · about ${Math.ceil(left)} min left`
     }
-    this.parts.status.textContent = text
+    this.status.textContent = text
   }
 
   // --- answers
 
-  apply({ changes, page }, forward) {
+  apply({ changes = [], doubt, page }, forward) {
     for (const { number, property, before, after } of changes) {
       this.labels(number)[property] = forward ? after : before
     }
+    if (doubt !== undefined && !this.doubtful.delete(doubt)) this.doubtful.add(doubt)
     if (page !== this.page) this.go(page)
     else this.update()
   }
@@ -232,15 +203,9 @@ class Grid {
     this.update()
   }
 
-  step(which) {
-    if (!this.history[which]()) this.report()
-  }
-
   doubt() {
     const number = this.shown[this.focus]
-    if (number === undefined) return
-    if (!this.doubtful.delete(number)) this.doubtful.add(number)
-    this.update()
+    if (number !== undefined) this.history.add({ doubt: number, page: this.page })
   }
 
   // --- pages
@@ -249,58 +214,55 @@ class Grid {
     return this.shown.filter((number) => {
       const saved = this.saved.get(number)
       return !saved || saved.some((label, at) => label !== this.labels(number)[at])
+        || this.savedDoubts.has(number) !== this.doubtful.has(number)
     })
   }
 
   /** Save the page; the next one is shown only when the kernel has written this one. */
   async save() {
-    const rows = this.shown.map((number) => [number, ...this.labels(number)])
-    const seconds = Number((this.stopwatch.tick() - (this.turned ?? 0)).toFixed(2))
-    const doubtful = this.doubtfulHere().map((at) => this.shown[at])
-    await patiently(this.kernel.ask("save", { rows, seconds, doubtful }), this.parts.report,
-      "Not saved yet, as the kernel does not answer. If it was restarted, run the widget's cell "
-      + "again: all earlier pages are saved.")
-    const fresh = rows.filter(([number]) => !this.saved.has(number)).length
-    rows.forEach(([number, ...labels]) => this.saved.set(number, labels))
-    this.finished += fresh
-    this.turned = this.stopwatch.seconds
-    this.parts.report("")
+    const numbers = this.shown
+    const rows = numbers.map((number) => [number, ...this.labels(number)])
+    await this.send({ rows, doubtful: numbers.filter((number) => this.doubtful.has(number)) })
+    this.finished += numbers.filter((number) => !this.saved.has(number)).length
+    rows.forEach(([number, ...labels]) => {
+      this.saved.set(number, labels)
+      this.savedDoubts[this.doubtful.has(number) ? "add" : "delete"](number)
+    })
   }
 
   async next() {
-    if (this.busy || this.page >= this.pages.length) return
+    if (this.page >= this.pages.length) return
     const start = performance.now()
-    this.busy = true
     try {
       if (this.unsaved().length) await this.save()
     } catch (error) {
-      return this.parts.report(error)
-    } finally {
-      this.busy = false
+      return this.report(error)
     }
     await this.turn(this.page + 1)
     performance.measure("labeler page", { start, end: performance.now() })
   }
 
+  back() {
+    return this.go(this.page - 1)
+  }
+
   /** Another page; changes of a page that was saved before are saved. */
   async go(page) {
-    if (this.busy || page < 0 || page > this.pages.length) return
-    const changed = this.unsaved().filter((number) => this.saved.has(number))
+    if (page < 0 || page > this.pages.length) return
+    const unsaved = this.unsaved()
     try {
-      if (changed.length && changed.length === this.unsaved().length) await this.save()
+      if (unsaved.length && unsaved.every((number) => this.saved.has(number))) await this.save()
     } catch (error) {
-      this.parts.report(error)
+      this.report(error)
     }
     await this.turn(page)
   }
 
-  async turn(page) {
-    const inside = this.parts.root.contains(document.activeElement)
+  turn(page) {
     this.page = page
     this.focus = 0
     this.single = false
-    await this.show()
-    if (inside) this.focused()?.focus({ preventScroll: true })
+    return this.show()
   }
 
   // --- one face at a time
@@ -321,7 +283,7 @@ class Grid {
     this.single = !this.single
     if (this.single && this.doubtfulHere().length) this.focus = this.steps()[0]
     this.update()
-    this.focused()?.focus()
+    this.target().focus()
   }
 
   stepFace(by) {
@@ -330,22 +292,10 @@ class Grid {
     if (next === undefined && by > 0) return this.toggleSingle()
     this.focus = next ?? this.focus
     this.update()
-    this.focused()?.focus()
+    this.target().focus()
   }
 
   // --- keys and pointer
-
-  key(event) {
-    const onButton = event.target.tagName === "BUTTON"
-    if (onButton && (event.key === "Enter" || event.key === " ")) return
-    const history = historyKey(event)
-    const action = history ? () => this.step(history)
-      : event.ctrlKey || event.metaKey || event.altKey ? null : this.action(event.key)
-    if (!action) return
-    event.preventDefault()
-    this.stopwatch.tick()
-    if (!this.busy) action()
-  }
 
   action(key) {
     const property = this.questions.findIndex((question) => question.key === key.toLowerCase())
@@ -358,7 +308,7 @@ class Grid {
     }
     const columns = this.columns()
     const all = {
-      " ": () => this.next(), "Backspace": () => this.go(this.page - 1),
+      " ": () => this.next(), "Backspace": () => this.back(),
       "Enter": () => this.toggle(this.focus),
       "ArrowRight": () => this.move(1), "ArrowLeft": () => this.move(-1),
       "ArrowDown": () => this.move(columns), "ArrowUp": () => this.move(-columns),
@@ -403,7 +353,7 @@ class Grid {
       if (!box && Math.hypot(clientX - x, clientY - y) < 6) return
       box = { left: Math.min(x, clientX), top: Math.min(y, clientY),
         right: Math.max(x, clientX), bottom: Math.max(y, clientY) }
-      const origin = this.parts.root.getBoundingClientRect()
+      const origin = this.root.getBoundingClientRect()
       Object.assign(this.marquee.style, {
         left: `${box.left - origin.left}px`, top: `${box.top - origin.top}px`,
         width: `${box.right - box.left}px`, height: `${box.bottom - box.top}px`,
@@ -433,9 +383,4 @@ class Grid {
   }
 }
 
-export default {
-  render({ model, el }) {
-    const grid = new Grid(model, el)
-    return () => grid.kernel.close()
-  },
-}
+export default shown(Grid)

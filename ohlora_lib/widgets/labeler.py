@@ -10,7 +10,8 @@ from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.measure.labels import INDEX, Labels, read_labels
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.images import ImageSet
-from ohlora_lib.widgets.answers import AnswerWidget, module
+from ohlora_lib.widgets.answers import AnswerWidget
+from ohlora_lib.widgets.parts import es_module
 from ohlora_lib.widgets.record import Record
 
 COLUMNS = [INDEX, *FILTER_PROPERTIES]
@@ -31,7 +32,7 @@ class Labeler(AnswerWidget):
     below the face.
     """
 
-    _esm = module("labeler")
+    _esm = es_module("elements", "answers", "labeler")
 
     def __init__(
         self,
@@ -79,6 +80,15 @@ class Labeler(AnswerWidget):
         return dict(zip(table[INDEX].tolist(), table[list(FILTER_PROPERTIES)].to_numpy().tolist(),
                         strict=True))  # fmt: skip
 
+    def _doubtful(self) -> list[int]:
+        """Images that were doubtful when their page was last saved, from the journal."""
+        doubts: set[int] = set()
+        for event in self.record.events:
+            if event["event"] == "page":
+                doubts.difference_update(number for number, *_ in event["rows"])
+                doubts.update(event.get("doubtful", ()))
+        return sorted(doubts & set(self.numbers))
+
     def on_open(self, message: dict) -> dict:
         saved = self._saved(self.record)
         wanted = set(self.numbers)
@@ -87,6 +97,7 @@ class Labeler(AnswerWidget):
             "numbers": [*(n for n in saved if n in wanted),
                         *(n for n in self.numbers if n not in saved)],
             "saved": [[n, *answers] for n, answers in saved.items() if n in wanted],
+            "doubtful": self._doubtful(),
             "hints": list(self.hints.items()),
             "per_page": self.per_page,
             "file": str(self.path),

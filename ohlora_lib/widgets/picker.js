@@ -1,30 +1,13 @@
 const SIZES = [0, 1, 2, 3] // of the sheet's own; 0: as large as fits
 
-class Sheets {
+class Sheets extends Answers {
   constructor(model, el) {
-    this.kernel = new Kernel(model, () => {})
-    this.parts = rootOf(el, "Picker")
-    this.stopwatch = new Stopwatch()
-    this.history = new History(({ item, before, after }, forward) => {
-      this.picks[item] = forward ? after : before
-      if (item === this.item) this.update()
-      else this.go(item)
-    })
+    super(model, el, "Picker", "sheet")
     this.property = 0
     this.size = 0
-    this.busy = false
-    this.open()
   }
 
-  async open() {
-    const { root, problem, report } = this.parts
-    root.append(problem)
-    try {
-      Object.assign(this, await patiently(this.kernel.ask("open"), report,
-        "Waiting for the kernel: if it was restarted, run the widget's cell again."))
-    } catch (error) {
-      return report(error)
-    }
+  async begin() {
     this.picks = this.items.map(({ pick }) => ({ ...pick }))
     this.saved = this.items.map(({ pick }) => JSON.stringify(pick ? { ...pick } : null))
     this.pictures = new Pictures(this.kernel, 6)
@@ -40,13 +23,10 @@ class Sheets {
   // --- drawing
 
   draw() {
-    const { root, status } = this.parts
-    const choice = (text, key, onclick, properties = {}) =>
-      make("button", { className: "oa-choice", role: "radio", onclick, ...properties },
-        make("kbd", {}, key), ` ${text}`)
-    const button = (text, key, onclick) => make("button", { onclick }, make("kbd", {}, key), ` ${text}`)
+    const choice = (text, key, action, properties) =>
+      this.choice(text, key, this.colors[1], action, properties)
     this.gradeButtons = this.properties.map((name, at) => this.grades.map((grade, place) =>
-      choice(grade, place + 1, () => this.grade(at, grade))))
+      choice(grade, place + 1, () => this.grade(at, grade), { ariaLabel: `${name} ${grade}` })))
     this.rows = this.properties.map((name, at) =>
       make("div", { className: "oa-row", role: "radiogroup", ariaLabel: `Grade of ${name}` },
         make("b", {}, name), ...this.gradeButtons[at]))
@@ -58,8 +38,6 @@ class Sheets {
       choice(reason, key, () => this.change({ chosen: 0, reason })))
     this.note = make("input", { className: "oa-note", placeholder: "note (n)", ariaLabel: "Note",
       onchange: () => this.change({ note: this.note.value || null }) })
-    const marked = [...this.gradeButtons.flat(), ...this.keep, ...this.reasonButtons]
-    marked.forEach((one) => one.style.setProperty("--mark", this.colors[1]))
     this.measured = make("div", { className: "oa-measured" })
     this.panel = make("div", { className: "oa-panel" },
       make("div", {}, ...this.rows,
@@ -71,48 +49,23 @@ class Sheets {
       this.measured)
     this.sheet = make("div", { className: "oa-sheet", tabIndex: 0, role: "img" })
     this.done = make("div", { className: "oa-done", tabIndex: 0, hidden: true })
-    const bar = make("div", { className: "oa-bar", role: "toolbar", ariaLabel: "Sheets" },
-      make("span", {},
-        button("next", "space", () => this.next()), button("back", "⌫", () => this.back()),
-        button("undo", "ctrl z", () => this.history.undo()),
-        button("redo", "ctrl y", () => this.history.redo()),
-        button("larger", "+", () => this.enlarge(1)),
-        button("smaller", "−", () => this.enlarge(-1)),
-        make("button", { onclick: () => root.requestFullscreen() }, "full screen")))
     const help = make("p", { className: "oa-help" },
       "e m p choose the property · 1–4 grade it and go to the next · k keep, x drop · "
       + `${Object.entries(this.reasons).map(([key, reason]) => `${key} ${reason}`).join(", ")} · `
       + "n note (Enter leaves it) · space saves and shows the next sheet · backspace goes back")
-    root.prepend(bar, status)
-    root.append(this.sheet, this.panel, this.done, help)
-    root.onkeydown = (event) => this.key(event)
-    root.onclick = (event) => event.target.closest("button") && this.target().focus()
+    this.root.prepend(this.bar("ctrl z", "ctrl y", []), this.status)
+    this.root.append(this.sheet, this.panel, this.done, help)
   }
 
   target() {
     return this.item < this.items.length ? this.sheet : this.done
   }
 
-  async show(item) {
-    const inside = this.parts.root.contains(document.activeElement)
-    this.busy = true
+  show(item) {
     this.item = item
     this.property = 0
-    try {
-      const here = this.items[item]
-      const [image] = here ? await patiently(this.pictures.get([here.idx]), this.parts.report,
-        "Waiting for the kernel's images …") : []
-      if (image) this.lay(image)
-      this.update()
-    } catch (error) {
-      this.parts.report(error)
-    } finally {
-      this.busy = false
-    }
-    if (inside) this.target().focus({ preventScroll: true })
-    await painted()
-    const ahead = this.items[item + 1]
-    if (ahead) this.pictures.get([ahead.idx]).catch(this.parts.report)
+    const numbers = (place) => (this.items[place] ? [this.items[place].idx] : [])
+    return this.present(numbers(item), ([image]) => image && this.lay(image), numbers(item + 1))
   }
 
   /** The sheet with its levels: eyes and pose above, mouth at the left. */
@@ -129,10 +82,11 @@ class Sheets {
     const here = this.items[this.item]
     this.done.hidden = Boolean(here)
     this.sheet.hidden = this.panel.hidden = !here
-    this.done.textContent = `All ${this.items.length} sheets are graded. The picks are in ${this.file}. `
-      + "Backspace shows the last sheet."
+    const kept = this.items.filter(({ again }, at) => !again && this.picks[at].chosen === 1)
+    this.done.textContent = `All ${this.items.length} sheets are graded, ${kept.length} kept. `
+      + `The picks are in ${this.file}. Backspace shows the last sheet.`
     const count = this.saved.filter((pick) => pick !== "null").length
-    this.parts.status.textContent = `Sheet ${Math.min(this.item + 1, this.items.length)} of `
+    this.status.textContent = `Sheet ${Math.min(this.item + 1, this.items.length)} of `
       + `${this.items.length} · ${count} saved`
       + (here && !this.blind ? ` · latent ${here.idx}` : "") + (this.blind ? " · blind" : "")
     if (!here) return
@@ -166,8 +120,14 @@ class Sheets {
 
   // --- answers
 
+  apply({ item, before, after }, forward) {
+    this.picks[item] = forward ? after : before
+    if (item === this.item) this.update()
+    else this.go(item)
+  }
+
   change(changes) {
-    if (this.busy || !this.items[this.item]) return
+    if (!this.items[this.item]) return
     const before = this.pick
     this.history.add({ item: this.item, before, after: { ...before, ...changes } })
   }
@@ -184,31 +144,21 @@ class Sheets {
     const text = JSON.stringify(this.pick)
     if (this.saved[this.item] !== "null" && text === this.saved[this.item]) return true
     if (this.pick.chosen === undefined || this.pick.chosen === null) {
-      this.parts.report("Keep or drop this latent first: press k or x.")
+      this.report("Keep or drop this latent first: press k or x.")
       return false
     }
-    const seconds = Number((this.stopwatch.tick() - (this.turned ?? 0)).toFixed(2))
-    this.busy = true
     try {
-      await patiently(this.kernel.ask("save", { item: this.item, pick: this.pick, seconds }),
-        this.parts.report, "Not saved yet, as the kernel does not answer. If it was restarted, "
-        + "run the widget's cell again: all earlier picks are saved.")
-      this.saved[this.item] = text
-      this.turned = this.stopwatch.seconds
-      this.parts.report("")
-      return true
+      await this.send({ item: this.item, pick: this.pick })
     } catch (error) {
-      this.parts.report(error)
+      this.report(error)
       return false
-    } finally {
-      this.busy = false
     }
+    this.saved[this.item] = text
+    return true
   }
 
   async next() {
-    if (!this.busy && this.item < this.items.length && await this.save()) {
-      await this.show(this.item + 1)
-    }
+    if (this.item < this.items.length && await this.save()) await this.show(this.item + 1)
   }
 
   back() {
@@ -216,7 +166,7 @@ class Sheets {
   }
 
   async go(item) {
-    if (this.busy || item < 0) return
+    if (item < 0) return
     const decided = this.items[this.item] && this.pick.chosen !== undefined
     if (decided) await this.save()
     await this.show(item)
@@ -225,17 +175,8 @@ class Sheets {
   // --- keys
 
   key(event) {
-    const inNote = event.target === this.note
-    if (inNote && event.key === "Enter") return this.target().focus()
-    const onButton = event.target.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")
-    if (inNote || onButton) return
-    const history = event.ctrlKey || event.metaKey ? historyKey(event) : ""
-    const action = history ? () => this.history[history]()
-      : event.ctrlKey || event.metaKey || event.altKey ? null : this.action(event.key)
-    if (!action) return
-    event.preventDefault()
-    this.stopwatch.tick()
-    if (!this.busy) action()
+    if (event.target !== this.note) return super.key(event)
+    if (event.key === "Enter") this.target().focus()
   }
 
   action(key) {
@@ -257,9 +198,4 @@ class Sheets {
   }
 }
 
-export default {
-  render({ model, el }) {
-    const sheets = new Sheets(model, el)
-    return () => sheets.kernel.close()
-  },
-}
+export default shown(Sheets)

@@ -11,7 +11,8 @@ from ohlora_lib.steering.responses import EYES, MOUTH, POSE
 from ohlora_lib.steering.selection_rules import GRADES, pick_agreement, read_picks
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.images import ImageSet
-from ohlora_lib.widgets.answers import AnswerWidget, module
+from ohlora_lib.widgets.answers import AnswerWidget
+from ohlora_lib.widgets.parts import es_module
 from ohlora_lib.widgets.record import Record
 
 COLUMNS = ["idx", "chosen", *EXPRESSION, "reason", "note"]
@@ -54,7 +55,7 @@ class Picker(AnswerWidget):
     with themselves; the second answers are in the journal only.
     """
 
-    _esm = module("picker")
+    _esm = es_module("elements", "answers", "picker")
 
     def __init__(
         self,

@@ -9,13 +9,19 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -60,14 +66,33 @@ def browser(profile: Path, width: int = 1400, height: int = 1000) -> webdriver.C
 def wait_for(driver: webdriver.Chrome, condition: Callable, seconds: float = 120) -> Any:
     """Poll `condition(driver)` until its result is true; returns it.
 
-    A widget may redraw between finding an element and reading it: that is polled again.
+    A widget may redraw between finding an element and using it: that is polled again. So tests keep
+    no elements of a widget; they name them by selectors.
     """
-    redrawn = (StaleElementReferenceException,)
-    return WebDriverWait(driver, seconds, 0.05, ignored_exceptions=redrawn).until(condition)
+    return WebDriverWait(driver, seconds, 0.05, ignored_exceptions=REDRAWN).until(condition)
 
 
-KERNEL = """[...window.jupyterapp.shell.widgets("main")]
-  .find(one => one.context?.path === arguments[0])?.sessionContext.session?.kernel"""
+REDRAWN = (
+    StaleElementReferenceException,
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+)
+"""The element is gone, covered or hidden; nothing was done to it."""
+PANEL = """[...window.jupyterapp.shell.widgets("main")]
+  .find(one => one.context?.path === arguments[0])"""
+KERNEL = f"{PANEL}?.sessionContext.session?.kernel"
+ERRORS = f"""return {PANEL}.content.widgets
+  .flatMap(cell => cell.model.outputs?.toJSON() ?? [])
+  .flatMap(one => one.output_type === "error" ? [`${{one.ename}}: ${{one.evalue}}`]
+    : one.name === "stderr" && String(one.text).includes("Traceback") ? [String(one.text)] : [])"""
+"""Of the cells' model: their outputs may not be drawn yet."""
+OUTLINED = """const next = arguments[0].nextElementSibling
+const element = arguments[0].matches("[type=radio]") ? next : arguments[0]
+const style = getComputedStyle(element)
+return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2"""
+"""Whether one sees that the element has the focus (a picture's radio button: the picture)."""
+FOCUS = """const all = arguments[0].querySelectorAll("button, input, select, [tabindex]")
+;[...all].find(one => one.offsetParent && one.tabIndex >= 0 && !one.disabled).focus()"""
 
 
 class Lab:
@@ -144,11 +169,13 @@ class Lab:
 
     def kernels(self) -> list[int]:
         """Process ids of the running kernels."""
+        found = []
         children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text()
-        return [
-            int(child) for child in children.split()
-            if b"ipykernel" in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]  # fmt: skip
+        for child in children.split():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                if b"ipykernel" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
+        return found
 
     def kill_kernels(self) -> None:
         """SIGKILL every kernel; the server starts them again (`Notebook.recover`)."""
@@ -211,23 +238,49 @@ class Notebook:
         """Run all cells, and wait until they are done; an error of a cell is raised."""
         self.driver.set_script_timeout(seconds)
         self.command("notebook:run-all-cells")
-        errors = self.find_all(
-            "[data-mime-type='application/vnd.jupyter.error'] pre, "
-            "[data-mime-type='application/vnd.jupyter.stderr'] pre",
-        )
-        failed = [one.text for one in errors if "Traceback" in one.text]
-        if failed:
+        if failed := self.driver.execute_script(ERRORS, self.name):
             raise RuntimeError(failed[0])
 
     def recover(self) -> None:
         """After the kernel was killed: confirm JupyterLab's message, wait for the new kernel."""
-        self.find(".jp-Dialog .jp-mod-accept").click()
+        self.click(".jp-Dialog .jp-mod-accept")
         self.wait(lambda _: self.kernel() == "idle")
         self._await(f"{KERNEL}.requestKernelInfo()", self.name)
 
-    def press(self, *keys: str) -> None:
-        """Type into what has the focus."""
-        webdriver.ActionChains(self.driver, duration=0).send_keys(*keys).perform()
+    def press(self, *keys: str, holding: str | None = None) -> None:
+        """Type into what has the focus, while a key such as Keys.SHIFT is held down."""
+        chain = webdriver.ActionChains(self.driver, duration=0)
+        if holding:
+            chain.key_down(holding).send_keys(*keys).key_up(holding).perform()
+        else:
+            chain.send_keys(*keys).perform()
+
+    def click(self, selector: str) -> None:
+        """Click on the first element that matches and is displayed."""
+        self.wait(lambda _: [self.find(selector).click()])
+
+    def attribute(self, selector: str, name: str) -> str | None:
+        """An attribute of the first element that matches and is displayed."""
+        return self.wait(lambda _: [self.find(selector).get_attribute(name)])[0]
+
+    def tab_stops(self, root: str) -> list[str]:
+        """What Tab reaches in the widget `root`, from its first control on: accessible names.
+
+        Raises for an element without a name, or whose focus cannot be seen.
+        """
+        names = []
+        self.driver.execute_script(FOCUS, self.find(root))
+        self.press(Keys.TAB, holding=Keys.SHIFT)
+        while True:
+            self.press(Keys.TAB)
+            element = self.driver.switch_to.active_element
+            if not self.driver.execute_script(
+                "return !!arguments[0].closest(arguments[1])", element, root
+            ):
+                return names
+            names.append(element.accessible_name.strip())
+            if not names[-1] or not self.driver.execute_script(OUTLINED, element):
+                raise AssertionError(element.get_attribute("outerHTML"))
 
     def find_all(self, selector: str) -> list[WebElement]:
         """All elements that match now."""

@@ -47,33 +47,48 @@ class Labeling:
     def status(self):
         return self.notebook.text(".oa-status")
 
+    @property
+    def saved(self):
+        """How many faces are saved, in words; as soon as all of a page is shown."""
+        self.notebook.find(".oa-root[aria-busy='false']")
+        return self.status.split(" · ")[1]
+
     def wait_for_page(self, page):
         """Until this page is shown, its faces decoded."""
-        self.notebook.find(".oa-face, .oa-done")
+        self.notebook.find(".oa-root[aria-busy='false'] :is(.oa-face, .oa-done)")
         self.notebook.wait(lambda _: self.status.startswith(f"Page {page} "))
 
-    def faces(self):
-        return self.notebook.find_all(".oa-face")
-
     def numbers(self):
-        """The numbers of the faces on this page."""
+        """The numbers of the faces that can be seen on this page."""
         return self.driver.execute_script(
-            "return [...document.querySelectorAll('.oa-face')].map(f => Number(f.dataset.number))"
+            "return [...document.querySelectorAll('.oa-face')].filter(face => face.offsetParent)"
+            ".map(face => Number(face.dataset.number))"
         )
 
-    def click(self, face):
-        webdriver.ActionChains(self.driver, duration=0).click(face).perform()
+    def face(self, number):
+        """The selector of a face."""
+        return f".oa-face[data-number='{number}']"
+
+    def click(self, number):
+        """Click on a face."""
+        self.notebook.click(self.face(number))
 
     def drag(self, first, last):
         """Press on one face, release on another."""
-        chain = webdriver.ActionChains(self.driver, duration=0)
-        chain.click_and_hold(first).move_to_element(last).release().perform()
+
+        def act(_):
+            places = [self.notebook.find(self.face(number)) for number in (first, last)]
+            chain = webdriver.ActionChains(self.driver, duration=0)
+            chain.click_and_hold(places[0]).move_to_element(places[1]).release().perform()
+            return True
+
+        self.notebook.wait(act)
 
     def turn(self, seconds=60):
         """Space: until the next page is shown, or all are done."""
-        before = self.status.split(" · ")[1]
+        before = self.saved
         self.notebook.press(Keys.SPACE)
-        self.notebook.wait(lambda _: self.status.split(" · ")[1] != before, seconds)
+        self.notebook.wait(lambda _: self.saved != before, seconds)
 
     def labels(self, path):
         """The CSV as {number: [four labels]}."""

@@ -33,10 +33,9 @@ def test_widgets_answer_killed_kernels_come_back_and_errors_are_raised(lab, open
     lab.write("notebooks/made.ipynb", COUNTER, FAILING)
     notebook = open_notebook("notebooks/made.ipynb")
     notebook.run_all()
-    button = notebook.find("#counter")
-    assert button.text == "3"
-    button.click()
-    notebook.wait(lambda _: button.text == "6")
+    assert notebook.text("#counter") == "3"
+    notebook.click("#counter")
+    notebook.wait(lambda _: notebook.text("#counter") == "6")
     before = lab.kernels()
     lab.kill_kernels()
     notebook.recover()
@@ -44,4 +43,4 @@ def test_widgets_answer_killed_kernels_come_back_and_errors_are_raised(lab, open
     (lab.folder / "notebooks" / "fail").touch()
     with pytest.raises(RuntimeError, match="this cell fails"):
         notebook.run_all()
-    assert notebook.find("#counter").text == "3"
+    assert notebook.text("#counter") == "3"

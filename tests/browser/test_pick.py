@@ -33,24 +33,34 @@ def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
     lab.write("notebooks/pick.ipynb", SOURCE.format(folder=str(folder)))
     notebook = open_notebook("notebooks/pick.ipynb")
     notebook.run_all()
-    notebook.find(".oa-sheet img").click()
+    notebook.click(".oa-sheet img")
 
     def status(text):
         notebook.wait(lambda _: text in notebook.text(".oa-status"))
 
     status("Sheet 1 of 3 · 0 saved · latent 0")
     assert "0.25" in notebook.text(".oa-measured")
+    stops = notebook.tab_stops(".oa-root")
+    assert stops[0] == "next sheet" and stops[-1] == "Note"
+    assert {"Fifty expressions of latent 0", "eyes 최상", "pose 하", "keep", "uncanny"} <= {*stops}
+    notebook.click(".oa-sheet img")
     notebook.press(Keys.SPACE)
     assert "Keep or drop" in notebook.text(".oa-problem")
     notebook.press("1", "2", "3", "k", Keys.SPACE)
     status("Sheet 2 of 3 · 1 saved")
-    buttons = {button.text.split()[-1]: button for button in notebook.find_all(".oa-choice")}
-    buttons["uncanny"].click()
+    notebook.click(".oa-choice[aria-keyshortcuts='u']")
     notebook.press("n", "odd, she is", Keys.ENTER, Keys.SPACE)
     status("Sheet 3 of 3 · 2 saved")
-    notebook.press("4", "k", Keys.CONTROL + "z" + Keys.NULL, "x", Keys.SPACE)
+    keep = ".oa-choice[aria-keyshortcuts='k']"
+    notebook.press("4", "k")
+    notebook.press("zz", holding=Keys.CONTROL)
+    assert notebook.attribute(keep, "aria-checked") == "false"
+    notebook.press("yy", holding=Keys.CONTROL)
+    assert notebook.attribute(keep, "aria-checked") == "true"
+    notebook.press("z", holding=Keys.CONTROL)
+    notebook.press("x", Keys.SPACE)
     status("Sheet 3 of 3 · 3 saved")
-    assert "All 3 sheets are graded" in notebook.text(".oa-done")
+    assert "All 3 sheets are graded, 1 kept" in notebook.text(".oa-done")
 
     picks = read_picks(folder / "picks.csv").set_index("idx")
     assert picks["chosen"].tolist() == [1, 0, 0]

@@ -13,7 +13,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 
 from ohlora_lib.steering.play_page import level_requests, write_page
-from tests.browser.lab import MISSING, browser, wait_for
+from tests.browser.lab import MISSING, OUTLINED, browser, wait_for
 
 LEVELS = {"eyes": (-4, 0, 1), "mouth": (-1, 0, 3), "pose": (-2, 0, 2)}
 BASE, UNIT = 125, 30  # gray levels at 0, and per unit
@@ -58,7 +58,7 @@ def drawn(page, face=4):
 
 def until(page, name, condition, face=4):
     place = ("eyes", "mouth", "pose").index(name)
-    return wait_for(page, lambda _: condition(drawn(page, face)[place]), 10)
+    return wait_for(page, lambda _: condition(drawn(page, face)[place]))
 
 
 def value(page, name):
@@ -91,23 +91,20 @@ def test_everything_can_be_reached_and_operated_by_keyboard(reset):
 
     def focused():
         element = reset.switch_to.active_element
-        assert reset.execute_script(
-            "const style = getComputedStyle(arguments[0].matches('[type=radio]') ?"
-            " arguments[0].nextElementSibling : arguments[0]);"
-            "return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2", element
-        ), element.get_attribute("outerHTML")  # fmt: skip
+        assert reset.execute_script(OUTLINED, element), element.get_attribute("outerHTML")
         return element
 
     reached = []
     for _ in range(12):
         press(Keys.TAB)
         reached.append(focused())
-    ids = [one.get_attribute("id") or one.get_attribute("name") or one.text for one in reached]
+    ids = [one.get_attribute("id") or one.get_attribute("name") for one in reached]
     assert ids == [
-        "face", "language", "face", "eyes", "mouth", "pose", "words", "Say it", "alive",
-        "blink", "reset", "python",
+        "face", "language", "face", "eyes", "mouth", "pose", "words", "say", "alive", "blink",
+        "reset", "python",
     ]  # fmt: skip
-    assert all(one.accessible_name for one in reached[:-1])
+    names = [one.accessible_name for one in reached]
+    assert all(names) and names[0] == "Turn her head" and names[3:6] == ["Eyes", "Mouth", "Pose"]
     ActionChains(reset).move_to_element(reached[0]).perform()
     reset.execute_script("arguments[0].focus()", reached[0])
     press(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
@@ -138,7 +135,7 @@ def passes_through(page, name, condition):
         colors = np.array(page.execute_script("return window.frames_seen"))
         return any(condition(value) for value in (colors[:, place] - BASE - 5 * 4) / UNIT)
 
-    wait_for(page, met, 10)
+    wait_for(page, met)
 
 
 def test_she_blinks_and_opens_her_eyes_again(reset):
@@ -165,6 +162,24 @@ def test_her_mouth_follows_typed_text(reset, wide, closed):
         until(reset, "mouth", lambda mouth: abs(mouth) < 0.1)  # back to the slider's
 
 
+def test_one_sees_that_she_talks_and_can_stop_her(reset):
+    def button():
+        return reset.find_element(By.ID, "say").text
+
+    said = reset.find_element(By.ID, "said")
+    reset.execute_script(
+        "document.getElementById('words').value = 'a'.repeat(200)"
+    )  # half a minute
+    reset.find_element(By.ID, "say").click()
+    wait_for(reset, lambda _: button() == "Stop" and said.text.startswith("She says: aaa"))
+    outline = "return getComputedStyle(document.getElementById('face')).boxShadow"
+    assert reset.execute_script(outline) != "none"
+    reset.find_element(By.ID, "say").click()
+    wait_for(reset, lambda _: button() == "Say it" and not said.is_displayed())
+    assert reset.execute_script(outline) == "none"
+    until(reset, "mouth", lambda mouth: abs(mouth) < 0.1)
+
+
 def test_both_languages_say_everything(reset):
     def texts():
         elements = reset.find_elements(By.CSS_SELECTOR, "[data-text]")
@@ -175,7 +190,7 @@ def test_both_languages_say_everything(reset):
     korean = texts()
     assert all(english) and all(korean)
     assert not any(a == b for a, b in zip(english, korean, strict=True))
-    assert reset.find_element(By.ID, "face").accessible_name == "고개"
+    assert reset.find_element(By.ID, "face").accessible_name == "고개 돌리기"
 
 
 def test_the_page_loads_nothing_and_cannot(reset):
@@ -213,7 +228,7 @@ def test_the_page_fits_its_window(reset, width):
     try:
         wait_for(reset, lambda _: reset.execute_script("return innerWidth") == width)
         spread = "return document.documentElement.scrollWidth"
-        wait_for(reset, lambda _: reset.execute_script(spread) <= width, 10)
+        wait_for(reset, lambda _: reset.execute_script(spread) <= width)
         canvas = reset.find_element(By.ID, "face")
         times = canvas.size["width"] / 32
         assert times == int(times) and canvas.size["width"] >= min(320, width - 70)

@@ -1,6 +1,7 @@
 """notebooks/hands_on/label: agreement of two people, and the CNNs that sort the rest."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -37,7 +38,12 @@ def run(folder, monkeypatch, **parameters):
     monkeypatch.setattr(pages, "say", said.append, raising=False)
     monkeypatch.setattr(pages, "end", lambda: None, raising=False)
     monkeypatch.setattr("ohlora_lib.store.inside_root", lambda name: folder / name)
-    scope = {"display": shown.append}
+
+    def display(table, display_id=None):
+        shown.append(table)
+        return SimpleNamespace(update=shown.append)
+
+    scope = {"display": display}
     for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
         if cell.cell_type == "code":
             exec(cell.source, scope)
@@ -49,7 +55,9 @@ def run(folder, monkeypatch, **parameters):
 
 def test_two_people_see_how_far_they_agree_and_only_their_disagreements(folder, monkeypatch):
     scope, shown, said = run(folder, monkeypatch, second="second.csv")
-    assert "24 images are labeled" in said and "3 labels of 2 images differ" in said
+    assert "3 labels of 2 images differ" in said
+    counted = {"labeled": 24, "female": 12, "good quality": 16, "old": 6, "glasses": 5}
+    assert shown[0].loc[0].to_dict() == counted
     agreed = shown[1]
     assert agreed["agree"].round(3).tolist() == [0.958, 1, 0.958, 0.958]
     assert agreed.loc["quality", "kappa"] == 1 and 0.7 < agreed.loc["gender", "kappa"] < 1
@@ -58,6 +66,9 @@ def test_two_people_see_how_far_they_agree_and_only_their_disagreements(folder, 
     opened, _ = resolver.answer({"kind": "open", "id": 0})
     assert opened["numbers"][-2:] == [1, 2] and len(opened["saved"]) == 22
     assert len(read_labels(folder / "resolved.csv", "both").table) == 22
+    page = {"kind": "save", "id": 0, "rows": [[30, 1, 1, 0, 1]], "seconds": 0, "doubtful": []}
+    scope["labeler"]._receive(page)
+    assert shown[-1].loc[0, ["labeled", "glasses"]].tolist() == [25, 6]  # the table follows
 
 
 def test_assistance_sorts_the_rest_by_the_uncertainty_of_the_cnns(folder, monkeypatch):

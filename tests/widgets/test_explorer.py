@@ -137,7 +137,7 @@ def do(explorer, **request):
 @pytest.mark.parametrize("kind", animation.formats())
 def test_keyframes_become_an_animation(explorer, exploration, tmp_path, kind):
     do(explorer, do="save", format=kind, seconds=1)
-    assert "needs two keyframes" in explorer.message
+    assert "needs two keyframes" in explorer.saved["said"]
     for eyes in (0.0, 1.0, 2.0):
         ask(explorer, values={"eyes": eyes})
         do(explorer, do="keyframe")
@@ -146,7 +146,9 @@ def test_keyframes_become_an_animation(explorer, exploration, tmp_path, kind):
     for number in (1, 2):  # the second one does not overwrite the first
         do(explorer, do="save", format=kind, seconds=0.5)
         path = tmp_path / "made" / f"animation-{number}.{kind}"
-        assert explorer.message == str(path) and path.stat().st_size > 500
+        preview = {"kind": kind, "bytes": path.read_bytes()}
+        assert explorer.saved == {"said": f"Saved as {path}", **preview}
+        assert path.stat().st_size > 500
     if kind != "mp4":
         with Image.open(path) as moving:
             assert moving.n_frames == 12 and moving.size == (384, 384)
@@ -166,12 +168,14 @@ def test_mistakes_about_animations_are_named(explorer, tmp_path, monkeypatch):
     do(explorer, do="keyframe")
     do(explorer, do="keyframe")
     do(explorer, do="save", format="webp", seconds=1000)
-    assert "must be from 1 to 600" in explorer.message
+    assert "must be from 1 to 600" in explorer.saved["said"]
     do(explorer, do="remove", place=7)
     assert "there is no keyframe 7" in explorer.message
     monkeypatch.setattr(shutil, "which", lambda _: None)
     do(explorer, do="save", format="mp4", seconds=0.5)
-    assert "cannot write .mp4: install ffmpeg, or use gif or webp" in explorer.message
+    wrong = explorer.saved
+    assert "cannot write .mp4: install ffmpeg, or use gif or webp" in wrong["said"]
+    assert "bytes" not in wrong
     assert not (tmp_path / "made").exists()
     with pytest.raises(StoreError, match=r"cannot write \.png: use gif or webp"):
         animation.write_animation(tmp_path / "a.png", np.zeros((2, 16, 16, 3), np.uint8), 12)

@@ -19,8 +19,8 @@ USUAL = [question["usual"] for question in QUESTIONS]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def save(ask, labeler, rows):
-    return ask(labeler, "save", rows=rows, seconds=1.5, doubtful=[])
+def save(ask, labeler, rows, doubtful=()):
+    return ask(labeler, "save", rows=rows, seconds=1.5, doubtful=list(doubtful))
 
 
 def test_pages_are_saved_in_the_published_format_and_labeling_resumes(image_set, tmp_path, ask):
@@ -51,6 +51,26 @@ def test_the_journal_has_every_step_and_survives_a_torn_line(image_set, tmp_path
     assert len(lines) == 5 and [e["event"] for e in events] == ["open", "page", "open", "page"]
     assert events[1]["rows"] == [[0, *USUAL]] and events[1]["by"] == "Ann"
     assert events[1]["seconds"] == 1.5
+
+
+def test_what_was_doubtful_when_its_page_was_saved_still_is(image_set, tmp_path, ask):
+    labeler = Labeler(image_set(), tmp_path / "labels.csv")
+    save(ask, labeler, [[0, *USUAL], [1, *USUAL]], doubtful=[0, 1])
+    save(ask, labeler, [[2, *USUAL]], doubtful=[2])
+    save(ask, labeler, [[0, *USUAL], [1, *USUAL]], doubtful=[1])  # saved again
+    for widget in (labeler, Labeler(labeler.images, labeler.path)):
+        assert ask(widget, "open")["doubtful"] == [1, 2]
+    few = Labeler(labeler.images, labeler.path, numbers=[1, 5])
+    assert ask(few, "open")["doubtful"] == [1]
+
+
+def test_a_notebook_can_follow_what_is_saved(image_set, tmp_path):
+    labeler, seen = Labeler(image_set(), tmp_path / "labels.csv"), []
+    labeler.observe(lambda _: seen.append(len(labeler.labels.table)), "saved")
+    page = {"kind": "save", "id": 0, "rows": [[0, *USUAL]], "seconds": 0, "doubtful": []}
+    for rows in ([[0, *USUAL]], [[99, *USUAL]], [[1, *USUAL], [2, *USUAL]]):
+        labeler._receive(page | {"rows": rows})
+    assert seen == [1, 3]  # not after the wrong page
 
 
 GOOD = "idx,gender,quality,age,glass\n0,1,1,0,0\n"
