@@ -226,18 +226,19 @@ class Notebook:
         """Execute a JupyterLab command, and wait for it."""
         self._await("window.jupyterapp.commands.execute(...arguments)", name, arguments)
 
-    def _await(self, promise: str, *arguments: object) -> None:
-        error = self.driver.execute_async_script(
-            f"const done = [...arguments].pop(); ({promise})"
-            ".then(() => done(null), error => done(String(error)))", *arguments,
+    def _await(self, promise: str, *arguments: object, seconds: float = 120) -> None:
+        """Wait for a promise by polling: Selenium ends scripts after two minutes."""
+        self.driver.execute_script(
+            f"window.awaited = null; ({promise}).then(() => {{ window.awaited = [null] }},"
+            " error => { window.awaited = [String(error)] })", *arguments,
         )  # fmt: skip
-        if error:
-            raise RuntimeError(f"{promise} {arguments}: {error}")
+        done = self.wait(lambda _: self.driver.execute_script("return window.awaited"), seconds)
+        if done[0]:
+            raise RuntimeError(f"{promise} {arguments}: {done[0]}")
 
-    def run_all(self, seconds: float = 120) -> None:
+    def run_all(self, seconds: float = 300) -> None:
         """Run all cells, and wait until they are done; an error of a cell is raised."""
-        self.driver.set_script_timeout(seconds)
-        self.command("notebook:run-all-cells")
+        self._await("window.jupyterapp.commands.execute('notebook:run-all-cells')", seconds=seconds)
         if failed := self.driver.execute_script(ERRORS, self.name):
             raise RuntimeError(failed[0])
 
