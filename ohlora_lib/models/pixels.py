@@ -21,6 +21,12 @@ def resize_bicubic(images: np.ndarray, side: int) -> np.ndarray:
     return resized.permute(0, 2, 3, 1).numpy()
 
 
+def enlarged(images: np.ndarray, side: int) -> np.ndarray:
+    """Images (N, S, S, 3) uint8 smaller than `side` -> (N, side, side, 3); others as they are."""
+    small = images.shape[1] < side
+    return np.ascontiguousarray(resize_bicubic(images, side)) if small else images
+
+
 def _tensor(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) uint8, the same memory."""
     if isinstance(images, np.ndarray):

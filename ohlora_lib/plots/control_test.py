@@ -58,13 +58,18 @@ def pass_rates(rates: Mapping[str, pd.DataFrame]) -> Figure:
 
 def pass_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """`comparison.pass_curves` by the meter's label: a panel per meter, a line per method."""
-    figure, panels = pyplot.subplots(1, len(curves), figsize=(8.6, 2.9), sharey=True, squeeze=False)
+    methods = max(table.shape[1] for table in curves.values())
+    size = (8.6, 2.5 + 0.17 * -(-methods // 2))
+    figure, panels = pyplot.subplots(1, len(curves), figsize=size, sharey=True, squeeze=False)
     for axes, (label, table) in zip(panels[0], curves.items(), strict=True):
         for number, name in enumerate(table):
-            axes.plot(table.index, table[name], color=SERIES[number % len(SERIES)], label=name)
+            dashes, color = divmod(number, len(SERIES))
+            style = {"color": SERIES[color], "ls": ("-", "--", ":")[dashes % 3]}
+            axes.plot(table.index, table[name], label=name, **style)
         axes.set(title=label, xlabel="cutoff of all three", ylim=(-0.03, 1.03))
     panels[0, 0].set_ylabel("fraction of latents that pass")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center")
+    lines = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=2 if methods > 3 else 1)
     return figure
 
 

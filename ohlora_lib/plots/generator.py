@@ -1,6 +1,6 @@
 """Figures of notebook 01: framing, attributes and entanglement of a generator's images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -71,4 +71,22 @@ def side_effect_heatmap(effects: pd.DataFrame) -> Figure:
     axes.set(xlabel="", ylabel="edited")
     axes.tick_params(axis="x", rotation=25)
     axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def attribute_bars(tables: Mapping[str, pd.DataFrame], attributes: Sequence[str]) -> Figure:
+    """By label of the axis, values of the attributes (rows) of each generator (columns)."""
+    figure, panels = pyplot.subplots(
+        1, len(tables), figsize=(8.6, 0.9 + 0.28 * len(attributes)), sharey=True, squeeze=False
+    )
+    for axes, (label, table) in zip(panels[0], tables.items(), strict=True):
+        height = 0.8 / table.shape[1]
+        for number, name in enumerate(table):
+            at = np.arange(len(attributes)) + (number - (table.shape[1] - 1) / 2) * height
+            axes.barh(at, table.loc[attributes, name], height, color=SERIES[number], label=name)
+        axes.set(xlabel=label, xlim=(min(0, *axes.get_xlim()), None))
+        axes.set_yticks(range(len(attributes)), attributes)
+        axes.set_ylim(len(attributes) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return figure

@@ -5,6 +5,7 @@ of its columns: `cnn` (the property CNN), `parser` (the parser with its computed
 the test had them, `annotator` and `judge` (the external judge).
 """
 
+from collections.abc import Collection
 from dataclasses import asdict
 
 import numpy as np
@@ -27,6 +28,9 @@ METERS = {"cnn": "property CNN", "parser": "parser", "annotator": "annotator",
 directions are fitted on, the parser calibrates; the last two took no part."""
 SELECTING = ("cnn", "parser")
 """The meters that choose methods and latents, so that the others can confirm."""
+USED = "fitted, calibrated or selected by"
+CONFIRMING = "confirmed by"
+"""Entries of a `headline`."""
 FILTER_CHANGES = tuple(f"{name}_change" for name in FILTER_PROPERTIES)
 UNWANTED = ("background", "outline", "identity", *FILTER_CHANGES)
 """What should not change."""
@@ -53,10 +57,11 @@ def meters_of(tested: pd.DataFrame) -> dict[str, str]:
     return {meter: label for meter, label in METERS.items() if f"{meter}_eyes_corr" in tested}
 
 
-def confirming_meter(tested: pd.DataFrame) -> str:
-    """The meter of a headline: the external judge if the test had it, else the annotator, else the
-    parser, which is then not independent."""
-    return next(m for m in ("judge", "annotator", "parser") if m in meters_of(tested))
+def confirming_meter(tested: pd.DataFrame, used: Collection[str] = SELECTING) -> str | None:
+    """The meter of a headline: the external judge if the test had it, else the annotator; None if
+    neither was there, or it is among the meters that fitted, calibrated or selected (`used`)."""
+    known = [m for m in ("judge", "annotator") if m in meters_of(tested) and m not in used]
+    return known[0] if known else None
 
 
 def pass_rates(tested: pd.DataFrame, meter: str, cutoffs: CorrelationCutoffs) -> pd.DataFrame:
@@ -67,6 +72,15 @@ def pass_rates(tested: pd.DataFrame, meter: str, cutoffs: CorrelationCutoffs) ->
     intervals = [wilson_interval(row.passed, row.tested) for row in table.itertuples()]
     low, high = zip(*intervals, strict=True)
     return table.assign(rate=table.passed / table.tested, low=low, high=high)
+
+
+def lowest_meter(tested: pd.DataFrame, method: str) -> str:
+    """The meter on which the fewest latents of a method pass strictly."""
+    rates = {
+        label: pass_rates(tested, meter, CUTOFFS_V7).rate[method]
+        for meter, label in meters_of(tested).items()
+    }
+    return min(rates, key=rates.get)
 
 
 def mean_correlations(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
@@ -138,6 +152,62 @@ def response_table(tested: pd.DataFrame, method: str, meter: str) -> pd.DataFram
         table[name] = {name: rows[f"{name}_slope"].mean()} | others
     columns = [*EXPRESSION, *(name for name in table["eyes"] if name not in EXPRESSION)]
     return pd.DataFrame(table).T[columns].rename_axis("one unit of")
+
+
+def steering_table(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
+    """How each method steers on this meter, as text, for eyes / mouth / pose: slope per requested
+    unit with its standard deviation over the latents, correlation, fraction of rising steps, and
+    the mean scores at the lowest and at the highest level."""
+    rows = meter_columns(tested, meter)
+    methods = rows.groupby(tested["method"], sort=False)
+
+    def means(what: str, form: str = "{:.2f}") -> pd.Series:
+        table = methods[[f"{name}_{what}" for name in EXPRESSION]].mean()
+        return table.apply(lambda row: " / ".join(form.format(value) for value in row), axis=1)
+
+    deviations = methods[[f"{name}_slope" for name in EXPRESSION]].std(ddof=0)
+    columns = {
+        "slope": means("slope"),
+        "its deviation": deviations.apply(
+            lambda row: " / ".join(f"{value:.2f}" for value in row), axis=1
+        ),
+        "correlation": means("corr"),
+        "rising steps": means("monotonic", "{:.0%}"),
+        "at the lowest level": means("lowest", "{:+.2f}"),
+        "at the highest level": means("highest", "{:+.2f}"),
+    }
+    return pd.DataFrame(columns).rename_axis("eyes / mouth / pose")
+
+
+ABLATION = {
+    "unit steps along SVM normals": "svm",
+    "+ calibrated steps": "svm, calibrated",
+    "+ recentered": "svm, calibrated, recentered",
+    "ridge instead of SVMs": "ridge, calibrated, recentered",
+    "+ background controlled": "ridge scene, calibrated, recentered",
+    "+ natural turn, no smile": "ridge natural, calibrated, recentered",
+    "+ corrected per latent": "ridge natural, per latent, calibrated, recentered",
+}
+"""What is changed, one after the other -> the method that has it."""
+
+
+def ablation_table(tested: pd.DataFrame) -> pd.DataFrame:
+    """Those steps of ABLATION that were tested, as text: the strict pass rate on each meter, and on
+    the last one the least mean correlation and the slopes. The judge is last if it was there."""
+    names = {step: name for step, name in ABLATION.items() if name in set(tested["method"])}
+    meters = meters_of(tested)
+    columns = {
+        f"{label}: strict pass": pass_rates(tested, meter, CUTOFFS_V7).apply(rate, axis=1)
+        for meter, label in meters.items()
+    }
+    last, label = list(meters.items())[-1]
+    columns[f"{label}: slope, eyes / mouth / pose"] = mean_slopes(tested, last).apply(
+        triple, axis=1
+    )
+    columns[f"{label}: lowest mean correlation"] = mean_correlations(tested, last).min(axis=1)
+    columns["parser: leakage, eyes / mouth / pose"] = side_effects(tested).apply(triple, axis=1)
+    table = pd.DataFrame(columns).loc[list(names.values())]
+    return table.set_axis(list(names)).rename_axis("changed")
 
 
 def rank_methods(tested: pd.DataFrame) -> pd.DataFrame:
@@ -270,16 +340,22 @@ def leakage_table(tested: pd.DataFrame) -> pd.DataFrame:
     return shown.rename_axis("method")
 
 
-def headline(tested: pd.DataFrame, methods: list[str]) -> dict[str, str]:
-    """Strict pass rates with intervals: "svm, property CNN", "svm, parser", ..., and "latents"."""
-    meters = meters_of(tested)
-    rates = {meter: pass_rates(tested, meter, CUTOFFS_V7) for meter in meters}
-    numbers = {
-        f"{name}, {label}": rate(rates[meter].loc[name])
-        for name in methods
-        for meter, label in meters.items()
+def headline(tested: pd.DataFrame, methods: list[str], used: Collection[str]) -> dict[str, str]:
+    """Strict pass rates with intervals ("svm, property CNN", "svm, parser", ...), the same at the
+    cutoffs of v8 ("svm, property CNN, v8"), "latents", and which meters confirm and which cannot
+    (`used`: they fitted, calibrated or selected)."""
+    meters, numbers = meters_of(tested), {}
+    for ending, cutoffs in (("", CUTOFFS_V7), (", v8", CUTOFFS_V8)):
+        rates = {meter: pass_rates(tested, meter, cutoffs) for meter in meters}
+        for name in methods:
+            for meter, label in meters.items():
+                numbers[f"{name}, {label}{ending}"] = rate(rates[meter].loc[name])
+    confirming = confirming_meter(tested, used)
+    return numbers | {
+        "latents": f"{int((tested['method'] == methods[-1]).sum())}",
+        USED: ", ".join(METERS[meter] for meter in METERS if meter in used),
+        CONFIRMING: METERS[confirming] if confirming else "none",
     }
-    return numbers | {"latents": f"{int((tested['method'] == methods[-1]).sum())}"}
 
 
 def rate(row: pd.Series) -> str:

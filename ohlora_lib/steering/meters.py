@@ -6,6 +6,7 @@ trained on its scores. The identity meter reads what steering must not change.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
@@ -308,9 +309,14 @@ class MeterSet:
             columns[name] = (values - meter.center[place]) / meter.spread[place]
         return pd.DataFrame(columns)
 
+    def readers(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Which of the two meters these scores are of: the property CNN, or the parser where it has
+        none."""
+        return ("cnn",) if set(names) <= set(self.cnn.properties) else ("cnn", "parser")
+
     def read_scores(self, images: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-        """Standardized scores (N, P): of the property CNN, or of the parser where it has none."""
-        used = (self.cnn,) if set(names) <= set(self.cnn.properties) else (self.cnn, self.parser)
+        """Standardized scores (N, P) of their `readers`."""
+        used = [getattr(self, reader) for reader in self.readers(names)]
         tables = [score_table(meter, meter(images)) for meter in reversed(used)]
         columns = {name: values for table in tables for name, values in table.items()}
         return np.stack([columns[name] for name in names], axis=1)

@@ -28,7 +28,7 @@ from ohlora_lib.steering.directions import (
 )
 from ohlora_lib.steering.fit import DirectionSet
 from ohlora_lib.steering.groups import Grouping
-from ohlora_lib.steering.meters import MeterSet, expression_scores, score_table
+from ohlora_lib.steering.meters import AnnotatorMeter, MeterSet, expression_scores, score_table
 from ohlora_lib.steering.method_spec import MethodSpec
 from ohlora_lib.steering.per_latent import per_latent_directions
 from ohlora_lib.steering.responses import MIDDLE
@@ -94,6 +94,14 @@ class Method:
         """First styled layer that the edit enters, and one past the last; None: all."""
         layers = self.spec.layers
         return layers and (layers[0], layers[1] + 1)
+
+    def meters_used(self, meters: MeterSet) -> tuple[str, ...]:
+        """Names of the meters that fitted the directions, calibrate, recenter or correct them: none
+        of these can confirm the method. `annotator` if it stands in for the property CNN."""
+        used = set(meters.readers(_scores_of(self.directions)))
+        used |= {"parser"} if self.spec.calibrated else set()
+        used |= {"annotator"} if isinstance(meters.cnn.meter, AnnotatorMeter) else set()
+        return tuple(sorted(used))
 
     def start(
         self,
@@ -169,9 +177,22 @@ def _grouping(directions: Directions) -> Grouping | None:
     return directions.grouping if isinstance(directions, LinearDirections) else None
 
 
-def write_methods(path: str | Path, methods: Sequence[Method]) -> None:
-    """Save specifications and calibration factors as JSON; directions have their own files."""
-    write_json(path, [{"spec": m.spec.to_json(), "factors": list(m.factors)} for m in methods])
+def _scores_of(directions: Directions) -> tuple[str, ...]:
+    """The scores that directions were fitted on."""
+    if isinstance(directions, PerPropertyDirections):
+        parts = (directions.eyes, directions.mouth, directions.pose)
+        return tuple(name for part in parts for name in _scores_of(part))
+    return directions.names if isinstance(directions, LinearDirections) else EXPRESSION
+
+
+def write_methods(path: str | Path, methods: Sequence[Method], meters: MeterSet) -> None:
+    """Save specifications, calibration factors and `meters_used` as JSON; directions have their own
+    files."""
+    saved = [
+        {"spec": m.spec.to_json(), "factors": list(m.factors), "meters": m.meters_used(meters)}
+        for m in methods
+    ]
+    write_json(path, saved)
 
 
 def read_methods(path: str | Path, fitted: DirectionSet) -> dict[str, Method]:

@@ -4,7 +4,7 @@ It is the reference for the leakage of steering. When a head really turns, the s
 changes and less of the hair is visible, so not all leakage is a fault of the method.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,9 @@ import pandas as pd
 
 from ohlora_lib.faces.concept import fits_concept
 from ohlora_lib.faces.properties import EXPRESSION, PROPERTIES
-from ohlora_lib.steering.meters import Meter, score_table
+from ohlora_lib.models.pixels import enlarged
+from ohlora_lib.steering.meters import IdentityMeter, Meter, score_table
+from ohlora_lib.steering.sampling import LEAST_SIZE
 from ohlora_lib.toyworld import render, sample_attributes, texture_seed
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, filter_truth
 from ohlora_lib.toyworld.face_sets import TEST_SEED
@@ -23,17 +25,20 @@ QUANTILES = (0.16, 0.84)
 """One standard deviation below and above the mean."""
 
 
-def changed_alone(names: Sequence[str], faces: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def changed_alone(
+    names: Sequence[str], faces: int, size: int = LEAST_SIZE
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Attribute -> images (N, R, R, 3) of the same faces with it at its low and high QUANTILES.
 
     The faces are the first `faces` of the population that fit the concept; all else is the same.
+    They are rendered at `size` and enlarged as a generator's images are.
     """
     attributes = [sample_attributes(TEST_SEED, index) for index in range(POPULATION)]
     values = np.array([list(one.to_dict().values()) for one in attributes], np.float32)
     chosen = np.flatnonzero(fits_concept(filter_truth(values)))[:faces]
     return {
         name: tuple(
-            _rendered(attributes, chosen, name, float(value))
+            _rendered(attributes, chosen, name, float(value), size)
             for value in np.quantile(values[:, ATTRIBUTE_NAMES.index(name)], QUANTILES)
         )
         for name in names
@@ -51,9 +56,22 @@ def rendered_leakage(meter: Meter, faces: int) -> pd.DataFrame:
     return pd.DataFrame(rows).T[known]
 
 
-def _rendered(attributes: list, chosen: np.ndarray, name: str, value: float) -> np.ndarray:
+def identity_changes(
+    meter: IdentityMeter, pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> pd.Series:
+    """Mean distance in identity of two images of the same faces, per attribute that changed; 1 is
+    the distance of two faces."""
+    means = {}
+    for name, (low, high) in pairs.items():
+        distance = np.linalg.norm(meter(high)[1] - meter(low)[1], axis=1)
+        means[name] = float(distance.mean())
+    return pd.Series(means)
+
+
+def _rendered(
+    attributes: list, chosen: np.ndarray, name: str, value: float, size: int
+) -> np.ndarray:
     """The chosen faces with one attribute at this value, (N, R, R, 3)."""
-    return np.stack([
-        render(replace(attributes[index], **{name: value}), texture_seed(TEST_SEED, index)).image
-        for index in chosen
-    ])  # fmt: skip
+    changed = ((replace(attributes[index], **{name: value}), index) for index in chosen)
+    images = [render(one, texture_seed(TEST_SEED, index), size).image for one, index in changed]
+    return enlarged(np.stack(images), LEAST_SIZE)

@@ -23,7 +23,8 @@ def responses(scores: np.ndarray, properties: tuple[str, ...]) -> dict[str, np.n
 
     For eyes, mouth and pose: `_corr` and `_spearman`, Pearson (signed) and Spearman correlation of
     requested and measured values; `_slope`, measured change per requested unit; `_monotonic`, the
-    fraction of steps to the next level that increase the score, the other requests fixed;
+    fraction of steps to the next level that increase the score, the other requests fixed; `_lowest`
+    and `_highest`, the mean score at the lowest and at the highest level;
     `_to_OTHER`, change of another score per requested unit; `_leakage`, mean |change| of all other
     PROPERTIES per requested unit. A constant score has no correlation: NaN.
     """
@@ -38,6 +39,8 @@ def responses(scores: np.ndarray, properties: tuple[str, ...]) -> dict[str, np.n
         columns[f"{name}_spearman"] = _pearson(_ranks(own), _ranks(requested[None])[0])
         columns[f"{name}_slope"] = slopes[:, place, properties.index(name)]
         columns[f"{name}_monotonic"] = _monotonic(own, place)
+        ends = {"lowest": requested.min(), "highest": requested.max()}
+        columns |= {f"{name}_{e}": own[:, requested == level].mean(1) for e, level in ends.items()}
         columns[f"{name}_leakage"] = np.abs(slopes[:, place, known]).mean(axis=1)
         columns |= {f"{name}_to_{properties[i]}": slopes[:, place, i] for i in others}
     return columns

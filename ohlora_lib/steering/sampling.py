@@ -15,6 +15,7 @@ import torch
 from ohlora_lib import checkpoints
 from ohlora_lib.compute.workers import map_row_blocks
 from ohlora_lib.models import precision
+from ohlora_lib.models.pixels import enlarged
 from ohlora_lib.models.stylegan import Generator, to_uint8
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.store import inside_root
@@ -23,6 +24,10 @@ BLOCK = 64
 """Latents of a seed that are sampled and mapped together. A latent belongs to one block, so its
 z and its vectors are the same to the last bit in any request."""
 LAYERS = ("z", "mapping_split1", "mapping_split2", "w")
+LEAST_SIZE = 128
+"""The toy world's meters read faces of this size, so `load_sampler` enlarges smaller ones to it.
+On rendered faces of 64 px that are enlarged so, the parser's eye score correlates with the truth by
+0.944, on those rendered at 128 px by 0.956; mouth and pose do not differ (250 faces)."""
 
 
 def latents(seed: int, indices: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
@@ -81,12 +86,14 @@ class Steerable(Protocol):
 class Sampler:
     """A StyleGAN for arrays: no truncation, the checkpoint's own noise.
 
-    `number_format` is that of the synthesis, `batch` how many latents it takes at a time.
+    `number_format` is that of the synthesis, `batch` how many latents it takes at a time. Smaller
+    images are enlarged to `least_size`.
     """
 
     generator: Generator
     number_format: str = "auto"
     batch: int = BLOCK
+    least_size: int = 0
 
     @cached_property
     def device(self) -> torch.device:
@@ -145,7 +152,7 @@ class Sampler:
 
     def _synthesize(self, styles: tuple[int, int] | None, *given: np.ndarray) -> np.ndarray:
         if styles is None:
-            return self._batched(self.generator.from_w, given, self.number_format, to_uint8)
+            return self._batched(self.generator.from_w, given, self.number_format, self._pixels)
         layers = self.generator.config.layers
         if styles[1] > layers:
             raise VectorError(f"layer {styles[1] - 1}: this generator has layers 0 to {layers - 1}")
@@ -155,7 +162,10 @@ class Sampler:
         def mixed(w, other):
             return self.generator.from_wp(torch.where(inside, w[:, None], other[:, None]))
 
-        return self._batched(mixed, given, self.number_format, to_uint8)
+        return self._batched(mixed, given, self.number_format, self._pixels)
+
+    def _pixels(self, images: torch.Tensor) -> np.ndarray:
+        return enlarged(to_uint8(images), self.least_size)
 
     def _batched(self, network: Callable, arrays: tuple, number_format: str, to_array: Callable):
         parts = []
@@ -180,7 +190,7 @@ class Sampler:
 def load_sampler(name_or_path: str | Path) -> Sampler:
     """A generator by its name in the registry, or from a file: on the GPU if there is one.
 
-    A relative path starts at the repository.
+    A relative path starts at the repository. Images have at least LEAST_SIZE pixels a side.
     """
     path = Path(name_or_path)
     if path.suffix in (".safetensors", ".pth", ".pt"):
@@ -191,4 +201,5 @@ def load_sampler(name_or_path: str | Path) -> Sampler:
             f"{path.name} holds a {type(network).__name__}, not a generator: "
             "name a generator's weights"
         )
-    return Sampler(precision.place(network, "auto", precision.fastest_device()))
+    network = precision.place(network, "auto", precision.fastest_device())
+    return Sampler(network, least_size=LEAST_SIZE)
