@@ -10,7 +10,7 @@ from matplotlib.patches import Patch, Rectangle
 from ohlora_lib.faces.classes import BACKGROUND, CLASS_NAMES, HAIR, SKIN
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, HALF
 from ohlora_lib.plots.sheets import LINE, fitting, labeled_sheet
-from ohlora_lib.plots.style import INK, MUTED, SERIES
+from ohlora_lib.plots.style import DPI, INK, MUTED, SERIES
 
 COLORS = np.array(
     [
@@ -86,4 +86,17 @@ def iou_bars(iou: pd.Series) -> Figure:
     axes.set(xlabel="intersection over union", xlim=(0, 1.08))
     axes.grid(axis="y", visible=False)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
+    return figure
+
+
+def detections(image: np.ndarray, boxes: np.ndarray, points: np.ndarray) -> Figure:
+    """A photograph (H, W, 3) with boxes (K, 4) of faces and their points (K, 5, 2), in pixels."""
+    height, width = image.shape[:2]
+    figure, axes = pyplot.subplots(figsize=(width / DPI, height / DPI))
+    axes.imshow(image)
+    for (left, top, right, bottom), five in zip(boxes, points, strict=True):
+        corners = [(left, right, right, left, left), (top, top, bottom, bottom, top)]
+        axes.plot(*corners, color=SERIES[0], lw=2)
+        axes.plot(*five.T, "o", color=SERIES[0], ms=4)
+    axes.set_axis_off()
     return figure

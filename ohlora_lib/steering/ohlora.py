@@ -37,8 +37,8 @@ RUN_FACES = tuple(
     for scale in ("paper", "quick")
 )
 """Where notebook 09 writes the file in a checkout, the larger scale first."""
-CLOSED = -2.4
-"""Eyes at which the lids meet; the image generation test starts at half of it."""
+CLOSED = LEVELS["eyes"][0]
+"""Eyes at which the lids meet, far below the levels of the image generation test."""
 STRIP_LEVELS = {
     "eyes": np.linspace(CLOSED, EYES[1], 5),
     "mouth": np.array(MOUTH),
@@ -95,7 +95,7 @@ class OhLora:
     ) -> Image.Image:
         """One image. Larger numbers open eyes and mouth wider and turn the head to its own right.
 
-        0 is the mean of all faces. Useful ranges: -2.4 (closed) … 1.2, -1.8 … 1.8 and -1.2 … 1.2;
+        0 is the mean of all faces. Useful ranges: -4.2 (closed) … 1.2, -1.8 … 1.8 and -1.2 … 1.2;
         images degrade far outside.
         """
         return Image.fromarray(self.images([(eyes, mouth, pose)], face)[0])

@@ -19,7 +19,7 @@ from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.store.atomic import write_text
 
 LEVELS = {
-    "eyes": (-3.6, -1.8, 0.0, 1.2),
+    "eyes": (-4.2, -2.1, 0.0, 1.2),
     "mouth": (-1.5, 0.0, 1.0, 2.0, 3.0),
     "pose": (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0),
 }

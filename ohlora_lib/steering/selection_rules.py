@@ -61,33 +61,54 @@ class Conditions:
         return pd.DataFrame(dict(zip(CONDITIONS, met, strict=True)))
 
 
-@dataclass(frozen=True)
-class GradeRule:
-    """Minimum slope and fraction of rising steps for 최상, 상 and 중; below them the grade is 하.
+GRADE_QUANTILES = (0.25, 0.05, 0.0)
+"""최상, 상 and 중: as a true change in at least so many of the rendered faces."""
+TOLERANCE = 0.9
+"""중 needs this much of what the worst rendered face reaches."""
 
-    slopes: standard deviations moved per unit requested. monotonic: fraction of the steps to the
-    next level that increase the score. The worse meter counts.
+
+def _stated_bounds() -> pd.DataFrame:
+    bounds = {"slope": (0.8, 0.6, 0.4), "monotonic": (0.95, 0.85, 0.7)}
+    columns = {f"{name}_{what}": bounds[what] for name in EXPRESSION for what in bounds}
+    return pd.DataFrame(columns, index=pd.Index(GRADES[:3], name="grade"))
+
+
+@dataclass(frozen=True, eq=False)
+class GradeRule:
+    """`bounds`: a row per 최상, 상 and 중, columns eyes_slope etc. (of `responses`), the minimum of
+    each; below all of them the grade is 하. The worse meter counts.
+
+    The default has stated bounds: standard deviations moved per requested unit, and the fraction of
+    steps to the next level that increase the score.
     """
 
-    slopes: tuple[float, float, float] = (0.8, 0.6, 0.4)
-    monotonic: tuple[float, float, float] = (0.95, 0.85, 0.7)
+    bounds: pd.DataFrame = field(default_factory=_stated_bounds)
+
+    @classmethod
+    def from_true_changes(cls, rendered: pd.DataFrame) -> "GradeRule":
+        """Bounds of slope and correlation from rendered faces whose eyes, mouth and pose truly
+        follow the requests (`rendered_responses`): GRADE_QUANTILES and TOLERANCE."""
+        names = [f"{name}_{what}" for name in EXPRESSION for what in ("slope", "corr")]
+        worst = pd.DataFrame({name: _worse_meter(rendered, name) for name in names})
+        bounds = worst.quantile(list(GRADE_QUANTILES)).set_axis(list(GRADES[:3]))
+        bounds.iloc[-1] *= TOLERANCE
+        return cls(bounds.rename_axis("grade"))
 
     def grade(self, tested: pd.DataFrame) -> pd.DataFrame:
         """Rows of a control test (N) -> columns eyes_grade, mouth_grade, pose_grade."""
         return pd.DataFrame({f"{name}_grade": self._grade(tested, name) for name in EXPRESSION})
 
     def _grade(self, tested: pd.DataFrame, name: str) -> np.ndarray:
-        slope, monotonic = (
-            tested[[f"{meter}_{name}_{what}" for meter in ("cnn", "parser")]].min(
-                axis=1, skipna=False
-            )
-            for what in ("slope", "monotonic")
-        )
-        reached = [
-            (slope >= minimum) & (monotonic >= fraction)
-            for minimum, fraction in zip(self.slopes, self.monotonic, strict=True)
-        ]
+        columns = [column for column in self.bounds if column.startswith(f"{name}_")]
+        worst = pd.DataFrame({column: _worse_meter(tested, column) for column in columns})
+        reached = [(worst >= self.bounds.loc[grade, columns]).all(axis=1) for grade in GRADES[:-1]]
         return np.select(reached, GRADES[:-1], GRADES[-1])
+
+
+def _worse_meter(tested: pd.DataFrame, column: str) -> pd.Series:
+    """The lower value of both meters; NaN if one is."""
+    both = tested[[f"{meter}_{column}" for meter in ("cnn", "parser")]]
+    return both.min(axis=1, skipna=False)
 
 
 @dataclass(frozen=True)
