@@ -1,5 +1,6 @@
 """The READMEs tell what the reports say, in two languages with the same contents."""
 
+import json
 import re
 from pathlib import Path
 
@@ -34,6 +35,43 @@ def test_both_languages_have_the_same_parts_commands_and_links():
     assert links[0] == links[1]
     commands = [set(re.findall(r"^\./\S+(?: --\S+)*", text, re.M)) for text in (english, korean)]
     assert commands[0] == commands[1]
+
+
+def test_tables_have_published_numbers_ours_and_a_column_per_meter(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "REPORTS", tmp_path)
+    headline = {"women": "94% (91%–96%)", "images": "300", "latents": "20",
+                "svm, property CNN": "92% (a)", "svm, external judge": "68% (b)",
+                "svm, parser, v8": "50% (c)"}  # fmt: skip
+    found = {"sentence": "", "headline": list(headline.items()), "picture": ""}
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/05.json").write_text(
+        json.dumps({"scale": "quick", "finding": found, "figures": {}})
+    )
+    rows = (index.Result("women here", "93.7%", "05", "women", "images"),
+            index.Result("not run", "1", "06", "women"))  # fmt: skip
+    rates = (index.Rate("`svm`", "strict", "05", "svm"),
+             index.Rate("`svm`", "lenient", "05", "svm", ", v8"),
+             index.Rate("`ridge`", "strict", "05", "ridge"))  # fmt: skip
+    system = index.System("s", "S", "", ("05", "06"), results=rows, rates=rates)
+    tables = [line for line in index.results([system]).split("\n") if line.startswith("| ")]
+    link = "[s/05](reports/s/05.md)"
+    assert tables == [
+        "| | published |",
+        "| women here | 93.7% |",
+        "| | here | from |",
+        f"| women here | 94% (91%–96%), n = 300 | {link} |",
+        "| method | cutoffs | n | property CNN | parser | external judge | from |",
+        f"| `svm` | strict | 20 | 92% (a) | – | 68% (b) | {link} |",
+        f"| `svm` | lenient | 20 | – | 50% (c) | – | {link} |",
+    ]
+
+
+def test_every_number_that_the_tables_need_is_in_the_committed_reports():
+    for system in SYSTEMS:
+        pages = {page.stage: dict(page.headline) for page in index.reports(system)}
+        for row in system.results:
+            if row.stage in pages:
+                assert row.headline in pages[row.stage], (system.name, row.label)
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -101,7 +101,8 @@ class FilteredImages:
     def headline(self) -> str:
         """How many images pass, and how many are kept if that is not the same."""
         passing, total = int(self.passed[ALL].sum()), len(self.passed)
-        text = f"{passing:,} of {total:,} ({passing / total:.1%})"
+        low, high = _interval(passing, total)
+        text = f"{passing:,} of {total:,} ({passing / total:.1%}; {low:.1%}–{high:.1%})"
         return f"{text} pass; {len(self.numbers):,} kept by rank" if self.by_rank else text
 
 
@@ -153,21 +154,34 @@ def filter_quality(passed: np.ndarray, fits: np.ndarray) -> dict[str, float]:
     }
 
 
+def rejections(passed: pd.DataFrame, fits: np.ndarray, groups: pd.Series) -> pd.DataFrame:
+    """Faces (N rows) that fit the concept but are rejected, as shares per group and cutoff.
+
+    `passed` is of `passes`, `fits` (N,) bool, `groups` (N,) names. A row per group and cutoff:
+    group, cutoff, count, faces, share, and the bounds `low` and `high` of its 95 % Wilson interval.
+    """
+    rows = []
+    for group, own in passed[fits].groupby(groups[fits], sort=False, observed=True):
+        for cutoff, column in own.items():
+            count = int((~column).sum())
+            share = count / len(own)
+            rows.append((group, cutoff, count, len(own), share, *_interval(count, len(own))))
+    return pd.DataFrame(rows, columns=["group", "cutoff", "count", "faces", "share", "low", "high"])
+
+
 def concept_shares(sets: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
     """Sets of images (name -> filter probabilities or labels) -> how many meet each condition.
 
     A row per condition and set, in these orders: condition, set, count, images, share, and the
     bounds `low` and `high` of its 95 % Wilson interval.
     """
-    from scipy.stats import binomtest
-
     tables = {name: concept_conditions(values) for name, values in sets.items()}
     conditions = next(iter(tables.values())).columns
     rows = []
     for condition in conditions:
         for name, table in tables.items():
             count, images = int(table[condition].sum()), len(table)
-            interval = binomtest(count, images).proportion_ci(method="wilson")
+            interval = _interval(count, images)
             rows.append((condition, name, count, images, count / images, *interval))
     columns = ["condition", "set", "count", "images", "share", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
@@ -180,6 +194,13 @@ def paired_change(before: np.ndarray, after: np.ndarray) -> tuple[int, int, floa
 
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
     return gained, lost, float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def _interval(count: int, images: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a share."""
+    from scipy.stats import binomtest
+
+    return tuple(binomtest(count, images).proportion_ci(method="wilson"))
 
 
 def shares_as_text(shares: pd.DataFrame) -> pd.DataFrame:

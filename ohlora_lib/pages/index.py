@@ -51,12 +51,35 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Result:
-    """A row of the README's table: a published number beside the headline number of a stage."""
+    """A published number, and what stands for it here: a number of a stage's headline, with another
+    one that says of how many (`count`)."""
 
     label: str
     published: str
     stage: str
     headline: str
+    count: str = ""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A row of the table of pass rates: numbers of a stage's headline, a column per meter.
+
+    `cutoffs` are shown; a number's name is that of the method, a meter, and the `ending` that
+    stands for these cutoffs.
+    """
+
+    label: str
+    cutoffs: str
+    stage: str
+    method: str
+    ending: str = ""
+
+
+METERS = ("property CNN", "parser", "external judge")
+"""Columns of the table of pass rates, as headlines name them."""
+LATENTS = "latents"
+"""The number of a headline that says how many were tested."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +92,7 @@ class System:
     summary: str
     stages: tuple[str, ...]
     results: tuple[Result, ...] = ()
+    rates: tuple[Rate, ...] = ()
     picture: str = ""
     extends: str = ""
     korean: str = ""
@@ -212,17 +236,46 @@ def results(systems: Sequence[System]) -> str:
 
 
 def _beside_published(systems: Sequence[System]) -> str:
-    """The table of our numbers beside published ones; empty before any of ours exists."""
-    rows = []
+    """The tables of published numbers, of ours for the same, and of pass rates by meter; empty
+    before any of ours exists."""
+    published, ours, rates = [], [], []
     for system in systems:
         pages = {one.stage: one for one in reports(system)}
         for row in system.results:
             if (one := pages.get(row.stage)) and (value := dict(one.headline).get(row.headline)):
                 link = one.link("reports/", f"{system.name}/{row.stage}")
-                rows.append(f"| {row.label} | {row.published} | {value} | {link} |")
-    if not rows:
+                count = dict(one.headline).get(row.count)
+                published.append(f"| {row.label} | {row.published} |")
+                ours.append(f"| {row.label} | {value}{f', n = {count}' * bool(count)} | {link} |")
+        rates += [_rate(row, pages[row.stage], system) for row in system.rates
+                  if row.stage in pages]  # fmt: skip
+    tables = [
+        ("Published: photographs (CelebA)", ["| | published |", "|---|---:|"], published),
+        ("The same here: toy faces", ["| | here | from |", "|---|---:|---|"], ours),
+        (
+            "Toy faces: latents whose eyes, mouth and pose follow the request, by each meter",
+            [
+                f"| method | cutoffs | n | {' | '.join(METERS)} | from |",
+                f"|---|---|---:|{'---:|' * len(METERS)}---|",
+            ],
+            rates,
+        ),
+    ]
+    return "\n".join(
+        f"**{title}**\n\n" + "\n".join([*head, *filter(None, rows)]) + "\n"
+        for title, head, rows in tables
+        if any(rows)
+    )
+
+
+def _rate(row: Rate, page: Report, system: System) -> str:
+    """A row of the table of pass rates; "" if the page does not have its numbers."""
+    numbers = dict(page.headline)
+    found = [numbers.get(f"{row.method}, {meter}{row.ending}") for meter in METERS]
+    if not any(found):
         return ""
-    return "| | published | here | from |\n|---|---:|---:|---|\n" + "\n".join(rows) + "\n"
+    cells = [row.label, row.cutoffs, numbers.get(LATENTS, "–"), *(one or "–" for one in found)]
+    return f"| {' | '.join(cells)} | {page.link('reports/', f'{system.name}/{row.stage}')} |"
 
 
 def picture(systems: Sequence[System]) -> str:

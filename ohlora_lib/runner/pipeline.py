@@ -85,11 +85,21 @@ class _Result(_Model):
     published: str = "–"
     stage: str
     headline: str
+    count: str = ""
+
+
+class _Rate(_Model):
+    label: str
+    cutoffs: str
+    stage: str
+    method: str
+    ending: str = ""
 
 
 class _Readme(_Model):
     picture: str = ""
     results: list[_Result] = []
+    rates: list[_Rate] = []
 
 
 class _Published(_Model):
@@ -211,7 +221,9 @@ class Pipeline:
             stages.append(replace(made, title=spec.title))
         own = tuple(stage.name for stage in stages if stage.system == system)
         rows = tuple(index.Result(**row.model_dump()) for row in spec.readme.results)
-        for stage in filter(None, [spec.readme.picture, *(row.stage for row in rows)]):
+        rates = tuple(index.Rate(**row.model_dump()) for row in spec.readme.rates)
+        named = [spec.readme.picture, *(row.stage for row in (*rows, *rates))]
+        for stage in filter(None, named):
             if stage not in own:
                 raise PipelineError(
                     f"{name}: readme: no stage {stage!r}: choose from {', '.join(own)}"
@@ -222,6 +234,7 @@ class Pipeline:
             summary=spec.summary,
             stages=own,
             results=rows,
+            rates=rates,
             picture=spec.readme.picture,
             extends=spec.extends,
             korean=spec.korean,
@@ -276,7 +289,7 @@ def _explain(error: dict[str, Any], raw: object) -> str:
     last = place[-1] if place else ""
     if kind == "extra_forbidden":
         known = _Readme if place[:1] == ["readme"] else model
-        known = _Result if "results" in place else known
+        known = _Result if "results" in place else _Rate if "rates" in place else known
         known = ", ".join(known.model_fields)
         return ": ".join([*where, *map(str, place[:-1]), f"unknown key {last!r} (known: {known})"])
     if kind == "missing":

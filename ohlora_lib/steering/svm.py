@@ -86,16 +86,14 @@ def overall_accuracy(report: pd.DataFrame) -> pd.Series:
 
     An SVM that several groups share is counted once.
     """
-    own = report.drop_duplicates(["learned_from", "property"])
-    counts = own.groupby("property", sort=False)[["correct", "validated"]].sum()
+    counts = held_out_counts(report)
     return (counts["correct"] / counts["validated"]).rename("accuracy")
 
 
 def accuracy_table(report: pd.DataFrame) -> pd.DataFrame:
     """`overall_accuracy` with its 95 % interval and, per property, the group with the lowest."""
     own = report.drop_duplicates(["learned_from", "property"])
-    accuracy = overall_accuracy(report)
-    counts = own.groupby("property", sort=False)[["correct", "validated"]].sum()
+    accuracy, counts = overall_accuracy(report), held_out_counts(report)
     bounds = [wilson_interval(*row) for row in counts.itertuples(index=False)]
     lowest = own.loc[own.groupby("property", sort=False)["accuracy"].idxmin()].set_index("property")
     return pd.DataFrame(
@@ -108,6 +106,12 @@ def accuracy_table(report: pd.DataFrame) -> pd.DataFrame:
         },
         index=accuracy.index,
     )
+
+
+def held_out_counts(report: pd.DataFrame) -> pd.DataFrame:
+    """Per property, `correct` and `validated`: held-out images of all SVMs."""
+    own = report.drop_duplicates(["learned_from", "property"])
+    return own.groupby("property", sort=False)[["correct", "validated"]].sum()
 
 
 def _row(group: str, one: str, images: int, source: str, normal: Normal) -> dict[str, object]:

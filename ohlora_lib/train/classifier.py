@@ -61,6 +61,9 @@ class FoldPlan:
     """Mirror every second image at random."""
     balance: bool = False
     """Weight the loss so that both classes count equally."""
+    recolor: float = 0.0
+    """Change lightness and color of every image at random (`recolored`), so that they say nothing
+    about the answer."""
     start: str = ""
     """Checkpoint to start from; empty: random weights."""
 
@@ -313,12 +316,25 @@ def _epoch(network, optimizer, data: _Data, plan: FoldPlan, rng, dropout) -> flo
         if plan.mirror:
             chosen = (torch.rand(len(rows), generator=rng) < 0.5)[:, None, None, None]
             images = torch.where(chosen.to(images.device), images.flip(3), images)
-        loss = _loss(network.logits(images / 255, dropout), data, rows)
+        inputs = images / 255
+        if plan.recolor:
+            inputs = recolored(inputs, plan.recolor, rng)
+        loss = _loss(network.logits(inputs, dropout), data, rows)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.item()
     return total / len(order)
+
+
+def recolored(images: torch.Tensor, strength: float, rng: torch.Generator) -> torch.Tensor:
+    """Images (N, 3, R, R) in 0..1, each with its own random gamma, and a factor per channel.
+
+    A dark face becomes lighter and a fair one darker, as in other light; what is labeled stays.
+    """
+    drawn = 2 * torch.rand(len(images), 4, 1, 1, generator=rng).to(images.device) - 1
+    gamma, factors = (strength * drawn[:, :1]).exp(), (strength / 4 * drawn[:, 1:]).exp()
+    return (images**gamma * factors).clamp(0, 1)
 
 
 @torch.no_grad()

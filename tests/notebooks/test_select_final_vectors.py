@@ -89,7 +89,7 @@ def test_the_best_method_of_notebook_08_is_used_with_its_calibration(run, page, 
     spec = MethodSpec("ridge", calibrated=True)
     plain = Method.build(MethodSpec("ridge"), scope["directions"])
     slow = Method(spec, plain.directions, factors=(0.5, 0.25, 2.0))
-    write_methods(tmp_path / "methods.json", [plain, slow])
+    write_methods(tmp_path / "methods.json", [plain, slow], scope["meters"])
     results = scope["results"].assign(part="test")
     for meter, rows in (("parser", "ridge"), ("cnn", slow.name)):
         good = results.filter(regex=f"^{meter}_.*_corr$").columns

@@ -40,3 +40,13 @@ def test_the_heat_map_has_a_row_for_each_edited_property():
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b", "c"]
     pyplot.close("all")
+
+
+def test_each_generator_has_a_bar_per_attribute():
+    table = pd.DataFrame({"a": [0.9, 0.4], "b": [0.7, 0.2]}, ["eyes", "mouth"])
+    figure = plots.attribute_bars({"R²": table, "spread": 2 * table}, ["mouth", "eyes"])
+    left, right = figure.axes
+    assert [bar.get_width() for bar in left.patches] == [0.4, 0.9, 0.2, 0.7]
+    assert [bar.get_width() for bar in right.patches] == [0.8, 1.8, 0.4, 1.4]
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["mouth", "eyes"]
+    pyplot.close(figure)

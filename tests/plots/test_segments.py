@@ -55,3 +55,12 @@ def test_bars_stand_beside_their_class_with_the_first_on_top():
     hair = axes.patches[names.index("hair")].get_facecolor()[:3]
     np.testing.assert_allclose(hair, plots.COLORS[10] / 255)
     assert axes.get_legend().get_texts()[0].get_text() == "mean 0.500"
+
+
+def test_a_detection_is_drawn_where_it_is():
+    points = np.arange(10.0).reshape(1, 5, 2)
+    image = np.zeros((40, 60, 3), np.uint8)
+    axes = plots.detections(image, np.array([[10.0, 5.0, 30.0, 25.0]]), points).axes[0]
+    box, five = (line.get_xydata() for line in axes.lines)
+    assert box[:, 0].tolist() == [10, 30, 30, 10, 10] and box[:, 1].tolist() == [5, 5, 25, 25, 5]
+    assert np.array_equal(five, points[0]) and axes.get_ylim() == (40, 0)

@@ -332,7 +332,10 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
         ({"stages": []}, "pipelines/demo.yaml: stages: []: List should have at least 1 item"),
         ({"title": None}, "title: None: Input should be a valid string"),
         ({"sumary": "x"}, "unknown key 'sumary' (known: title, summary, extends"),
-        ({"readme": {"pictures": "x"}}, "readme: unknown key 'pictures' (known: picture, results)"),
+        (
+            {"readme": {"pictures": "x"}},
+            "readme: unknown key 'pictures' (known: picture, results, rates)",
+        ),
         ({"readme": {"picture": "03"}}, "readme: no stage '03': choose from 01_make, 02_read"),
     ):
         repository.write_pipeline({**demo_cells.PIPELINE, **change})

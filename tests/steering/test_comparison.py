@@ -88,8 +88,12 @@ def test_what_fits_calibrates_or_selects_does_not_confirm():
         comparison.confirming_meter(table.assign(annotator_eyes_corr=1, judge_eyes_corr=1))
         == "judge"
     )
-    assert comparison.confirming_meter(table.assign(annotator_eyes_corr=1)) == "annotator"
-    assert comparison.confirming_meter(table) == "parser"
+    with_annotator = table.assign(annotator_eyes_corr=1)
+    assert comparison.confirming_meter(with_annotator) == "annotator"
+    assert comparison.confirming_meter(table) is None
+    used = ("cnn", "parser", "annotator")
+    assert comparison.confirming_meter(with_annotator, used) is None
+    assert comparison.confirming_meter(with_annotator.assign(judge_eyes_corr=1), used) == "judge"
 
 
 def test_the_best_method_passes_most_on_the_parser_then_on_the_cnn_then_leaks_least():
@@ -174,11 +178,47 @@ def test_the_published_row_stands_beside_ours_with_dropout_on_and_off():
 def test_the_headline_names_method_and_meter():
     table = pd.concat([rows("svm", "test", [0.5] * 5 + [0.97] * 5),
                        rows("best", "test", [0.97] * 10, cnn_pose_corr=0.9)])  # fmt: skip
-    numbers = comparison.headline(table.reset_index(), ["svm", "best"])
+    numbers = comparison.headline(table.reset_index(), ["svm", "best"], ("parser", "cnn"))
     assert numbers == {
         "svm, property CNN": "100% (72%–100%)",
         "svm, parser": "50% (24%–76%)",
         "best, property CNN": "0% (0%–28%)",
         "best, parser": "100% (72%–100%)",
+        "svm, property CNN, v8": "100% (72%–100%)",
+        "svm, parser, v8": "50% (24%–76%)",
+        "best, property CNN, v8": "100% (72%–100%)",
+        "best, parser, v8": "100% (72%–100%)",
         "latents": "10",
+        "fitted, calibrated or selected by": "property CNN, parser",
+        "confirmed by": "none",
     }
+    assert comparison.lowest_meter(table.reset_index(), "svm") == "parser"
+    assert comparison.lowest_meter(table.reset_index(), "best") == "property CNN"
+
+
+def test_how_a_method_steers_is_means_over_its_latents():
+    table = rows("a", "test", [0.9, 1.0], parser_eyes_slope=[0.4, 0.8])
+    for meter in ("cnn", "parser"):
+        for name in EXPRESSION:
+            ends = {"monotonic": 0.875, "lowest": -1.0, "highest": [1.0, 2.0]}
+            table = table.assign(**{f"{meter}_{name}_{k}": v for k, v in ends.items()})
+    assert comparison.steering_table(table, "parser").loc["a"].to_dict() == {
+        "slope": "0.60 / 0.50 / 0.50",
+        "its deviation": "0.20 / 0.00 / 0.00",
+        "correlation": "0.95 / 0.97 / 0.97",
+        "rising steps": "88% / 88% / 88%",
+        "at the lowest level": "-1.00 / -1.00 / -1.00",
+        "at the highest level": "+1.50 / +1.50 / +1.50",
+    }
+
+
+def test_the_ablation_has_the_tested_steps_in_order_whatever_the_order_of_the_test():
+    names = ["ridge, calibrated, recentered", "other", "svm, calibrated", "svm"]
+    tables = [rows(name, "test", [0.97] * 4) for name in names]
+    tables[-1]["parser_eyes_corr"] = [0.5, 0.5, 0.97, 0.97]
+    table = comparison.ablation_table(pd.concat(tables, ignore_index=True))
+    assert table.index.tolist() == [
+        "unit steps along SVM normals", "+ calibrated steps", "ridge instead of SVMs"
+    ]  # fmt: skip
+    assert [rate.split()[0] for rate in table["parser: strict pass"]] == ["50%", "100%", "100%"]
+    assert table["parser: lowest mean correlation"].tolist() == pytest.approx([0.735, 0.97, 0.97])

@@ -102,13 +102,13 @@ def test_a_method_is_built_of_its_specification_and_fitted_directions(fitted):
     assert Method.build(MethodSpec("svm", layers=(2, 5)), fitted).styles == (2, 6)
 
 
-def test_methods_are_saved_with_their_fields_and_factors(fitted, tmp_path):
+def test_methods_are_saved_with_their_fields_and_factors(fitted, meters, tmp_path):
     spec = MethodSpec("ridge", True, True, True, (0, 5))
     methods = [
         Method.build(MethodSpec("svm"), fitted),
         replace(Method.build(spec, fitted), factors=(1.5, 2.5, 0.25)),
     ]
-    write_methods(tmp_path / "methods.json", methods)
+    write_methods(tmp_path / "methods.json", methods, meters)
     again = read_methods(tmp_path / "methods.json", fitted)
     assert list(again) == ["svm", "ridge, per latent, calibrated, recentered, layers 0-5"]
     for method, read in zip(methods, again.values(), strict=True):

@@ -6,7 +6,12 @@ import pytest
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.measure.parse import load_parser
 from ohlora_lib.steering.meters import ParserMeter, Reading, StandardizedMeter
-from ohlora_lib.steering.rendered_leakage import rendered_leakage
+from ohlora_lib.steering.rendered_leakage import (
+    changed_alone,
+    identity_changes,
+    rendered_leakage,
+    rendered_responses,
+)
 from ohlora_lib.toyworld import face
 
 
@@ -42,3 +47,30 @@ def test_changes_are_sizes_relative_to_the_own_score():
 
     found = rendered_leakage(Alternating(), faces=4)
     assert found.loc["mouth"].tolist() == [1, 1, 1, 0.5]
+
+
+def test_true_requests_are_followed_on_the_parser(monkeypatch):
+    monkeypatch.setattr("ohlora_lib.steering.rendered_leakage.REFERENCE", 60)
+    found = rendered_responses({"parser": ParserMeter(load_parser())}, faces=1)
+    for name in EXPRESSION:
+        assert found.loc[0, f"parser_{name}_corr"] > 0.95
+        assert found.loc[0, f"parser_{name}_slope"] == pytest.approx(1, abs=0.3)
+
+
+def test_faces_of_64_pixels_are_enlarged():
+    (low, high), (small_low, small_high) = (
+        changed_alone(["mouth"], 2, size)["mouth"] for size in (128, 64)
+    )
+    assert small_low.shape == low.shape == (2, 128, 128, 3)
+    difference = np.abs(small_high.astype(int) - high).mean()
+    assert 0 < difference < 0.5 * np.abs(high[0].astype(int) - high[1]).mean()
+
+
+def test_identity_change_is_the_mean_distance_of_the_pairs():
+    def identity(images):
+        return None, images[:, 0, 0, :2] / 10.0
+
+    low = np.zeros((2, 4, 4, 3), np.uint8)
+    high = low.copy()
+    high[0, :, :, 0], high[0, :, :, 1], high[1, :, :, 1] = 30, 40, 10
+    assert identity_changes(identity, {"eyes": (low, high)}).to_dict() == {"eyes": 3.0}

@@ -42,6 +42,8 @@ def test_responses_of_a_perfect_latent_and_of_a_constant_one():
         assert found[f"{name}_slope"][0] == pytest.approx(1)
         assert found[f"{name}_monotonic"].tolist() == [1, 0]
         assert np.isnan(found[f"{name}_corr"][1]), "a constant score has no correlation"
+    assert found["mouth_lowest"].tolist() == pytest.approx([-1.8, 0])
+    assert found["pose_highest"].tolist() == pytest.approx([0.6, 0])
     assert found["mouth_to_hair_length"][0] == pytest.approx(-0.5)
     assert found["mouth_leakage"][0] == pytest.approx(0.5 / 3)
     assert found["eyes_leakage"][0] == pytest.approx(0, abs=1e-9)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from ohlora_lib import checkpoints
+from ohlora_lib.models.pixels import resize_bicubic
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.sampling import Sampler, latents, load_sampler
+from ohlora_lib.steering.sampling import LEAST_SIZE, Sampler, latents, load_sampler
 from ohlora_lib.store import StoreError
 
 
@@ -61,3 +62,15 @@ def test_a_sampler_is_loaded_by_name_or_file_and_nothing_but_a_generator(tmp_pat
         load_sampler("annotator")
     with pytest.raises(StoreError, match="outside the repository"):
         load_sampler("../g.safetensors")
+
+
+def test_images_of_a_small_generator_are_enlarged_for_the_meters(tmp_path, sampler):
+    checkpoints.save(sampler.generator, tmp_path / "g.safetensors")
+    vectors = sampler.vectors(latents(0, range(2), 512))
+    own, enlarged = (
+        sampler.images(vectors),
+        load_sampler(tmp_path / "g.safetensors").images(vectors),
+    )
+    assert own.shape[1] < LEAST_SIZE and enlarged.shape == (2, LEAST_SIZE, LEAST_SIZE, 3)
+    back = resize_bicubic(enlarged, own.shape[1]).astype(int)
+    assert np.corrcoef(back.ravel(), own.ravel())[0, 1] > 0.95

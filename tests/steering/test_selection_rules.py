@@ -129,6 +129,22 @@ def test_a_grade_is_that_of_the_worse_meter_and_needs_slope_and_monotonicity(tes
     assert (grades["mouth_grade"] == "최상").all()
 
 
+def test_bounds_are_quantiles_of_true_changes_read_by_the_worse_meter(tested):
+    slopes = np.linspace(0.8, 1.2, 41)
+    rendered = pd.DataFrame({f"{meter}_{name}_{what}": 0.99 for meter in ("cnn", "parser")
+                             for name in EXPRESSION for what in ("slope", "corr")},
+                            index=range(41))  # fmt: skip
+    rendered["cnn_eyes_slope"], rendered["parser_eyes_slope"] = slopes, slopes + 0.1
+    rule = GradeRule.from_true_changes(rendered)
+    bounds = rule.bounds["eyes_slope"]
+    assert bounds.tolist() == pytest.approx([0.9, 0.82, 0.9 * 0.8])
+    assert rule.bounds["mouth_corr"].tolist() == pytest.approx([0.99, 0.99, 0.9 * 0.99])
+    tested[[f"{meter}_{name}_corr" for meter in ("cnn", "parser") for name in EXPRESSION]] = 0.995
+    tested["parser_eyes_slope"] = [0.95, 0.89, 0.75, 0.7, 0.95, 0.95]
+    tested.loc[4, "cnn_eyes_corr"] = 0.95
+    assert rule.grade(tested)["eyes_grade"].tolist() == ["최상", "상", "중", "하", "중", "최상"]
+
+
 def test_conditions_are_four_columns_in_the_order_of_their_bounds(tested):
     tested.loc[0, "quality_worst"] = 0.2
     met = Conditions().check(tested)
