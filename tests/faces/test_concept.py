@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ohlora_lib.faces import concept
 from ohlora_lib.faces.concept import (
     FITS,
     Cutoffs,
@@ -182,7 +183,7 @@ def test_images_kept_by_rank_are_not_counted_as_passed():
         idx=range(40)
     )
     kept = filter_images(scores, Cutoffs(), min_kept=16)
-    assert kept.headline == "0 of 40 (0.0%) pass; 16 kept by rank"
+    assert kept.headline == "0 of 40 (0.0%; 0.0%–8.8%) pass; 16 kept by rank"
     scores.loc[:9, ["gender", "quality"]], scores.loc[:9, ["age", "glass"]] = 1.0, 0.0
     assert filter_images(scores, Cutoffs(), min_kept=5).headline == "10 of 40 (25.0%)"
 
@@ -194,3 +195,23 @@ def test_paired_change_counts_only_cases_whose_answer_changed():
     assert (gained, lost) == (9, 2)
     assert p == pytest.approx(2 * sum(comb(11, k) for k in range(3)) / 2**11)
     assert paired_change(before, before) == (0, 0, 1.0)
+
+    assert filter_images(scores, Cutoffs(), min_kept=5).headline == "10 of 40 (25.0%; 14.2%–40.2%)"
+
+
+def test_rejections_count_only_faces_that_fit_by_group_and_cutoff():
+    passed = pd.DataFrame(
+        {"age": [True, False, True, True, False], "all": [True, False, False, True, False]}
+    )
+    fits, groups = (
+        np.array([1, 1, 1, 1, 0], bool),
+        pd.Series(["fair", "fair", "deep", "deep", "deep"]),
+    )
+    table = concept.rejections(passed, fits, groups).set_index(["group", "cutoff"])
+    assert table["count"].to_dict() == {
+        ("fair", "age"): 1, ("fair", "all"): 1, ("deep", "age"): 0, ("deep", "all"): 1
+    }  # fmt: skip
+    assert table["faces"].tolist() == [2] * 4 and table["share"].tolist() == [0.5, 0.5, 0, 0.5]
+    assert table.loc[("deep", "age"), ["low", "high"]].tolist() == pytest.approx(
+        [0, 0.658], abs=1e-3
+    )

@@ -21,6 +21,7 @@ from ohlora_lib.train.classifier import (
     FoldPlan,
     filter_scores,
     fold_probabilities,
+    recolored,
     stratified_folds,
     train_folds,
 )
@@ -242,3 +243,15 @@ def test_every_property_and_fold_has_its_own_split_and_seed(tmp_path, labeled, m
     splits = [job.task.held_out for job in jobs]
     assert sorted(splits[0] + splits[1]) == list(range(60)) and splits[0] != splits[2]
     assert splits[0] == tuple(stratified_folds(labels["glass"].to_numpy(), 2, (7, 0))[0])
+
+
+def test_recoloring_changes_light_and_color_of_each_image_and_nothing_else():
+    images = torch.rand(40, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    changed = recolored(images, 0.5, torch.Generator().manual_seed(1))
+    again = recolored(images, 0.5, torch.Generator().manual_seed(1))
+    assert torch.equal(changed, again) and changed.min() >= 0 and changed.max() <= 1
+    order, new = images[:, 0].flatten(1).argsort(), changed[:, 0].flatten(1)
+    assert (new.gather(1, order).diff() >= 0).all(), "what is lighter stays lighter"
+    shift = (changed - images).mean((1, 2, 3))
+    assert (shift > 0.02).sum() > 8 and (shift < -0.02).sum() > 8
+    assert torch.allclose(recolored(images, 0.0, torch.Generator()), images)
