@@ -60,10 +60,7 @@ class FoldPlan:
     mirror: bool = False
     """Mirror every second image at random."""
     balance: bool = False
-    """Weight the loss so that both classes count equally."""
-    recolor: float = 0.0
-    """Change lightness and color of every image at random (`recolored`), so that they say nothing
-    about the answer."""
+    """Weight the loss so that both classes count equally; afterwards `_calibrate`."""
     start: str = ""
     """Checkpoint to start from; empty: random weights."""
 
@@ -178,7 +175,7 @@ def train_folds(
     Writes `{property}_fold{k}.safetensors` and `.json` into `folder`, which must contain nothing
     else; finished folds with the same images and labels are not trained again. Returns a row per
     fold: property, fold, tries (their losses), kept (which try), best_epoch, loss, accepted, auroc
-    (of the held-out images).
+    (of the held-out images), shift (`_calibrate`).
     """
     made_from = {"images": images, "labels": labels, "trainings": trainings, "folds": folds}
     made_from["starts"] = [checkpoints.load(one.plan.start).state_dict()
@@ -226,6 +223,7 @@ def _train(task: FoldTask) -> dict[str, object]:
         if kept is None or curve.best < kept[1].best:
             kept = network, curve
     network, curve = kept
+    shift = _calibrate(network, data.share) if plan.balance else 0.0
     checkpoints.save(network, task.weights)
     predicted = probabilities(network, data.images[data.held_out])
     return {
@@ -235,7 +233,21 @@ def _train(task: FoldTask) -> dict[str, object]:
         "loss": curve.best,
         "accepted": curve.best <= plan.max_loss,
         "auroc": auroc(predicted, data.answers[data.held_out].numpy()),
+        "shift": shift,
     }
+
+
+@torch.no_grad()
+def _calibrate(network: FilterCNN, share: float) -> float:
+    """Make the outputs probabilities again after a training that counted both classes equally.
+
+    Such a network answers as if half of the images had the property. Its log odds are too high by
+    the log odds of one half minus those of the true `share`; the last bias takes that back. Without
+    it a cutoff far from 0.5 rejects images that are only a little unusual. Returns the change.
+    """
+    shift = math.log(share / (1 - share))
+    network.fc_final[0].bias += shift
+    return shift
 
 
 @dataclass(frozen=True)
@@ -247,6 +259,7 @@ class _Data:
     trained_on: torch.Tensor
     held_out: torch.Tensor
     weight: torch.Tensor  # of each image in the loss
+    share: float  # of the trained images with the property, within 0.02 to 0.98
 
     @classmethod
     def of(cls, task: FoldTask) -> "_Data":
@@ -255,12 +268,13 @@ class _Data:
         trained_on = torch.ones(len(answers), dtype=torch.bool)
         trained_on[held_out] = False
         weight = torch.ones_like(answers)
+        share = answers[trained_on].mean().clamp(0.02, 0.98)
         if task.training.plan.balance:
-            share = answers[trained_on].mean().clamp(0.02, 0.98)
             weight = torch.where(answers > 0.5, 0.5 / share, 0.5 / (1 - share))
         images = np.load(task.images, mmap_mode="r")
         images = at_resolution(images, task.training.network.resolution).to(task.device)
-        return cls(images, answers, trained_on.nonzero().flatten(), held_out, weight)
+        rows = trained_on.nonzero().flatten()
+        return cls(images, answers, rows, held_out, weight, float(share))
 
 
 def at_resolution(images: np.ndarray, resolution: int) -> torch.Tensor:
@@ -316,25 +330,12 @@ def _epoch(network, optimizer, data: _Data, plan: FoldPlan, rng, dropout) -> flo
         if plan.mirror:
             chosen = (torch.rand(len(rows), generator=rng) < 0.5)[:, None, None, None]
             images = torch.where(chosen.to(images.device), images.flip(3), images)
-        inputs = images / 255
-        if plan.recolor:
-            inputs = recolored(inputs, plan.recolor, rng)
-        loss = _loss(network.logits(inputs, dropout), data, rows)
+        loss = _loss(network.logits(images / 255, dropout), data, rows)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.item()
     return total / len(order)
-
-
-def recolored(images: torch.Tensor, strength: float, rng: torch.Generator) -> torch.Tensor:
-    """Images (N, 3, R, R) in 0..1, each with its own random gamma, and a factor per channel.
-
-    A dark face becomes lighter and a fair one darker, as in other light; what is labeled stays.
-    """
-    drawn = 2 * torch.rand(len(images), 4, 1, 1, generator=rng).to(images.device) - 1
-    gamma, factors = (strength * drawn[:, :1]).exp(), (strength / 4 * drawn[:, 1:]).exp()
-    return (images**gamma * factors).clamp(0, 1)
 
 
 @torch.no_grad()
