@@ -9,7 +9,13 @@ import pytest
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.faces.properties import V7_GROUP_PROPERTIES as V7
 from ohlora_lib.steering.groups import VectorError
-from ohlora_lib.steering.svm import SvmConfig, accuracy_table, fit_svm, overall_accuracy
+from ohlora_lib.steering.svm import (
+    SvmConfig,
+    accuracy_table,
+    fit_svm,
+    held_out_counts,
+    overall_accuracy,
+)
 from tests.steering.conftest import cosines
 
 CONTROLLED = (*EXPRESSION, *V7)
@@ -127,6 +133,7 @@ def test_overall_accuracy_counts_an_svm_that_groups_share_once():
     )  # fmt: skip
     accuracy = overall_accuracy(report)
     assert accuracy.to_dict() == pytest.approx({"eyes": 24 / 40, "pose": 1 / 4})
+    assert held_out_counts(report).loc["eyes"].tolist() == [24, 40]
 
 
 def test_one_group_by_hand(planted):
