@@ -93,7 +93,7 @@ def detections(image: np.ndarray, boxes: np.ndarray, points: np.ndarray) -> Figu
     """A photograph (H, W, 3) with boxes (K, 4) of faces and their points (K, 5, 2), in pixels."""
     height, width = image.shape[:2]
     figure, axes = pyplot.subplots(figsize=(width / DPI, height / DPI))
-    axes.imshow(image)
+    axes.imshow(image, extent=(0, width, height, 0))
     for (left, top, right, bottom), five in zip(boxes, points, strict=True):
         corners = [(left, right, right, left, left), (top, top, bottom, bottom, top)]
         axes.plot(*corners, color=SERIES[0], lw=2)
