@@ -44,12 +44,12 @@ from ohlora_lib.steering.method import Method
 from ohlora_lib.steering.method_spec import MethodSpec
 from ohlora_lib.steering.responses import REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
-from ohlora_lib.train.regressor import SMALL
+from ohlora_lib.train.regressor import SMALL_PLAN
 
 TARGET = 1 / 8  # of the plain loop
 BATCHES = 4  # of latents, spread over the processes
 NETWORKS = {
-    128: (partial(checkpoints.load, "original"), SMALL.network),
+    128: (partial(checkpoints.load, "original"), SMALL_PLAN.network),
     256: (Generator, PropertyCNNConfig()),
 }
 """Resolution -> function that makes the generator, configuration of the property CNN."""

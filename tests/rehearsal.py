@@ -9,12 +9,14 @@ reference data, so the results mean nothing; layouts, sizes and the flow of data
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import torch
@@ -28,6 +30,7 @@ from ohlora_lib.models.filter_cnn import FilterCNNConfig
 from ohlora_lib.models.mtcnn import MTCNNConfig
 from ohlora_lib.models.property_cnn import PropertyCNNConfig
 from ohlora_lib.models.stylegan import GeneratorConfig
+from ohlora_lib.steering.selection import Selection, write_selection
 from tests.reference.golden import read_golden, seeded_network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +53,7 @@ COUNTS = {
     "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 40, "faces": 16,
 }  # fmt: skip
 LABELED = 32
+NOT_MEASURED = "Not measured: the annotator and the rendered faces exist for the toy domain only."
 
 
 def stand_in(config: object) -> torch.nn.Module:
@@ -115,6 +119,38 @@ def write_labels(root: Path) -> None:
         labels.to_csv(root / f"data/labels/{name}.csv", index=False)
 
 
+def write_choices(root: Path) -> None:
+    """Selected latents by nobody, for the stages that test those of the original project."""
+    rng = np.random.default_rng(1)
+    for path in (root / "pipelines").glob("*.yaml"):
+        fitted = {}
+        for stage in yaml.safe_load(path.read_text())["stages"]:
+            given = stage.get("parameters", {})
+            if "group_bits" in given:
+                fitted = given  # the directions that the next stages test
+            if "selection" in given:
+                names = ["".join(rng.choice(["h", "l"], fitted["group_bits"])) for _ in range(2)]
+                info = pd.DataFrame({"case": [3, 5], "vector_no": 0, "group_name": names})
+                z = rng.standard_normal((2, GeneratorConfig().z_size), np.float32)
+                label = np.zeros((2, 7), np.float32)
+                folder = root / given["selection"]
+                write_selection(Selection(z, label, info), folder, fitted["layer"])
+
+
+def toy_statements(root: Path, system: str) -> list[str]:
+    """Lines of a system's pages that speak of the toy world, except the notebooks' own texts."""
+    texts = set()
+    for path in (root / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        texts.update(line.strip() for cell in cells for line in cell.source.splitlines())
+    found = []
+    for page in sorted((root / "reports" / system).glob("*.md")):
+        for line in page.read_text().splitlines():
+            if re.search(r"\btoy\b", line) and line.strip() not in texts | {NOT_MEASURED}:
+                found.append(f"{page.name}: {line.strip()}")
+    return found
+
+
 def run(root: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     """Run the copy's runner."""
     command = [sys.executable, "-m", "ohlora_lib.runner.run", *arguments, "--scale", "paper"]
@@ -137,9 +173,14 @@ def main(arguments: list[str] | None = None) -> int:
         write_stand_ins(root / "data" / "weights")
         reduce_counts(root)
         write_labels(root)
-        failed = [name for name in options.systems or systems if run(root, name).returncode]
+        write_choices(root)
+        chosen = options.systems or systems
+        failed = [name for name in chosen if run(root, name).returncode]
+        statements = [line for name in chosen for line in toy_statements(root, name)]
     print("failed: " + ", ".join(failed) if failed else "all pipelines came to their end")
-    return len(failed)
+    if statements:
+        print("pages speak of the toy world:", *statements, sep="\n  ")
+    return len(failed) + len(statements)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ def test_library_imports_only_what_is_declared():
     names = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "pil": "pillow"}
     names |= {"sklearn": "scikit-learn", "ipython": "ipykernel", "traitlets": "nbclient"}
     names |= {"pydantic_core": "pydantic", "ai_edge_litert": "ai-edge-litert"}
+    names |= {"dask": "distributed"}  # which pins its version
     standard = {module.lower() for module in sys.stdlib_module_names}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     packages = {names.get(name, name) for name in imported - standard - {"ohlora_lib"}}

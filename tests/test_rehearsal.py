@@ -49,13 +49,20 @@ def test_published_filter_rates_the_images_of_the_published_generator(copy):
     assert "No image is labeled: the CNNs of the original project" in found["02_filter"]
     record = json.loads((copy / "reports/published_filter/02_filter.json").read_text())
     assert re.match(r"\d+ of 32 \(", dict(record["finding"]["headline"])["images kept"])
-    for page in found.values():
-        assert "here: toy" not in page and "toy world" not in page
+    assert not rehearsal.toy_statements(copy, "published_filter")
 
 
 def test_published_v8_samples_and_fits_directions(copy):
-    rehearsal.reduce_counts(copy)
+    rehearsal.reduce_counts(copy, images=128, population=8)
     succeeds(copy, "published_v8", "--only", "07_find_vectors")
     page = pages(copy, "published_v8")["07_find_vectors"]
-    assert "256 latents with their w (512 values), scored by the property CNN" in page
-    assert "toy" not in page
+    assert "128 latents with their w (512 values), scored by the property CNN" in page
+    assert not rehearsal.toy_statements(copy, "published_v8")
+
+
+def test_a_statement_about_the_toy_world_is_found(tmp_path):
+    for folder in ("notebooks", "reports/photo"):
+        (tmp_path / folder).mkdir(parents=True)
+    page = tmp_path / "reports/photo/01.md"
+    page.write_text("# Faces\n\nhere: toy world\n\n" + rehearsal.NOT_MEASURED + "\n")
+    assert rehearsal.toy_statements(tmp_path, "photo") == ["01.md: here: toy world"]

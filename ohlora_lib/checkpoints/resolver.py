@@ -5,10 +5,14 @@ depends on published files.
 """
 
 import fnmatch
+import json
 from contextlib import suppress
 from pathlib import Path
 
 from ohlora_lib.checkpoints import EMBEDDED, FOLDER
+from ohlora_lib.store import ROOT
+
+SPEED = ROOT / "data" / "speed.json"
 
 
 def files(word: str) -> list[Path]:
@@ -36,3 +40,17 @@ def problem(word: str) -> str:
     from ohlora_lib.checkpoints import registry
 
     return registry.problem(word) if word in registry.CHECKPOINTS else ""
+
+
+def measure() -> None:
+    """Measure how fast this machine runs the networks (about a minute)."""
+    from ohlora_lib.checkpoints import speed
+
+    speed.measure()
+
+
+def measured() -> dict[str, object]:
+    """What `measure` found: constants of the pipelines, `device` and `day`; {} before."""
+    with suppress(OSError, ValueError):
+        return json.loads(SPEED.read_text())
+    return {}

@@ -1,11 +1,13 @@
-"""Independent jobs: each writes one file, in this process or on an executor."""
+"""Independent jobs: each writes its files, in this process, on an executor or on a cluster."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from ohlora_lib.compute.cluster import Cluster
 from ohlora_lib.compute.memory import processes_for
 from ohlora_lib.compute.progress import progress
 from ohlora_lib.store.atomic import atomic_path
@@ -16,10 +18,14 @@ QUEUED_PER_CORE = 2
 
 @dataclass(frozen=True)
 class Job:
-    """One task (its seed included) and the one file it writes."""
+    """One task (its seed included) and the file that it writes last.
+
+    `reads` names the image files that it reads, for workers that do not see them.
+    """
 
     output: Path
     task: object
+    reads: Callable[[], Sequence[Path]] = tuple
 
 
 Work = Callable[[object, Path], None]
@@ -34,25 +40,32 @@ def run_job(work: Work, job: Job) -> Path:
 
 
 def run_jobs(
-    work: Work, jobs: Sequence[Job], what: str, executor: Executor | None = None
+    work: Work, jobs: Sequence[Job], what: str, executor: Executor | Cluster | None = None
 ) -> list[Path]:
     """Run the jobs whose files do not exist yet; return all files in the jobs' order.
 
     `executor` only needs `submit` with futures; without one, jobs run in this process.
     """
-    gather(run_job, [(work, job) for job in jobs if not job.output.exists()], executor, what)
+    missing = [(job,) for job in jobs if not job.output.exists()]
+    gather(partial(run_job, work), missing, executor, what)
     return [job.output for job in jobs]
 
 
 def gather(
-    work: Callable, arguments: Sequence[tuple], executor: Executor | None = None, what: str = ""
+    work: Callable,
+    arguments: Sequence[tuple],
+    executor: Executor | Cluster | None = None,
+    what: str = "",
 ) -> list:
-    """`[work(*a) for a in arguments]`, in this process or on an executor.
+    """`[work(*a) for a in arguments]`, in this process, on an executor or on a cluster.
 
     `what` labels a progress bar (none if empty). After a failure, calls not yet started are
     cancelled.
     """
-    completed = _as_completed(work, arguments, executor)
+    if isinstance(executor, Cluster):
+        completed = executor.completed(work, arguments, what)
+    else:
+        completed = _as_completed(work, arguments, executor)
     results = dict(progress(completed, what, len(arguments)) if what else completed)
     return [results[index] for index in range(len(arguments))]
 

@@ -1,4 +1,6 @@
-"""Worker processes: one per core, each computing on one thread.
+"""Where jobs run: on a Dask cluster, if the runner has one, else in worker processes, one per core.
+
+Each worker computes on one thread.
 
 Two threads generate images of this size little faster than one; two processes are twice as fast.
 """
@@ -17,6 +19,8 @@ from multiprocessing.connection import wait
 import numpy as np
 import torch
 
+from ohlora_lib.compute import cluster
+from ohlora_lib.compute.cluster import Cluster
 from ohlora_lib.compute.jobs import gather
 from ohlora_lib.compute.memory import keep_freed, processes_for
 
@@ -102,8 +106,42 @@ def _call(packed: bytes):
 
 
 @contextmanager
-def workers(device: torch.device) -> Iterator[Executor | None]:
-    """Worker processes on a CPU; None on a GPU, where everything runs in this process."""
+def workers(device: torch.device) -> Iterator[Executor | Cluster | None]:
+    """Where `run_jobs` and `gather` shall run: on the cluster, if there is one, else as
+    `local_workers`."""
+    if found := cluster.current():
+        yield found
+        return
+    with local_workers(device) as pool:
+        yield pool
+
+
+@contextmanager
+def cpu_workers(count: int | None = None) -> Iterator[Executor | Cluster]:
+    """The same for work that needs no network; a `count` asks for that many processes here."""
+    if count is None and (found := cluster.current()):
+        yield found
+        return
+    with processes(count) as pool:
+        yield pool
+
+
+@contextmanager
+def ready_workers() -> Iterator[Executor | Cluster | None]:
+    """The same, if it need not be started first; else None: for seconds of work in this process."""
+    if cluster.current() or prepared():
+        with cpu_workers() as found:
+            yield found
+    else:
+        yield None
+
+
+@contextmanager
+def local_workers(device: torch.device) -> Iterator[Executor | None]:
+    """Worker processes on a CPU; None on a GPU, where everything runs in this process.
+
+    Training uses them even if there is a cluster: it reads and writes checkpoints here.
+    """
     if device.type != "cpu":
         yield None
         return
@@ -112,8 +150,8 @@ def workers(device: torch.device) -> Iterator[Executor | None]:
 
 
 def parallel_map(device: torch.device, work: Callable, *iterables: Iterable) -> list:
-    """`list(map(work, *iterables))` on the device's workers; iterables of equal length."""
-    with workers(device) as pool:
+    """`list(map(work, *iterables))` on this machine's workers; iterables of equal length."""
+    with local_workers(device) as pool:
         return gather(partial(single_threaded, work), list(zip(*iterables, strict=True)), pool)
 
 

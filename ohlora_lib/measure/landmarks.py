@@ -58,14 +58,16 @@ class FaceLandmarker:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.content = self.path.read_bytes()
         self._network = None
 
     def __getstate__(self) -> dict:
-        return {"path": self.path, "_network": None}  # every process opens the file itself
+        # The file goes along: another machine may not have it.
+        return {"path": self.path, "content": self.content, "_network": None}
 
     def __call__(self, images: np.ndarray) -> Landmarks:
         """Aligned faces (N, R, R, 3) uint8."""
-        network = self._network = self._network or _open(self.path)
+        network = self._network = self._network or _open(self.path, self.content)
         (given,), outputs = network.get_input_details(), network.get_output_details()
         points = np.empty((len(images), POINTS, 3), np.float32)
         logits = np.empty(len(images))
@@ -163,13 +165,13 @@ def _silent_start() -> Iterator[None]:
         os.close(kept)
 
 
-def _open(path: Path):
+def _open(path: Path, content: bytes):
     interpreter = _runtime()
     if interpreter is None:
         raise WeightsError("the external judge needs ai-edge-litert: pip install ai-edge-litert")
     try:
         with _silent_start():
-            network = interpreter(str(path), num_threads=1)
+            network = interpreter(model_content=content, num_threads=1)
             network.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} is damaged: {str(error).splitlines()[0]}") from error

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ohlora_lib.compute.jobs import Job, run_jobs
-from ohlora_lib.compute.workers import single_threaded
+from ohlora_lib.compute.cluster import Cluster
+from ohlora_lib.compute.jobs import Job, gather, run_jobs
+from ohlora_lib.compute.workers import ready_workers, single_threaded
 from ohlora_lib.faces.classes import CLASS_NAMES
 from ohlora_lib.measure.parse import Parsed, Parser, class_pixels, face_scores, parse
 from ohlora_lib.measure.segments import EYE_COLUMNS, EYE_ROWS, SIZE
@@ -66,9 +67,9 @@ def segment(
     idx: np.ndarray,
     folder: Path,
     parser: Parser,
-    executor: Executor | None = None,
+    executor: Executor | Cluster | None = None,
 ) -> Segmentation:
-    """Parse images number `idx` of the set into `folder`, here or on an executor's processes.
+    """Parse images number `idx` of the set into `folder`, here or on an executor.
 
     Maps of the same images by the same parser are kept, and shards that an interrupted run has
     finished.
@@ -79,7 +80,10 @@ def segment(
     made_from = {"images": images, "idx": idx, "parser": parser}
     keep_work(folder, "class maps", __name__, made_from, SEGMENTATION)
     parts = [idx[at : at + SHARD] for at in range(0, len(idx), SHARD)]
-    jobs = [Job(folder / "parts" / f"{part[0]:06d}-{part[-1]:06d}.parquet", part) for part in parts]
+    jobs = []
+    for part in parts:
+        path = folder / "parts" / f"{part[0]:06d}-{part[-1]:06d}.parquet"
+        jobs.append(Job(path, part, partial(images.paths, part)))
     work = partial(single_threaded, _part, images, made, parser)
     tables = [read_table(path) for path in run_jobs(work, jobs, "shards of class maps", executor)]
     boxes = pd.concat(tables, ignore_index=True)
@@ -103,10 +107,30 @@ def _part(images: ImageSet, made: Segmentation, parser: Parser, idx: np.ndarray,
 
 def segmentation_scores(segmentation: Segmentation, which: Mapping[str, str]) -> pd.DataFrame:
     """Raw scores of every parsed face: idx and a column for each of `which` (column -> score)."""
-    parts = [face_scores(parsed, which) for parsed in segmentation.batches()]
-    table = pd.concat(parts, ignore_index=True)
-    table.insert(0, "idx", segmentation.boxes["idx"].to_numpy())
+    boxes = segmentation.boxes
+    parts = [(_Rows(segmentation, boxes[at : at + SHARD]),) for at in range(0, len(boxes), SHARD)]
+    with ready_workers() as pool:
+        tables = gather(partial(single_threaded, _scores, dict(which)), parts, pool)
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "idx", boxes["idx"].to_numpy())
     return table
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of a segmentation's boxes."""
+
+    segmentation: Segmentation
+    boxes: pd.DataFrame
+
+    def reads(self) -> list[Path]:
+        """The files of their maps and faces."""
+        idx = self.boxes["idx"].tolist()
+        return self.segmentation.maps.paths(idx) + self.segmentation.faces.paths(idx)
+
+
+def _scores(which: dict[str, str], rows: _Rows) -> pd.DataFrame:
+    return face_scores(rows.segmentation.read(rows.boxes), which)
 
 
 def class_areas(segmentation: Segmentation) -> tuple[pd.DataFrame, np.ndarray]:

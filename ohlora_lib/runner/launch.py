@@ -8,6 +8,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ EXAMPLES = """examples:
   ./run_all.sh --only 01_generate --force      run one stage again
   ./run_all.sh ohlora_v3 --scale paper --dry-run
                                                hours, disk, memory and weights at paper scale
+  ./run_all.sh --workers 8                     8 Dask workers on this machine
+  ./run_all.sh --cluster tcp://HOST:8786       workers of an existing Dask cluster
   ./run_all.sh --list                          systems and their stages
   ./run_all.sh --test                          the test suite
 
@@ -77,6 +80,10 @@ def parser() -> argparse.ArgumentParser:
     add("--force", action="store_true", help="also run stages that are up to date")
     add("--with-code", action="store_true", help="also write pages that show the notebooks' code")
     add("--dry-run", action="store_true", help="check everything and print what would run")
+    add("--workers", type=int, metavar="N", help="run shards on N Dask workers of this machine")
+    add("--worker-memory", type=float, metavar="GB", help="limit of each of the N workers")
+    add("--cluster", metavar="ADDRESS", help="run shards on the Dask cluster at tcp://HOST:PORT")
+    add("--calibrate", action="store_true", help="measure this machine for --dry-run (a minute)")
     add("--index", action="store_true", help="rewrite what is made of all pages")
     add("--list", action="store_true", help="list the systems and their stages")
     add("--test", action="store_true", help="run the test suite (takes no other option)")
@@ -93,6 +100,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         made.error("--test takes no other option")
     if options.start and options.only:
         made.error("--from and --only exclude each other")
+    if options.workers is not None and options.workers < 1:
+        made.error(f"--workers {options.workers}: must be at least 1")
+    if options.workers and options.cluster:
+        made.error("--workers starts a cluster and --cluster names one: give one of them")
+    if options.worker_memory is not None and not (options.workers and options.worker_memory > 0):
+        made.error("--worker-memory is the GB that each of --workers N may use: give both")
+    if options.cluster and not re.fullmatch(r"(tcp|tls|ws|wss)://.+:\d+", options.cluster):
+        made.error(f"--cluster {options.cluster!r}: must look like tcp://HOST:8786")
     if options.system is None:
         options.system = default_system()
     elif options.system not in systems():

@@ -53,6 +53,12 @@ class Resolver(Protocol):
     def problem(self, word: str) -> str:
         """Why the weights of this name cannot be loaded and what to do; "" otherwise."""
 
+    def measure(self) -> None:
+        """Measure the constants of this machine."""
+
+    def measured(self) -> dict[str, object]:
+        """The constants that were measured, with `device` (cpu or another) and `day`; or {}."""
+
 
 def _inside(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
@@ -241,6 +247,16 @@ class Pipeline:
         )
         return cls(scale, shown, tuple(stages), constants, resolver)
 
+    @property
+    def resolve(self) -> Resolver | None:
+        """The module that knows names of weights."""
+        return importlib.import_module(self.resolver) if self.resolver else None
+
+    @property
+    def measured(self) -> dict[str, object]:
+        """See `Resolver`."""
+        return self.resolve.measured() if self.resolver else {}
+
     def chosen(self, start: str | None, only: str | None) -> tuple[Stage, ...]:
         """The stages from `start` on, or `only` that one, or all."""
         names = [stage.name for stage in self.stages]
@@ -255,9 +271,10 @@ class Pipeline:
         return self.stages[at : at + 1] if only else self.stages[at:]
 
     def costs(self) -> dict[str, costs.Cost]:
-        """Stage name -> its cost at this scale."""
+        """Stage name -> its cost at this scale, with the constants of this machine if measured."""
+        own = {name: one for name, one in self.measured.items() if isinstance(one, int | float)}
         try:
-            return costs.costs(self.stages, self.constants)
+            return costs.costs(self.stages, {**self.constants, **own})
         except costs.CostError as error:
             raise PipelineError(f"pipelines/{self.system}.yaml: cost: {error}") from error
 

@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import fcntl
+import math
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from ohlora_lib.compute import cluster
 from ohlora_lib.compute.memory import processes_for
 from ohlora_lib.pages import comparison, index
 from ohlora_lib.runner import launch, notebook, stage
@@ -23,8 +25,12 @@ from ohlora_lib.runner.pipeline import Pipeline, PipelineError, Stage, shown_sys
 from ohlora_lib.runner.stage import StageFailed
 from ohlora_lib.store import ROOT, StoreError
 
-UNCERTAINTY = "hours: within a factor of 2 with AVX512-BF16, 3 to 8 times as many on other CPUs"
+UNCERTAINTY = (
+    "hours: within a factor of 2 with AVX512-BF16, 3 to 8 times as many on other CPUs; GPUs are "
+    "not estimated; ./run_all.sh --calibrate measures this machine in a minute"
+)
 """Measured per network: `constants` in pipelines/ohlora_v3.yaml, and in float32 without it."""
+LOG_EVERY = 60.0  # seconds
 LOCK = ROOT / "data" / ".lock"
 
 
@@ -35,14 +41,23 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class StageLine:
-    """The terminal's line of stage `number` of `count`."""
+    """The terminal's line of stage `number` of `count`; `shards`: how many a cluster has done."""
 
     number: int
     count: int
     name: str
     width: int
+    shards: str = ""
+    printed: float = -math.inf
+
+    def show(self, shards: str) -> None:
+        """Add this to the running line; in a log file, print a line every minute."""
+        self.shards = f"  {shards}"
+        if not sys.stdout.isatty() and time.monotonic() > self.printed + LOG_EVERY:
+            self.done(shards)
+            self.printed = time.monotonic()
 
     def _head(self) -> str:
         return f"[{self.number}/{self.count}] {self.name:<{self.width}}"
@@ -62,7 +77,8 @@ class StageLine:
         def update() -> None:
             while not stop.wait(1):
                 elapsed = clock(time.monotonic() - start)
-                print(f"\r\x1b[K{self._head()}  {elapsed}{about}  ({why})", end="", flush=True)
+                head = f"\r\x1b[K{self._head()}  {elapsed}{about}"
+                print(f"{head}{self.shards}  ({why})", end="", flush=True)
 
         thread = threading.Thread(target=update, daemon=True)
         if sys.stdout.isatty():
@@ -162,16 +178,23 @@ def refusal(problems: dict[str, str]) -> str:
     )
 
 
-def requirements(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
+def requirements(
+    pipeline: Pipeline, stages: tuple[Stage, ...], workers: int | None = None
+) -> list[str]:
     """Lines on what the stages need: time, disk, memory and labels."""
-    costs = pipeline.costs()
+    costs, measured = pipeline.costs(), pipeline.measured
+    on_gpu = measured.get("device", "cpu") != "cpu"
     whole = sum((costs[one.name] for one in stages), Cost())
-    cores = processes_for(float(stage.LARGE))
+    cores = 1 if on_gpu else workers or processes_for(float(stage.LARGE))
     whole = replace(whole, seconds=whole.seconds / cores)
     costs = {name: replace(one, seconds=one.seconds / cores) for name, one in costs.items()}
-    lines = [f"needs, without a GPU, {cores} threads:  {whole}"]
+    where = "with this GPU" if on_gpu else f"without a GPU, {cores} threads"
+    lines = [f"needs, {where}:  {whole}"]
     lines += [f"  {one.name:32} {costs[one.name]}" for one in stages]
-    lines.append(f"  ({UNCERTAINTY}; GPUs are not estimated)")
+    day = measured.get("day")
+    lines.append(
+        f"  (from speeds measured on this machine, {day})" if day else f"  ({UNCERTAINTY})"
+    )
     for one in stages:
         if path := one.parameters.get("labels"):
             state = "found" if (ROOT / str(path)).exists() else f"missing, {one.name} reads it"
@@ -179,7 +202,40 @@ def requirements(pipeline: Pipeline, stages: tuple[Stage, ...]) -> list[str]:
     return lines
 
 
-def run_stage(one: Stage, line: StageLine, options: argparse.Namespace) -> None:
+@contextmanager
+def on_cluster(options: argparse.Namespace) -> Iterator[cluster.Setup | None]:
+    """Inside, shards run on the cluster that the options ask for, if any."""
+    with contextlib.ExitStack() as stack:
+        address = options.cluster
+        if options.workers:
+            memory = options.worker_memory and 1e9 * options.worker_memory
+            address = stack.enter_context(cluster.local(options.workers, memory)).scheduler_address
+        yield stack.enter_context(cluster.connected(address, _say)) if address else None
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def calibrate(pipeline: Pipeline) -> None:
+    """Measure this machine's speed, and print it beside what was assumed."""
+    if not pipeline.resolver:
+        raise PipelineError(f"{pipeline.system} declares no networks to measure (resolver)")
+    pipeline.resolve.measure()
+    found = pipeline.measured
+    print(f"seconds per image, {found['device']}, one thread, {found['day']}:")
+    for name, seconds in found.items():
+        if isinstance(seconds, float):
+            assumed = pipeline.constants.get(name)
+            print(f"  {name:26} {seconds:8.4f}  (assumed before: {assumed})")
+
+
+def run_stage(
+    one: Stage,
+    line: StageLine,
+    options: argparse.Namespace,
+    shown: contextlib.AbstractContextManager,
+) -> None:
     """Run the stage if it has to, else say that it is up to date."""
     why = "forced" if options.force else stage.why_run(one)
     if why is None:
@@ -188,7 +244,7 @@ def run_stage(one: Stage, line: StageLine, options: argparse.Namespace) -> None:
         return
     expected = stage.last_seconds(one)
     start = time.monotonic()
-    with line.running(why, expected):
+    with shown, line.running(why, expected):
         outputs = stage.run(one, options.force, options.with_code)
     before = f"last time {clock(expected)}" if expected else "first run"
     elapsed = clock(time.monotonic() - start)
@@ -203,21 +259,26 @@ def run_pipeline(pipeline: Pipeline, options: argparse.Namespace) -> None:
     title = pipeline.shown.title
     print(f"{title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
     if pipeline.scale == "paper":
-        print(*requirements(pipeline, stages), sep="\n", flush=True)
+        print(*requirements(pipeline, stages, options.workers), sep="\n", flush=True)
     if pipeline.scale == "paper" or any(one.weights for one in stages):
         check_weights(stages, options)
     width = max(len(one.name) for one in stages)
     numbers = {one.name: number for number, one in enumerate(pipeline.stages, 1)}
-    for one in stages:
-        line = StageLine(numbers[one.name], len(pipeline.stages), one.name, width)
-        if options.dry_run:
+    lines = [
+        (one, StageLine(numbers[one.name], len(pipeline.stages), one.name, width)) for one in stages
+    ]
+    if options.dry_run:
+        for one, line in lines:
             why = "forced" if options.force else stage.why_run(one)
             line.done(f"would run: {why}" if why else "up to date")
-        else:
-            run_stage(one, line, options)
-    if not options.dry_run:
-        write_index()
-        print("Results: reports/README.md", flush=True)
+        return
+    some = options.force or any(map(stage.why_run, stages))
+    with on_cluster(options) if some else contextlib.nullcontext() as setup:
+        for one, line in lines:
+            shown = cluster.watched(setup, line.show) if setup else contextlib.nullcontext()
+            run_stage(one, line, options, shown)
+    write_index()
+    print("Results: reports/README.md", flush=True)
 
 
 def write_index() -> None:
@@ -249,6 +310,9 @@ def main(arguments: list[str]) -> int:
             list_systems()
             return 0
         pipeline = Pipeline.load(options.system, options.scale)
+        if options.calibrate:
+            calibrate(pipeline)
+            return 0
         pipeline.chosen(options.start, options.only)
         with contextlib.nullcontext() if options.dry_run else exclusive():
             run_pipeline(pipeline, options)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.compute.cluster import Cluster
 from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.faces.properties import EXPRESSION
@@ -66,10 +67,10 @@ def control_test(
     meters: MeterSet,
     tested: LatentSet,
     extra_meters: Mapping[str, Meter] | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Cluster | None = None,
     folder: Path | None = None,
 ) -> ControlTest:
-    """Test methods on latents, here or in an executor's processes.
+    """Test methods on latents, here or on an executor.
 
     `folder` keeps finished batches: an interrupted test resumes, and one that has been finished
     with the same generator, meters, latents and method is not repeated.

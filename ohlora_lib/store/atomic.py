@@ -4,9 +4,10 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from ohlora_lib.store import StoreError
 
 MARK = ".tmp-"
 """Part of every temporary name; `sweep` and .gitignore know it."""
+_written: dict[Path, bytes] | None = None  # inside `in_memory`
+_readable: dict[Path, bytes] = {}
 
 
 def sync_folder(folder: Path) -> None:
@@ -32,6 +35,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     If the block raises, `path` is unchanged and the temporary file is deleted.
     """
     path = Path(path)
+    if (written := _written) is not None:
+        if path.parent.name.startswith(f".{MARK}"):  # the temporary file of a caller
+            yield path
+            return
+        with TemporaryDirectory(prefix=f".{MARK}") as folder:
+            yield Path(folder) / path.name
+            written[path] = (Path(folder) / path.name).read_bytes()
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers choose the format by it.
     temporary = path.with_name(f".{path.stem}{MARK}{secrets.token_hex(4)}{path.suffix}")
@@ -50,6 +61,25 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def in_memory(files: Mapping[Path, bytes]) -> Iterator[dict[Path, bytes]]:
+    """Inside, atomic writes go into the dictionary, and `read_bytes` finds `files`.
+
+    So a process computes for another one whose folders it does not see.
+    """
+    global _written, _readable
+    _written, _readable = {}, dict(files)
+    try:
+        yield _written
+    finally:
+        _written, _readable = None, {}
+
+
+def read_bytes(path: Path) -> bytes:
+    """The contents of a file."""
+    return _readable[path] if path in _readable else path.read_bytes()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

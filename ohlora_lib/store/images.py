@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.store import StoreError
-from ohlora_lib.store.atomic import write_bytes
+from ohlora_lib.store.atomic import read_bytes, write_bytes
 from ohlora_lib.store.tables import read_table, write_table
 
 TABLE = "table.parquet"
@@ -33,6 +33,10 @@ class ImageSet:
         """The file of image `index`."""
         name = f"{index:06d}{self.suffix}"
         return self.folder / f"{index // PER_FOLDER:03d}" / name
+
+    def paths(self, indices: Sequence[int]) -> list[Path]:
+        """The files of these images."""
+        return [self.path(index) for index in indices]
 
     def write(self, indices: Sequence[int], images: np.ndarray) -> None:
         """Write images (N, H, W) gray or (N, H, W, 3) RGB, uint8, each file atomically."""
@@ -88,9 +92,10 @@ class ImageSet:
     def encoded(self, index: int) -> bytes:
         """The bytes of one image's file."""
         path = self.path(index)
-        if not path.exists():
-            raise StoreError(f"{path} is missing: create the image set again")
-        return path.read_bytes()
+        try:
+            return read_bytes(path)
+        except FileNotFoundError:
+            raise StoreError(f"{path} is missing: create the image set again") from None
 
     def _write_one(self, index: int, image: np.ndarray) -> None:
         pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.compute.jobs import Job, run_jobs
-from ohlora_lib.compute.workers import processes
+from ohlora_lib.compute.workers import cpu_workers
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.toyworld.renderer import face
@@ -66,7 +66,7 @@ def make_faces(
         indices = range(start, min(start + PER_SHARD, count))
         part = folder / "parts" / f"{indices.start:06d}-{indices.stop:06d}.parquet"
         jobs.append(Job(part, _Task(faces, seed, size, indices)))
-    with processes(workers) as pool:
+    with cpu_workers(workers) as pool:
         parts = run_jobs(_render, jobs, "shards of faces", pool)
     table = pd.concat([read_table(part) for part in parts], ignore_index=True)
     faces.parse_maps.finish(table[["index"]])

@@ -7,7 +7,6 @@ faces.
 import ast
 import contextlib
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from ohlora_lib.compute.jobs import Job, run_jobs
-from ohlora_lib.compute.workers import processes
+from ohlora_lib.compute.workers import cpu_workers
 from ohlora_lib.store import ROOT
 from ohlora_lib.store.atomic import atomic_path
 from ohlora_lib.toyworld import attributes
@@ -92,7 +91,7 @@ def load_faces(wanted: FaceSet, cache: Path = CACHE, workers: int | None = None)
     folder = _finished(wanted, cache)
     if folder is None:
         folder = cache / f"{renderer_digest()}-{_name(wanted)}"
-        _render_all(wanted, folder, workers or os.cpu_count())
+        _render_all(wanted, folder, workers)
     arrays = (np.load(folder / f"{part}.npy", mmap_mode="r")[: wanted.count] for part in PARTS)
     return Faces(*arrays, name=f"{renderer_digest()}-{_name(wanted)}")
 
@@ -140,12 +139,12 @@ def _name(wanted: FaceSet, count: str = "") -> str:
     return f"{wanted.seed}-{count or wanted.count}-{wanted.size}-{texture}{kind}"
 
 
-def _render_all(wanted: FaceSet, folder: Path, workers: int) -> None:
+def _render_all(wanted: FaceSet, folder: Path, workers: int | None) -> None:
     jobs = []
     for start in range(0, wanted.count, PER_SHARD):
         task = (wanted, start, min(start + PER_SHARD, wanted.count))
         jobs.append(Job(folder / "shards" / f"{start:06d}.npz", task))
-    with processes(workers) if len(jobs) > 1 else contextlib.nullcontext() as executor:
+    with cpu_workers(workers) if len(jobs) > 1 else contextlib.nullcontext() as executor:
         shards = run_jobs(_render_shard, jobs, f"faces {_name(wanted)}", executor)
     for part in PARTS:
         _join(shards, part, wanted.count, folder / f"{part}.npy")

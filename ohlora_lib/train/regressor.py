@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ohlora_lib.compute.jobs import Job, run_jobs
-from ohlora_lib.compute.workers import workers
+from ohlora_lib.compute.workers import local_workers
 from ohlora_lib.models.conv_tower import SLOPE
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig, property_input
 from ohlora_lib.models.unet_parser import resize
@@ -135,7 +135,7 @@ def train_property_cnn(
             targets = scores[list(properties)].to_numpy(np.float32)
             task = BranchTask(name, plan, images, targets, front, seed, str(device))
             jobs.append(Job(folder / f"{name}.pt", task))
-    with workers(torch.device(device)) as pool:
+    with local_workers(torch.device(device)) as pool:
         run_jobs(train_branch, jobs, "branches of the property CNN", pool)
     return _joined(plan.network, {job.task.branch: job.output for job in jobs})
 

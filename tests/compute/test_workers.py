@@ -63,7 +63,7 @@ def test_spread_packs_few_networks_at_a_time(monkeypatch):
 
     monkeypatch.setattr(jobs, "processes_for", lambda: 1)
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(workers, "workers", lambda device: nullcontext(Counted(pool)))
+        monkeypatch.setattr(workers, "local_workers", lambda device: nullcontext(Counted(pool)))
         workers.parallel_map(torch.device("cpu"), time.sleep, [0.005] * 20)
     assert len(held) == 20 and max(held) == 2
 

@@ -1,10 +1,12 @@
 """Costs at paper scale come from the pipeline files; missing weights are named before the start."""
 
+import json
+
 import pytest
 import torch
 
 from ohlora_lib import checkpoints
-from ohlora_lib.checkpoints import registry
+from ohlora_lib.checkpoints import registry, resolver, speed
 from ohlora_lib.faces.domain import PHOTO
 from ohlora_lib.models.filter_cnn import FILTERS
 from ohlora_lib.models.mtcnn import MTCNN
@@ -15,6 +17,11 @@ from ohlora_lib.runner.launch import systems
 from ohlora_lib.runner.pipeline import Pipeline
 from ohlora_lib.steering import scene
 from ohlora_lib.train.classifier import FILTER_TRAININGS, FaceEvaluator
+
+
+@pytest.fixture(autouse=True)
+def not_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(resolver, "SPEED", tmp_path / "speed.json")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +96,31 @@ def test_hours_of_a_paper_run_are_those_of_its_networks():
     assert found["09_select_final_vectors"].seconds == pytest.approx(50 * 2000 * 0.23)
     assert found["08_test_vectors"].memory == 9.5e9 and found["05_finetune_v8"].memory == 7.8e9
     assert found["02_label_and_filter"].disk == pytest.approx(20 * 2.7e7 + 2000 * 256 * 256 * 3)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_speeds_of_this_machine_replace_the_assumed_ones(device, monkeypatch):
+    pipeline = Pipeline.load("ohlora_v3", "paper")
+    assumed = pipeline.costs()["01_generate"].seconds
+    assert "--calibrate" in "".join(run.requirements(pipeline, pipeline.stages, 4))
+    content = {"generator_seconds": 0.1, "device": device, "day": "2030-01-02"}
+    resolver.SPEED.write_text(json.dumps(content))
+    assert pipeline.costs()["01_generate"].seconds == pytest.approx(2 * assumed)
+    lines = run.requirements(pipeline, pipeline.stages, 4)
+    assert "  (from speeds measured on this machine, 2030-01-02)" in lines
+    hours = float(next(line for line in lines if "01_generate " in line).split()[1])
+    assert hours == pytest.approx(2 * assumed / 3600 / (4 if device == "cpu" else 1), abs=0.051)
+    assert ("with this GPU" if device == "cuda" else "without a GPU, 4 threads") in lines[0]
+
+
+def test_what_is_measured_are_constants_of_the_pipelines(monkeypatch):
+    monkeypatch.setattr(speed, "BATCH", 1)
+    monkeypatch.setattr(speed, "SECONDS", 0)
+    monkeypatch.setattr(speed, "SPEED", resolver.SPEED)
+    run.calibrate(pipeline := Pipeline.load("ohlora_v3", "paper"))
+    seconds = {name: one for name, one in resolver.measured().items() if isinstance(one, float)}
+    assert seconds.keys() == {name for name in pipeline.constants if name.endswith("_seconds")}
+    assert all(0 < one < 60 for one in seconds.values())
 
 
 @pytest.mark.parametrize("system", systems())

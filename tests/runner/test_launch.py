@@ -30,6 +30,10 @@ def run_all(root, *arguments, **environment):
         (["demo", "--fast"], "unrecognized arguments: --fast"),
         (["demo", "--from"], "argument --from: expected one argument"),
         (["demo", "--from", "a", "--only", "b"], "--from and --only exclude each other"),
+        (["demo", "--workers", "0"], "--workers 0: must be at least 1"),
+        (["demo", "--workers", "2", "--cluster", "tcp://a:1"], "give one of them"),
+        (["demo", "--worker-memory", "2"], "the GB that each of --workers N may use: give both"),
+        (["demo", "--cluster", "localhost"], "'localhost': must look like tcp://HOST:8786"),
         (["--test", "--force"], "--test takes no other option"),
     ],
 )

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from ohlora_lib.store import StoreError
-from ohlora_lib.store.atomic import append_line, atomic_path, sweep, write_json, write_text
+from ohlora_lib.store import StoreError, atomic
+from ohlora_lib.store.atomic import (
+    append_line,
+    atomic_path,
+    in_memory,
+    sweep,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def test_interrupted_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path):
@@ -84,3 +92,20 @@ def test_a_line_is_appended_after_one_that_was_not_finished(tmp_path):
     append_line(path, "two ü")
     append_line(path, "three")
     assert path.read_text() == "one\ntor\ntwo ü\nthree\n"
+
+
+def test_in_memory_files_are_read_and_written_without_a_folder(tmp_path):
+    """Also a file that is written within the writing of another, as a shard's table is."""
+    elsewhere, inner = Path("/proc/elsewhere"), []
+    with in_memory({elsewhere / "given": b"1"}) as written:
+        assert atomic.read_bytes(elsewhere / "given") == b"1"
+        write_bytes(elsewhere / "image.png", b"2")
+        with atomic_path(elsewhere / "table.csv") as temporary:
+            write_text(temporary, "3")
+            inner.append(temporary)
+    assert written == {elsewhere / "image.png": b"2", elsewhere / "table.csv": b"3"}
+    assert not inner[0].parent.exists()
+    write_bytes(tmp_path / "here", b"4")
+    assert (tmp_path / "here").read_bytes() == b"4"
+    with pytest.raises(FileNotFoundError):
+        atomic.read_bytes(elsewhere / "given")

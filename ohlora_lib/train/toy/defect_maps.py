@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ohlora_lib.compute.jobs import Job, run_jobs
-from ohlora_lib.compute.workers import processes
+from ohlora_lib.compute.workers import cpu_workers
 from ohlora_lib.toyworld.attributes import FaceAttributes
 from ohlora_lib.toyworld.face_sets import CACHE, DEFECTS_BELOW, PER_SHARD, Faces
 from ohlora_lib.toyworld.renderer import render
@@ -43,7 +43,7 @@ def load_defect_maps(faces: Faces, cache: Path = CACHE, workers: int | None = No
         some = faces.part(rows[start : start + PER_SHARD])
         path = cache / f"{faces.name}-spoiled" / f"{start:06d}-{len(some.images)}.npy"
         jobs.append(Job(path, (some.images, some.attributes)))
-    with processes(workers) if len(jobs) > 1 else contextlib.nullcontext() as executor:
+    with cpu_workers(workers) if len(jobs) > 1 else contextlib.nullcontext() as executor:
         shards = run_jobs(_render_changes, jobs, "faces without their defects", executor)
     empty = np.zeros((0, *faces.images.shape[1:3]), np.uint8)
     return DefectMaps(rows, np.concatenate([empty, *(np.load(shard) for shard in shards)]))
