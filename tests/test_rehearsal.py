@@ -53,10 +53,10 @@ def test_published_filter_rates_the_images_of_the_published_generator(copy):
 
 
 def test_published_v8_samples_and_fits_directions(copy):
-    rehearsal.reduce_counts(copy, images=128, population=8)
+    rehearsal.reduce_counts(copy)
     succeeds(copy, "published_v8", "--only", "07_find_vectors")
     page = pages(copy, "published_v8")["07_find_vectors"]
-    assert "128 latents with their w (512 values), scored by the property CNN" in page
+    assert "256 latents with their w (512 values), scored by the property CNN" in page
     assert not rehearsal.toy_statements(copy, "published_v8")
 
 

@@ -148,7 +148,7 @@ class Repository:
         """Start the runner and return while its notebook is busy with shard `k` (of stage 01)."""
         (self.root / "wait").touch()
         process = self.start(*arguments)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not any(line == str(k) for line in self.work_done()):
             assert time.monotonic() < deadline and process.poll() is None, "it never got there"
             time.sleep(0.05)
