@@ -53,7 +53,6 @@ COUNTS = {
     "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 40, "faces": 16,
 }  # fmt: skip
 LABELED = 32
-NOT_MEASURED = "Not measured: the annotator and the rendered faces exist for the toy domain only."
 
 
 def stand_in(config: object) -> torch.nn.Module:
@@ -146,7 +145,7 @@ def toy_statements(root: Path, system: str) -> list[str]:
     found = []
     for page in sorted((root / "reports" / system).glob("*.md")):
         for line in page.read_text().splitlines():
-            if re.search(r"\btoy\b", line) and line.strip() not in texts | {NOT_MEASURED}:
+            if re.search("here: toy|toy world", line) and line.strip() not in texts:
                 found.append(f"{page.name}: {line.strip()}")
     return found
 

@@ -57,12 +57,12 @@ def test_published_v8_samples_and_fits_directions(copy):
     succeeds(copy, "published_v8", "--only", "07_find_vectors")
     page = pages(copy, "published_v8")["07_find_vectors"]
     assert "256 latents with their w (512 values), scored by the property CNN" in page
-    assert not rehearsal.toy_statements(copy, "published_v8")
+    assert "toy" not in page
 
 
 def test_a_statement_about_the_toy_world_is_found(tmp_path):
     for folder in ("notebooks", "reports/photo"):
         (tmp_path / folder).mkdir(parents=True)
     page = tmp_path / "reports/photo/01.md"
-    page.write_text("# Faces\n\nhere: toy world\n\n" + rehearsal.NOT_MEASURED + "\n")
+    page.write_text("# Faces\n\nhere: toy world\n\nMeasured on toy faces only.\n")
     assert rehearsal.toy_statements(tmp_path, "photo") == ["01.md: here: toy world"]
