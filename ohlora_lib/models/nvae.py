@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ohlora_lib.models import unet_parser
+from ohlora_lib.models.cpu.depthwise import depthwise
 from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.models.stylegan import to_uint8
 
@@ -261,7 +262,8 @@ class ConvNormSwish(nn.Module):
         self.conv = nn.Sequential(conv, batch_norm(outputs))
 
     def forward(self, x):
-        return F.silu(self.conv(x))
+        conv, norm = self.conv
+        return F.silu(norm(depthwise(conv, x) if conv.groups > 1 else conv(x)))
 
 
 class DepthwiseBranch(nn.Module):
