@@ -16,6 +16,7 @@ LAYERS = (
     "measure",
     "train",
     "steering",
+    "gai_p3",
     "plots",
     "widgets",
     "pages",

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
+from ohlora_lib.models.condition_cnn import ConditionCNN, ConditionCNNConfig
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.facexformer import FaceXFormer, FaceXFormerConfig
 from ohlora_lib.models.filter_cnn import FILTERS, FilterCNN, FilterCNNConfig
@@ -28,6 +29,7 @@ NETWORKS = {
     UNetParser: UNetConfig,
     Annotator: AnnotatorConfig,
     NVAE: NVAEConfig,
+    ConditionCNN: ConditionCNNConfig,
 }
 """Every network that a file can have, and its config. Each is built as `network(config)` and keeps
 the config as `.config`."""
