@@ -1,14 +1,16 @@
-"""Oh-LoRA: the library that the notebooks call, and `OhLora`, the selected faces.
+"""Oh-LoRA: the library that the notebooks call; `OhLora`, the selected faces, and `NvaeFaces`,
+faces by their conditions.
 
-`OhLora` is imported on first use: torch is slow to import, and the runner does not need it.
+Both are imported on first use: torch is slow to import, and the runner does not need it.
 """
 
 import importlib
 
-__all__ = ["OhLora"]
+__all__ = ["NvaeFaces", "OhLora"]
+_MODULES = {"NvaeFaces": "ohlora_lib.gai_p3.faces", "OhLora": "ohlora_lib.steering.ohlora"}
 
 
 def __getattr__(name: str):
-    if name == "OhLora":
-        return importlib.import_module("ohlora_lib.steering.ohlora").OhLora
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,7 @@ from ohlora_lib.models.filter_cnn import FILTERS, FilterCNN, FilterCNNConfig
 from ohlora_lib.models.mtcnn import MTCNN, MTCNNConfig
 from ohlora_lib.models.nvae import NVAE, Conv, NVAEConfig
 from ohlora_lib.models.property_cnn import PropertyCNN, PropertyCNNConfig
+from ohlora_lib.models.realism_cnn import RealismCNN, RealismCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
 
@@ -29,6 +30,7 @@ NETWORKS = {
     UNetParser: UNetConfig,
     Annotator: AnnotatorConfig,
     NVAE: NVAEConfig,
+    RealismCNN: RealismCNNConfig,
     ConditionCNN: ConditionCNNConfig,
 }
 """Every network that a file can have, and its config. Each is built as `network(config)` and keeps
