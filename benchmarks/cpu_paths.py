@@ -14,8 +14,10 @@ from collections.abc import Callable
 import torch
 
 from ohlora_lib import checkpoints
+from ohlora_lib.models import precision
 from ohlora_lib.models.cpu import SWITCH
 from ohlora_lib.models.cpu.fused import fuse_for_inference
+from ohlora_lib.models.nvae import NVAE, QUICK
 from ohlora_lib.models.stylegan import Generator
 
 
@@ -30,6 +32,15 @@ def training_step(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     images = network(x)
     images.square().mean().backward()
     return images.detach()
+
+
+def nvae_step(network: NVAE, x: torch.Tensor) -> torch.Tensor:
+    network.zero_grad()
+    noise = network.random_noise(len(x), torch.Generator().manual_seed(0))
+    with precision.autocast():
+        output = network(x, torch.full((len(x), 5), 0.5), noise)
+    (sum(kl.sum() for kl in output.kl) - output.log_likelihood(x).sum()).div(x.numel()).backward()
+    return output.mixture.mean().detach()
 
 
 def timed(run: Callable, plain: bool) -> tuple[float, torch.Tensor]:
@@ -60,6 +71,8 @@ def main(repeats: int = 7) -> None:
     compare("generator 128 px, 16 images", lambda: inference(small, z), repeats)
     compare("generator 128 px, training step of 8", lambda: training_step(small, z[:8]), repeats)
     compare("generator 256 px, 4 images", lambda: inference(large, torch.ones(4, 512)), repeats)
+    nvae, crops = precision.place(NVAE(QUICK)), faces[..., :64, :64].repeat(2, 1, 1, 1)
+    compare("NVAE 64 px, training step of 32", lambda: nvae_step(nvae, crops), repeats)
     for name in ("parser", "annotator"):
         network = checkpoints.load(name)
         os.environ[SWITCH] = "0"

@@ -143,13 +143,18 @@ def _checked(tensor: torch.Tensor, own: torch.Tensor, where: str) -> torch.Tenso
 
 
 def save(network: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write a network with its config as .safetensors; `dtype` bfloat16 halves the file."""
+    """Write a network with its config as .safetensors; `dtype` bfloat16 halves the file.
+
+    Vectors (biases, norms and their statistics) are few and keep their own dtype.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: weights are written as .safetensors only")
     state = {}
     for key, tensor in network.state_dict().items():
-        kept = tensor.dtype if dtype is None or not tensor.is_floating_point() else dtype
+        is_vector = tensor.numel() == max(tensor.shape, default=1)
+        own = dtype is None or is_vector or not tensor.is_floating_point()
+        kept = tensor.dtype if own else dtype
         state[key] = tensor.detach().to("cpu", kept).contiguous().clone()
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(state, temporary, metadata=describe(network))

@@ -36,10 +36,10 @@ def start_network(network: str, size: str, seed: int) -> NVAE:
 
 def with_conditions(network: NVAE, conditions: Sequence[str] = CONDITIONS) -> NVAE:
     """A conditional network that draws what the unconditional one does, until it is trained."""
+    if network.config.conditions:
+        raise ValueError("network: it has a condition already")
     result = NVAE(replace(network.config, conditions=tuple(conditions)))
-    wrong = result.load_state_dict(network.state_dict(), strict=False)
-    if wrong.unexpected_keys:
-        raise ValueError(f"'{wrong.unexpected_keys[0]}': this network has a condition already")
+    result.load_state_dict(network.state_dict(), strict=False)
     return result.eval()
 
 

@@ -318,7 +318,7 @@ def agreement(values: np.ndarray, truth: Mapping[str, np.ndarray] | pd.DataFrame
         true, value = np.asarray(truth[name], float), values[:, at].astype(float)
         covariance = np.cov(true, value)
         rows[name] = {
-            "r": np.corrcoef(true, value)[0, 1],
+            "r": np.corrcoef(true, value)[0, 1] if value.std() > 1e-9 else np.nan,
             "slope": covariance[0, 1] / covariance[0, 0],
             "mean absolute error": np.abs(value - true).mean(),
         }

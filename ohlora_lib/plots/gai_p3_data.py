@@ -77,7 +77,7 @@ def value_scatter(truth: pd.DataFrame, values: Mapping[str, np.ndarray]) -> Figu
             true = truth[name].to_numpy()
             axes.plot([0, 1], [0, 1], color=MUTED, lw=0.8)
             axes.plot(true, found[:, at], ".", ms=2.5, color=SERIES[1], alpha=0.4)
-            r = np.corrcoef(true, found[:, at])[0, 1]
+            r = np.corrcoef(true, found[:, at])[0, 1] if found[:, at].std() else np.nan
             axes.text(0.03, 0.9, f"r = {r:.3f}", fontsize=8)
             axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         row[0].set_ylabel(method)

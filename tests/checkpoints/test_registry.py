@@ -87,9 +87,11 @@ def test_bfloat16_halves_the_file_and_loads_as_float32(tmp_path):
     again = load(tmp_path / "half.safetensors")
     assert {t.dtype for t in again.state_dict().values()} == {torch.float32}
     for key, value in network.state_dict().items():
-        assert torch.equal(again.state_dict()[key], value.bfloat16().float())
+        is_vector = value.numel() == max(value.shape, default=1)  # keeps its precision
+        wanted = value if is_vector else value.bfloat16().float()
+        assert torch.equal(again.state_dict()[key], wanted)
     sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "full")]
-    assert sizes[0] < 0.7 * sizes[1]
+    assert sizes[0] < 0.75 * sizes[1]
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
