@@ -32,10 +32,11 @@ from ohlora_lib.store.tables import read_table, write_table
 from ohlora_lib.store.work import keep_work
 from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.nvae import ConditionedFaces
+from ohlora_lib.train.toy.loop import rate
 
 LEVELS = (0.0, 0.5, 1.0)
 BOUNDS = (1 / 3, 2 / 3)  # between the levels
-FIRST_SHARPNESS = 12.0
+FIRST_SHARPNESS, SHARPNESS_RATE = 12.0, 20.0  # its learning rate, times that of the weights
 SLIPS = 0.02
 AUTHOR = pd.DataFrame(
     {
@@ -113,7 +114,7 @@ class ValuesPlan:
     loss: Literal["ordinal", "squared"] = "ordinal"
     epochs: int = 30
     batch: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     validation: float = 0.1  # fraction of the labeled images, random
     network: ConditionCNNConfig = field(default_factory=ConditionCNNConfig)
@@ -212,8 +213,8 @@ class _Training:
         )
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": self.tower.parameters()},
-                {"params": [self.log_sharpness], "weight_decay": 0.0},
+                {"params": self.tower.parameters(), "scale": 1.0},
+                {"params": [self.log_sharpness], "weight_decay": 0.0, "scale": SHARPNESS_RATE},
             ],
             weight_decay=self.plan.weight_decay,
         )
@@ -241,9 +242,7 @@ class _Training:
         for at, some in enumerate(batches):
             progress = (epoch + at / len(batches)) / plan.epochs
             for group in self.optimizer.param_groups:
-                group["lr"] = plan.learning_rate * (
-                    min(1, progress / 0.05 + 0.02) * (1 + math.cos(math.pi * progress)) / 2
-                )
+                group["lr"] = group["scale"] * plan.learning_rate * rate(progress)
             mirrored = torch.from_numpy(rng.random(len(some)) < 0.5)
             loss = self._loss(some, mirrored, dropout)
             self.optimizer.zero_grad()

@@ -27,6 +27,7 @@ class ConditionCNNConfig(TowerSizes):
     padding: int = 1
     conv_dropout: float = 0.0
     dense_dropout: float = 0.2
+    crop_pixels: int | None = 2048
 
 
 class ConditionCNN(nn.Module):

@@ -28,7 +28,7 @@ from ohlora_lib.train.toy import annotator, nvae, parser, quality, second_genera
 from ohlora_lib.train.toy.card import Card, write_card
 from ohlora_lib.train.toy.defect_maps import load_defect_maps
 from ohlora_lib.train.toy.entangle import latents
-from ohlora_lib.train.toy.loop import Budget, Reached, fit
+from ohlora_lib.train.toy.loop import Budget, Reached, fit, resume
 from ohlora_lib.train.toy.original_adversarial import AdversarialPlan, AdversarialTraining
 from ohlora_lib.train.toy.original_defects import strengthen
 from ohlora_lib.train.toy.original_mapping import MappingTraining
@@ -235,6 +235,12 @@ def run(training, options, name: str, share: float = 1.0) -> Reached:
     checkpoint = options.work / f"{name}-{options.seed}.pt"
     if options.anew:
         checkpoint.unlink(missing_ok=True)
+    if options.ship:
+        if not (reached := resume(training, checkpoint)).steps:
+            raise SystemExit(
+                f"{checkpoint} holds no such training: give --ship the options of the training"
+            )
+        return reached
     budget = Budget(options.minutes * share, options.steps and round(options.steps * share))
     return fit(training, checkpoint, budget, lambda line: print(f"{name}: {line}", flush=True))
 
@@ -260,7 +266,7 @@ def command(options, what: str) -> str:
     batch = f" --batch {options.batch}" if options.batch else ""
     return (
         f"python -m ohlora_lib.train.toy {what} {limit} --seed {options.seed} "
-        f"--faces {options.faces}{batch}{' --go-on' * options.go_on}"
+        f"--faces {options.faces}{batch}{' --go-on' * options.go_on}{' --ship' * options.ship}"
     )
 
 
@@ -296,6 +302,11 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         help="adversarial, nvae: start from the embedded weights, at full resolution and beta",
     )
     add("--anew", action="store_true", help="discard the checkpoint of an earlier run")
+    add(
+        "--ship",
+        action="store_true",
+        help="do not train: write weights and card of the newest checkpoint of this training",
+    )
     options = reader.parse_args(arguments)
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
