@@ -35,7 +35,7 @@ JUDGED = {"eyes": ("ear", 1), "mouth": ("mar", 1), "head": ("yaw", -1)}
 
 def rendered_women(count: int, seed: int) -> ConditionedFaces:
     """The first `count` women among the rendered faces of a seed, with their true conditions."""
-    drawn = round(2 * count + 4 * count**0.5)  # 55 % are women
+    drawn = round(count / 0.55 + 4 * count**0.5)  # 55 % are women
     while len((found := women(load_faces(FaceSet(seed, drawn, SIZE)))).images) < count:
         drawn *= 2
     return ConditionedFaces(found.images[:count], found.conditions[:count], found.name)

@@ -142,6 +142,17 @@ def _train(task: JudgeTask, path: Path) -> None:
     checkpoints.save(train_judge(task.config, task.faces, task.plan, task.seed), path)
 
 
+def read_judge(path: str) -> RealismCNN:
+    """A judge's file."""
+    found = checkpoints.load(path)
+    if not isinstance(found, RealismCNN):
+        raise checkpoints.WeightsError(
+            f"{path} is a {type(found).__name__}, not a judge: give d1.safetensors or "
+            "d2.safetensors of notebook gai_p3/05"
+        )
+    return found
+
+
 def cross_fitted(
     name: str, real: np.ndarray, made: np.ndarray, plan: JudgePlan, seed: int
 ) -> list[JudgeTask]:

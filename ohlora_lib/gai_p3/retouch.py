@@ -23,7 +23,6 @@ from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.gai_p3.judges import CAM_CELLS, attention
 from ohlora_lib.models.nvae import NVAE
-from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.realism_cnn import RealismCNN
 from ohlora_lib.models.stylegan import to_uint8
 from ohlora_lib.store.work import keep_work
@@ -180,11 +179,13 @@ class Retoucher:
         ]
 
     def _gradients(self, noise, moving, conditions, x, read, plan):
-        """Of D1's log-odds minus what was held and moved, for the groups that move."""
+        """Of D1's log-odds minus what was held and moved, for the groups that move.
+
+        In float32: the gradient of depthwise convolutions takes longer in bfloat16 on CPUs.
+        """
         noise = [each.detach().requires_grad_(i in moving) for i, each in enumerate(noise)]
         with torch.enable_grad():
-            with autocast(device=x.device):
-                made = self.network.decode(noise, conditions).mean()
+            made = self.network.decode(noise, conditions).mean()
             gain = self.guide(made).sum()
             if plan.hold_appearance:
                 gain = gain - plan.hold_appearance * self._moved_appearance(made, x).sum()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ohlora_lib.checkpoints import WeightsError, save
 from ohlora_lib.gai_p3 import judges
 from ohlora_lib.gai_p3.judges import JudgeFaces, JudgePlan, JudgeTask
 from ohlora_lib.measure.intervals import (
@@ -102,6 +103,12 @@ def test_finished_judges_are_kept_until_their_task_changes(tmp_path, monkeypatch
     assert not count and torch.equal(first.decide.weight, again.decide.weight)
     judges.train_judges([task(3)], tmp_path)
     assert len(count) == 1
+
+
+def test_another_network_is_no_judge(tmp_path):
+    save(trained_nvae(), tmp_path / "nvae.safetensors")
+    with pytest.raises(WeightsError, match=r"nvae\.safetensors is a NVAE, not a judge: give d1"):
+        judges.read_judge(str(tmp_path / "nvae.safetensors"))
 
 
 class Constant:
