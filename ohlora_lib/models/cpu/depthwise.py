@@ -1,8 +1,9 @@
 """Depthwise convolution in bfloat16 whose weights' gradient is computed in float32.
 
-oneDNN's bfloat16 kernel for that gradient is slow. With 384 channels of 32x32 and a batch of 32, one
-core with AMX takes 350 ms, against 120 ms in float32 (170 ms with the conversions), which is more
-exact, too. A training step of the quick NVAE takes 2.2 instead of 2.9 s (benchmarks.cpu_paths).
+oneDNN's bfloat16 kernel for that gradient is slow. With 384 channels of 32x32 and a batch of 32,
+one core with AMX takes 350 ms, against 120 ms in float32 (170 ms with the conversions), which is
+more exact, too. A training step of the quick NVAE takes 2.2 instead of 2.9 s
+(benchmarks.cpu_paths).
 """
 
 import torch
