@@ -142,7 +142,7 @@ def _train(task: JudgeTask, path: Path) -> None:
     checkpoints.save(train_judge(task.config, task.faces, task.plan, task.seed), path)
 
 
-def read_judge(path: str) -> RealismCNN:
+def read_judge(path: Path) -> RealismCNN:
     """A judge's file."""
     found = checkpoints.load(path)
     if not isinstance(found, RealismCNN):

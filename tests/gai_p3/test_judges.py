@@ -108,7 +108,7 @@ def test_finished_judges_are_kept_until_their_task_changes(tmp_path, monkeypatch
 def test_another_network_is_no_judge(tmp_path):
     save(trained_nvae(), tmp_path / "nvae.safetensors")
     with pytest.raises(WeightsError, match=r"nvae\.safetensors is a NVAE, not a judge: give d1"):
-        judges.read_judge(str(tmp_path / "nvae.safetensors"))
+        judges.read_judge(tmp_path / "nvae.safetensors")
 
 
 class Constant:
