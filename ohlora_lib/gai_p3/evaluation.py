@@ -62,9 +62,28 @@ def correlation(asked: np.ndarray, measured: np.ndarray, seed: int = 0) -> Inter
     return bootstrap(lambda rows: _pearson(x[rows], y[rows]), len(x), seed=seed)
 
 
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    return float((x * y).sum() / max(np.sqrt((x * x).sum() * (y * y).sum()), 1e-12))
+def _pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson's r along the first axis."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    return (x * y).sum(0) / np.maximum(np.sqrt((x * x).sum(0) * (y * y).sum(0)), 1e-12)
+
+
+def mean_correlation(asked: np.ndarray, measured: np.ndarray) -> Interval:
+    """Mean Pearson's r of the conditions (N, 5)."""
+    return bootstrap(lambda rows: _pearson(asked[rows], measured[rows]).mean(), len(asked))
+
+
+def shares_of_ceiling(
+    asked: np.ndarray, measured: np.ndarray, true: np.ndarray, read: np.ndarray
+) -> dict[str, Interval]:
+    """Per condition r of generated faces (N, 5), divided by r of rendered ones (M, 5)."""
+
+    def share(column, rows, others):
+        generated = _pearson(asked[rows, column], measured[rows, column])
+        return generated / _pearson(true[others, column], read[others, column])
+
+    sizes = len(asked), len(true)
+    return {name: bootstrap(partial(share, at), *sizes) for at, name in enumerate(CONDITIONS)}
 
 
 def requested_and_measured(
@@ -72,15 +91,14 @@ def requested_and_measured(
 ) -> pd.DataFrame:
     """Conditions asked and measured (N, 5) of generated faces, true and read (M, 5) of rendered
     ones -> per condition r, slope and mean absolute error; the ceiling is the r of rendered."""
+    shares = shares_of_ceiling(asked, measured, true, read)
     rows = {}
     for column, name in enumerate(CONDITIONS):
         x, y = asked[:, column], measured[:, column]
-        ceiling = _pearson(true[:, column], read[:, column])
-        r = correlation(x, y)
         rows[name] = {
-            "r": f"{r:.2f}",
-            "ceiling": ceiling,
-            "r / ceiling": r.value / ceiling,
+            "r": f"{correlation(x, y):.2f}",
+            "ceiling": _pearson(true[:, column], read[:, column]),
+            "r / ceiling": f"{shares[name]:.2f}",
             "slope": np.polyfit(x, y, 1)[0],
             "mean absolute error": np.abs(x - y).mean(),
             "the same, rendered": np.abs(true[:, column] - read[:, column]).mean(),

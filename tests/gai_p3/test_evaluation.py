@@ -50,8 +50,12 @@ def test_requested_and_measured_of_a_meter_with_a_known_error():
     np.testing.assert_allclose(table["slope"].astype(float), 0.5, rtol=1e-5)
     ceilings = [np.corrcoef(a, b)[0, 1] for a, b in zip(asked.T, noisy.T, strict=True)]
     np.testing.assert_allclose(table["ceiling"].astype(float), ceilings, rtol=1e-5)
-    quotients = table["r / ceiling"].astype(float)
+    shares = evaluation.shares_of_ceiling(asked, measured, asked, noisy)
+    quotients = [share.value for share in shares.values()]
     np.testing.assert_allclose(quotients, 1 / np.array(ceilings), rtol=1e-5)
+    assert all(share.low < share.value < share.high for share in shares.values())
+    found = evaluation.mean_correlation(asked, noisy)
+    assert found.value == pytest.approx(np.mean(ceilings)) and found.low < found.value
     errors = np.abs(measured - asked).mean(0)
     np.testing.assert_allclose(table["mean absolute error"].astype(float), errors, rtol=1e-5)
 
