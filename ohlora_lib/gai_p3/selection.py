@@ -80,6 +80,13 @@ def shortened(training: FilterTraining, epochs: int) -> FilterTraining:
     return training.shortened(epochs) if epochs else training
 
 
+def as_strict_as_the_authors(probabilities: np.ndarray, cutoff: float) -> float:
+    """The cutoff that keeps as large a part of those at or above `cutoff` as his later rule did."""
+    passed = probabilities[probabilities >= cutoff]
+    share = AUTHOR["kept, strict"] / AUTHOR["kept"]
+    return float(np.quantile(passed, 1 - share)) if len(passed) else cutoff
+
+
 def selection_table(
     probabilities: np.ndarray, female: np.ndarray, cutoffs: tuple[float, ...]
 ) -> pd.DataFrame:

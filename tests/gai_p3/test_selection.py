@@ -69,6 +69,13 @@ def test_precision_and_recall_of_a_cutoff():
     assert none["kept"] == 0 and np.isnan(none["precision"]) and none["recall"] == 0
 
 
+def test_a_cutoff_as_strict_as_the_authors_keeps_the_same_share():
+    p = np.linspace(0, 1, 10_001)
+    strict = selection.as_strict_as_the_authors(p, 0.9)
+    assert (p >= strict).sum() / (p >= 0.9).sum() == pytest.approx(13_064 / 17_551, abs=2e-3)
+    assert selection.as_strict_as_the_authors(np.zeros(3), 0.9) == 0.9
+
+
 def test_men_are_needed(tmp_path):
     images = np.zeros((4, 32, 32, 3), np.uint8)
     table = pd.DataFrame({"kind": "female", "name": [f"{i}.png" for i in range(4)]})
