@@ -9,6 +9,7 @@ Everything outside the marked cells keeps its noise. It keeps its pixels, too, i
 feathered: the network's convolutions reach a little beyond.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -51,6 +52,7 @@ class RetouchPlan:
     frozen: int = 4  # groups of this size or smaller keep their noise
     feather: bool = True
     tries: int = 8
+    halvings: int = 2  # of the move, for a face that would be beyond a limit
     pixel_step: float = 1.0  # levels of 255
 
     def __post_init__(self):
@@ -133,16 +135,43 @@ class Retoucher:
             before = to_uint8(self.network.decode(start, conditions).mean())
         x = as_tensor(before)
         cells = self._cells(x, seeds, plan)
-        if plan.search == "pixels":
-            candidate = self._pixel_ascent(x, cells, plan)
-        else:
-            search = self._langevin if plan.search == "langevin" else self._resample
-            noise = search(start, conditions, cells, x, seeds, plan)
-            with torch.no_grad():
-                candidate = self.network.decode(noise, conditions).mean().clamp(-1, 1)
-            if plan.feather:
-                candidate = feathered(x, candidate, cells)
+        candidate = self._shortened(x, self._path(start, conditions, cells, x, seeds, plan), plan)
         return self._judged(before, to_uint8(candidate), cells, seeds)
+
+    def _path(self, start, conditions, cells, x, seeds, plan) -> Callable[[float], torch.Tensor]:
+        """A function of a fraction -> the images after that fraction of the move."""
+        if plan.search == "pixels":
+            made = self._pixel_ascent(x, cells, plan)
+            return lambda part: x + part * (made - x)
+        if plan.search == "resample":
+            noise = self._resample(start, conditions, cells, x, seeds, plan)
+            return lambda part: self._drawn(noise, conditions, cells, x, plan)
+        noise, masks = self._langevin(start, conditions, cells, x, seeds, plan)
+
+        def draw(part: float) -> torch.Tensor:
+            between = [
+                each if mask is None else same_norm(each, each + part * (moved - each), mask)
+                for each, moved, mask in zip(start, noise, masks, strict=True)
+            ]
+            return self._drawn(between, conditions, cells, x, plan)
+
+        return draw
+
+    def _drawn(self, noise, conditions, cells, x, plan) -> torch.Tensor:
+        made = self.network.decode(noise, conditions).mean().clamp(-1, 1)
+        return feathered(x, made, cells) if plan.feather else made
+
+    @torch.no_grad()
+    def _shortened(self, x, draw, plan) -> torch.Tensor:
+        """The images after the move; for those beyond a limit it is halved, up to `halvings`
+        times."""
+        made = draw(1.0)
+        for number in range(1, plan.halvings + 1):
+            beyond = ~self._within(x, made)
+            if plan.search == "resample" or not beyond.any():
+                break
+            made = torch.where(beyond[:, None, None, None], draw(0.5**number), made)
+        return made
 
     def _cells(self, x, seeds, plan) -> torch.Tensor:
         """(N, 1, 16, 16) of 0 and 1: where the noise may move."""
@@ -173,10 +202,7 @@ class Retoucher:
                 drift = plan.step_size * (gradient - plan.shrink * noise[i])
                 drift = drift + (2 * plan.step_size * plan.noise) ** 0.5 * shake[i]
                 noise[i] = noise[i] + masks[i] * drift
-        return [
-            each if mask is None else same_norm(first, each, mask)
-            for first, each, mask in zip(start, noise, masks, strict=True)
-        ]
+        return noise, masks
 
     def _gradients(self, noise, moving, conditions, x, read, plan):
         """Of D1's log-odds minus what was held and moved, for the groups that move.
@@ -204,8 +230,7 @@ class Retoucher:
                 for each, other, mask in zip(start, fresh, masks, strict=True)
             ]
             with torch.no_grad():
-                made = self.network.decode(noise, conditions).mean().clamp(-1, 1)
-                made = feathered(x, made, cells) if plan.feather else made
+                made = self._drawn(noise, conditions, cells, x, plan)
                 score = self.guide(made) - 1e6 * ~self._within(x, made)
             if most is None:
                 best, most = noise, score

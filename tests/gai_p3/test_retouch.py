@@ -30,8 +30,10 @@ def moved_noise(retoucher, plan):
     start = retoucher.network.noise_of(SEEDS)
     x = retoucher.network.decode(start, GIVEN).mean().detach()
     cells = retoucher._cells(x, SEEDS, plan)
-    search = retoucher._langevin if plan.search == "langevin" else retoucher._resample
-    return start, search(start, GIVEN, cells, x, SEEDS, plan), cells
+    given = start, GIVEN, cells, x, SEEDS, plan
+    if plan.search == "resample":
+        return start, retoucher._resample(*given), cells
+    return start, retoucher._langevin(*given)[0], cells
 
 
 @pytest.mark.parametrize("search", ["langevin", "resample"])
@@ -59,10 +61,13 @@ def test_planted_defect_an_open_mask_is_noticed(retoucher):
     assert all((b != a).all() for b, a in zip(start[1:], moved[1:], strict=True))
 
 
-def test_moved_noise_keeps_its_norm(retoucher):
+def test_moved_noise_gets_its_old_norm_inside_the_cells_alone(retoucher):
     start, moved, cells = moved_noise(retoucher, PLAN)
-    for before, after in zip(start[1:], moved[1:], strict=True):
+    for before, further in zip(start[1:], moved[1:], strict=True):
         mask = retoucher_mask(cells, before.shape[-1])
+        after = retouch.same_norm(before, 3 * further, mask)
+        outside = (mask == 0).expand_as(before)
+        assert torch.equal(before[outside], after[outside])
         norms = [(mask * each).flatten(1).norm(dim=1) for each in (before, after)]
         torch.testing.assert_close(*norms)
 
@@ -109,7 +114,7 @@ def test_holding_pulls_toward_what_was_there(network, held):
 
     def error(**changes):
         plan = replace(PLAN, steps=10, step_size=1.0, noise=1e-9, **weights | changes)
-        moved = given._langevin(start, GIVEN, cells, wanted, SEEDS, plan)
+        moved, _ = given._langevin(start, GIVEN, cells, wanted, SEEDS, plan)
         made = network.decode(moved, GIVEN).mean().detach()
         return (made - wanted).mean((1, 2, 3)).abs().mean()
 
@@ -137,6 +142,23 @@ def test_results_beyond_a_limit_are_not_taken(network, limit):
     np.testing.assert_array_equal(found.after, found.before)
     free = Retoucher(network, judge(), measure, NO_LIMITS)(SEEDS, GIVEN, plan)
     assert free.taken.all() and (free.after == free.candidate).all()
+
+
+def test_a_move_beyond_a_limit_is_halved_until_it_is_within(network):
+    limits, plan = replace(NO_LIMITS, appearance=0.0), replace(PLAN, halvings=2)
+    retoucher = Retoucher(network, judge(), None, limits)
+    x = torch.zeros(3, 3, SIDE, SIDE)
+    far = torch.tensor([0.1, 0.3, 0.9])[:, None, None, None].expand_as(x)
+
+    def distance(limit, halvings=2):
+        within = replace(retoucher, limits=replace(limits, appearance=limit))
+        made = within._shortened(x, lambda part: part * far, replace(plan, halvings=halvings))
+        return made[:, 0, 0, 0].tolist()
+
+    unit = float(retouch.appearance(far[:1] * 10).flatten(1).norm())  # of a change by 1
+    assert distance(0.2 * unit) == pytest.approx([0.1, 0.15, 0.225])
+    assert distance(0.2 * unit, halvings=0) == pytest.approx([0.1, 0.3, 0.9])
+    assert distance(2.0 * unit) == pytest.approx([0.1, 0.3, 0.9])
 
 
 def test_limits_are_in_units_of_the_faces_spread():
