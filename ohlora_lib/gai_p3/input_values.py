@@ -36,6 +36,7 @@ from ohlora_lib.train.toy.loop import rate
 
 LEVELS = (0.0, 0.5, 1.0)
 BOUNDS = (1 / 3, 2 / 3)  # between the levels
+CALIBRATION_SEED = 20_039  # of rendered women; no other stage renders these
 FIRST_SHARPNESS, SHARPNESS_RATE = 12.0, 20.0  # its learning rate, times that of the weights
 SLIPS = 0.02
 AUTHOR = pd.DataFrame(
@@ -283,6 +284,20 @@ def expected_labels(values: np.ndarray, sharpness: np.ndarray) -> np.ndarray:
     """Values (N, 5) of the regressors -> the mean label (N, 5) that a person would give."""
     above = [1 / (1 + np.exp(-sharpness * (values - bound))) for bound in BOUNDS]
     return np.where(sharpness > 0, sum(above) / len(BOUNDS), values)
+
+
+def calibrate(network: ConditionCNN, images: np.ndarray, truth: np.ndarray) -> None:
+    """Scale and shift the values so that they are the best linear estimate of the true conditions
+    (N, 5) of these images (N, R, R, 3); those that do not rise with the truth stay as they are."""
+    values = network.measure(images)
+    for at in range(len(CONDITIONS)):
+        if values[:, at].std() < 1e-6:
+            continue
+        slope, shift = np.polyfit(values[:, at], truth[:, at], 1)
+        if slope <= 0:
+            continue
+        network.scale[at] *= float(slope)
+        network.offset[at] = float(slope) * network.offset[at] + float(shift)
 
 
 def _new_tower(task: ValuesTask) -> ScoreTower:

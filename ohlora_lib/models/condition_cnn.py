@@ -35,6 +35,7 @@ class ConditionCNN(nn.Module):
 
     Images of another size are resized. `sharpness` (5,): how clearly a value tells the label that
     a person gives (see `expected_labels`); 0 where the values are labels themselves.
+    `scale` and `offset` (5,) calibrate the values.
     """
 
     def __init__(self, config: ConditionCNNConfig | None = None):
@@ -44,10 +45,13 @@ class ConditionCNN(nn.Module):
             {name: ScoreTower(TOWERS[name], config, hidden=128) for name in CONDITIONS}
         )
         self.register_buffer("sharpness", torch.zeros(len(CONDITIONS)))
+        self.register_buffer("scale", torch.ones(len(CONDITIONS)))
+        self.register_buffer("offset", torch.zeros(len(CONDITIONS)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         images = resize(images, self.config.resolution)
-        return torch.cat([tower(images) for tower in self.towers.values()], dim=1)
+        values = torch.cat([tower(images) for tower in self.towers.values()], dim=1)
+        return self.scale * values + self.offset
 
     @torch.no_grad()
     def measure(self, images: np.ndarray) -> np.ndarray:

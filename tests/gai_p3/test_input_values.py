@@ -145,6 +145,20 @@ def test_ordinal_values_go_on_where_labels_stop(tmp_path):
     assert inside["ordinal"] > inside["squared"] + 0.05
 
 
+def test_calibration_removes_scale_and_shift():
+    network = values.ConditionCNN(ConditionCNNConfig(32, width=1 / 16)).eval()
+    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
+    with torch.no_grad():
+        for tower in network.towers.values():
+            tower.fc_final.weight *= 0.2
+            tower.fc_final.bias.fill_(0.5)  # within 0 … 1
+    true = np.clip(0.3 + 0.5 * network.measure(images), 0, 1)
+    values.calibrate(network, images, true)
+    np.testing.assert_allclose(network.measure(images), true, atol=1e-4)
+    values.calibrate(network, images, 1 - true)  # the values fall where this truth rises
+    np.testing.assert_allclose(network.measure(images), true, atol=1e-4)
+
+
 def test_too_few_labels_are_refused(tmp_path):
     images, level = gray_faces(19, 0)
     with pytest.raises(ValueError, match="20 or more"):
