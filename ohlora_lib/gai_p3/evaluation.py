@@ -56,8 +56,11 @@ def read_by_judge(judge, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def correlation(asked: np.ndarray, measured: np.ndarray, seed: int = 0) -> Interval:
-    """Pearson's r of (N,) values; faces that the meter did not read are left out."""
+    """Pearson's r of (N,) values; faces that the meter did not read are left out, and r is NaN if
+    it read fewer than three."""
     read = np.isfinite(measured)
+    if read.sum() < 3:
+        return Interval(np.nan, np.nan, np.nan)
     x, y = asked[read], measured[read]
     return bootstrap(lambda rows: _pearson(x[rows], y[rows]), len(x), seed=seed)
 

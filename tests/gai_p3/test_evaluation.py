@@ -64,6 +64,7 @@ def test_faces_that_a_meter_does_not_read_are_left_out():
     x = np.arange(10.0)
     y = np.where(x < 7, x, np.nan)
     assert evaluation.correlation(x, y).value == pytest.approx(1)
+    assert np.isnan(evaluation.correlation(x, np.where(x < 2, x, np.nan)).value)
 
 
 def test_rendered_faces_with_their_own_conditions_are_unchanged():
