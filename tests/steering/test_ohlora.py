@@ -214,7 +214,8 @@ def test_the_installed_package_needs_no_checkout(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     embedded = tmp_path / "site" / "ohlora_lib" / "weights" / "oh_lora.safetensors"
-    assert done.stdout == f"OhLora(20 faces, 128x128, from {embedded})\n(128, 128)\n"
+    count = len(OhLora.load(embedded))
+    assert done.stdout == f"OhLora({count} faces, 128x128, from {embedded})\n(128, 128)\n"
 
 
 def test_embedded_weights_are_package_data():
