@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from ohlora_lib import OhLora
+from ohlora_lib.models.pixels import enlarged
 from ohlora_lib.steering.method import Method, write_methods
 from ohlora_lib.steering.method_spec import MethodSpec
 from tests.notebooks.page import Page, runner
@@ -50,8 +51,11 @@ def test_everything_is_exported_best_latent_first(run, page):
     assert list(ranked.shown)[:3] == ["chosen", "expressions_1", "expressions_2"]
     lora = OhLora.load(ranked.folder / "oh_lora.safetensors")
     neutral = ranked.scope["neutral"]
-    distances = [[np.abs(np.asarray(lora.image(face=face), int) - image).mean()
-                  for image in neutral] for face in range(3)]  # fmt: skip
+    drawn = [
+        enlarged(np.asarray(lora.image(face=face))[None], neutral[0].shape[0])[0]
+        for face in range(3)
+    ]
+    distances = [[np.abs(image.astype(int) - other).mean() for other in neutral] for image in drawn]
     assert np.argmin(distances, axis=1).tolist() == [0, 1, 2] and np.diag(distances).max() < 1
 
 

@@ -331,7 +331,7 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
     for change, message in (
         ({"stages": []}, "pipelines/demo.yaml: stages: []: List should have at least 1 item"),
         ({"title": None}, "title: None: Input should be a valid string"),
-        ({"sumary": "x"}, "unknown key 'sumary' (known: title, summary, extends"),
+        ({"sumary": "x"}, "unknown key 'sumary' (known: title, summary, korean, extends"),
         (
             {"readme": {"pictures": "x"}},
             "readme: unknown key 'pictures' (known: picture, results, rates)",

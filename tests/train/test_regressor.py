@@ -45,7 +45,7 @@ def faces(number, seed=0):
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(regressor, "workers", lambda device: nullcontext())
+    monkeypatch.setattr(regressor, "local_workers", lambda device: nullcontext())
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def trained(tmp_path_factory):
     images, scores = faces(400)
     np.save(folder / "images.npy", images)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(regressor, "workers", lambda device: nullcontext())
+        patch.setattr(regressor, "local_workers", lambda device: nullcontext())
         return train_property_cnn(folder / "images.npy", scores, folder / "branches", TINY)
 
 
