@@ -508,6 +508,7 @@ def local(count: int, memory: float | None = None) -> "Iterator[LocalCluster]":
 def _environment(security) -> Iterator[None]:
     """Connections that this process and those that it starts open inside use the certificates."""
     import dask
+    import distributed  # noqa: F401  imported inside, it would lose its defaults at the end
 
     given = {
         "ca-file": security.tls_ca_file,

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import dask
+import distributed  # noqa: F401  imported while a setting holds, it would lose its defaults with it
 import numpy as np
 import psutil
 import pytest
