@@ -45,7 +45,9 @@ class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class _Text(_Model):
+class Text(_Model):
+    """A text in both languages."""
+
     en: str
     ko: str
 
@@ -53,11 +55,11 @@ class _Text(_Model):
 class _Column(_Model):
     name: str
     system: str
-    changed: _Text
+    changed: Text
 
 
 class _Row(_Model):
-    label: _Text
+    label: Text
     headlines: list[str]
     """The first of these that the stage's record has."""
     stages: dict[str, str]
@@ -65,8 +67,8 @@ class _Row(_Model):
 
 
 class _File(_Model):
-    title: _Text
-    introduction: _Text
+    title: Text
+    introduction: Text
     columns: list[_Column]
     rows: list[_Row]
 
@@ -136,7 +138,7 @@ class Comparison:
         return next((values[name] for name in row.headlines if name in values), "")
 
 
-def _in(text: _Text, language: str) -> str:
+def _in(text: Text, language: str) -> str:
     return getattr(text, language)
 
 

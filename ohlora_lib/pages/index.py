@@ -1,16 +1,17 @@
 """What is written from the records (SYSTEM/STAGE.json) beside the report pages.
 
-That is reports/README.md in two languages, the links between the pages, and the blocks of the
-READMEs that show results. Which systems exist and which numbers stand beside published ones is
-given by the caller, as a list of `System`.
+That is reports/README.md in two languages, the links between the pages, and the READMEs' picture
+and table of results. Which systems exist, which numbers stand in that table and which beside
+published ones is given by the caller, as a list of `System`.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from ohlora_lib.store import ROOT, StoreError
 from ohlora_lib.store.atomic import write_text
@@ -32,6 +33,13 @@ WORDS = {
         "columns": "| stage | result | scale |",
         "numbers": "Numbers",
         "headlines": "| number | | from |",
+        "highlights": "| on toy faces | result (95 % interval) | n | read by | page |",
+        "published": ("Published: photographs (CelebA)", "| | published |"),
+        "ours": ("The same here: toy faces", "| | here | from |"),
+        "rates": (
+            "Toy faces: latents whose eyes, mouth and pose follow the request, by each meter",
+            "| method | cutoffs | n | property CNN | parser | external judge | from |",
+        ),
     },
     "ko": {
         "title": "보고서",
@@ -45,6 +53,13 @@ WORDS = {
         "columns": "| 단계 | 결과 (영어) | 규모 |",
         "numbers": "수치",
         "headlines": "| 수치 | | 출처 |",
+        "highlights": "| 토이 얼굴에서 | 결과 (95 % 구간) | n | 측정기 | 페이지 |",
+        "published": ("발표된 값: 사진 (CelebA)", "| | 발표된 값 |"),
+        "ours": ("여기서 같은 값: 토이 얼굴", "| | 여기 | 출처 |"),
+        "rates": (
+            "토이 얼굴: 눈, 입, 고개가 요청을 따르는 latent 의 비율, 측정기별",
+            "| 방법 | 기준 | n | 속성 CNN | 파서 | 외부 심판 | 출처 |",
+        ),
     },
 }
 
@@ -54,7 +69,7 @@ class Result:
     """A published number, and what stands for it here: a number of a stage's headline, with another
     one that says of how many (`count`)."""
 
-    label: str
+    label: Mapping[str, str]
     published: str
     stage: str
     headline: str
@@ -69,11 +84,34 @@ class Rate:
     stands for these cutoffs.
     """
 
-    label: str
+    label: Mapping[str, str]
     cutoffs: str
     stage: str
     method: str
     ending: str = ""
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """A row of the READMEs' table: numbers of a stage's headline, who read them (`meter`), and the
+    number that says on how many (`count`)."""
+
+    label: Mapping[str, str]
+    stage: str
+    headlines: tuple[str, ...]
+    meter: Mapping[str, str]
+    count: str
+
+
+@dataclass(frozen=True)
+class Animation:
+    """What opens the READMEs: a file in reports/, shown at a width in CSS pixels, with a link to
+    the page of the stage that makes it."""
+
+    stage: str
+    file: str
+    width: int
+    alt: Mapping[str, str]
 
 
 METERS = ("property CNN", "parser", "external judge")
@@ -84,8 +122,9 @@ LATENTS = "latents"
 
 @dataclass(frozen=True)
 class System:
-    """A pipeline as the index shows it; `picture` names the stage whose figure opens the README,
-    `extends` the stage (SYSTEM/STAGE) that comes before the first."""
+    """A pipeline as the index shows it; `picture` names the stage whose figure stands for it,
+    `extends` the stage (SYSTEM/STAGE) that comes before the first. Texts of rows are given by
+    language (en, ko)."""
 
     name: str
     title: str
@@ -93,6 +132,8 @@ class System:
     stages: tuple[str, ...]
     results: tuple[Result, ...] = ()
     rates: tuple[Rate, ...] = ()
+    highlights: tuple[Highlight, ...] = ()
+    animation: Animation | None = None
     picture: str = ""
     extends: str = ""
     korean: str = ""
@@ -141,13 +182,12 @@ class Report:
         """A Markdown link to the page."""
         return f"[{text or self.stage}]({base}{self.system}/{self.stage}.md)"
 
-    def image(self, base: str, width: int = 0) -> str:
+    def image(self, base: str) -> str:
         """The page's main picture as HTML, linked to the page; empty if there is none."""
         if not self.picture:
             return ""
-        width = width or self.width
         source = f"{base}{self.system}/{self.picture}"
-        image = f'<img src="{source}" alt="{escape(self.alt)}" width="{width}">'
+        image = f'<img src="{source}" alt="{escape(self.alt)}" width="{self.width}">'
         return f'<a href="{base}{self.system}/{self.stage}.md">{image}</a>'
 
 
@@ -161,6 +201,7 @@ def index_page(systems: Sequence[System], language: str = "en") -> str:
     """The text of reports/README.md, or of README.ko.md."""
     words = WORDS[language]
     parts = [f"# {words['title']}\n\n{words['other']} · {words['links']}\n\n{words['intro']}\n"]
+    parts += _beside_published(systems, language)
     for system in systems:
         if not (pages := reports(system)):
             continue
@@ -219,67 +260,69 @@ def link_pages(systems: Sequence[System]) -> None:
                 write_text(path, fresh)
 
 
-def results(systems: Sequence[System]) -> str:
-    """The block of results in the READMEs."""
-    parts = [_beside_published(systems)]
-    for system in systems:
-        if not (pages := reports(system)):
-            continue
-        scales = ", ".join(dict.fromkeys(one.scale for one in pages))
-        parts.append(f"### {system.title} ({scales} scale)\n\n{system.summary}\n")
-        if system.picture:
-            parts.append(" ".join(one.image("reports/", 200) for one in pages if one.picture))
-            parts.append("")
-        parts += [f"* {one.link('reports/')}: {one.sentence}" for one in pages]
-        parts.append("")
-    return "\n".join(parts)
+def results(systems: Sequence[System], language: str = "en") -> str:
+    """The READMEs' table of results; empty before any exists."""
+    rows = []
+    for _, row, page in _of_pages(systems, "highlights"):
+        numbers = dict(page.headline)
+        if row.count in numbers and all(name in numbers for name in row.headlines):
+            value = " / ".join(numbers[name] for name in row.headlines)
+            cells = [row.label[language], value, numbers[row.count], row.meter[language]]
+            cells.append(page.link("reports/"))
+            rows.append(f"| {' | '.join(cells)} |")
+    head = [WORDS[language]["highlights"], "|---|---|---:|---|---|"]
+    return "\n".join([*head, *rows]) + "\n" if rows else ""
 
 
-def _beside_published(systems: Sequence[System]) -> str:
-    """The tables of published numbers, of ours for the same, and of pass rates by meter; empty
-    before any of ours exists."""
-    published, ours, rates = [], [], []
+def _of_pages(systems: Sequence[System], kind: str) -> Iterator[tuple[System, Any, Report]]:
+    """Each system's rows of one kind whose stage has a page, with that page."""
     for system in systems:
         pages = {one.stage: one for one in reports(system)}
-        for row in system.results:
-            if (one := pages.get(row.stage)) and (value := dict(one.headline).get(row.headline)):
-                link = one.link("reports/", f"{system.name}/{row.stage}")
-                count = dict(one.headline).get(row.count)
-                published.append(f"| {row.label} | {row.published} |")
-                ours.append(f"| {row.label} | {value}{f', n = {count}' * bool(count)} | {link} |")
-        rates += [_rate(row, pages[row.stage], system) for row in system.rates
-                  if row.stage in pages]  # fmt: skip
-    tables = [
-        ("Published: photographs (CelebA)", ["| | published |", "|---|---:|"], published),
-        ("The same here: toy faces", ["| | here | from |", "|---|---:|---|"], ours),
-        (
-            "Toy faces: latents whose eyes, mouth and pose follow the request, by each meter",
-            [
-                f"| method | cutoffs | n | {' | '.join(METERS)} | from |",
-                f"|---|---|---:|{'---:|' * len(METERS)}---|",
-            ],
-            rates,
-        ),
-    ]
-    return "\n".join(
-        f"**{title}**\n\n" + "\n".join([*head, *filter(None, rows)]) + "\n"
-        for title, head, rows in tables
-        if any(rows)
-    )
+        for row in getattr(system, kind):
+            if row.stage in pages:
+                yield system, row, pages[row.stage]
 
 
-def _rate(row: Rate, page: Report, system: System) -> str:
-    """A row of the table of pass rates; "" if the page does not have its numbers."""
-    numbers = dict(page.headline)
-    found = [numbers.get(f"{row.method}, {meter}{row.ending}") for meter in METERS]
-    if not any(found):
-        return ""
-    cells = [row.label, row.cutoffs, numbers.get(LATENTS, "–"), *(one or "–" for one in found)]
-    return f"| {' | '.join(cells)} | {page.link('reports/', f'{system.name}/{row.stage}')} |"
+def _beside_published(systems: Sequence[System], language: str) -> list[str]:
+    """The tables of published numbers, of ours for the same, and of pass rates by meter, as far as
+    ours exist."""
+    published, ours, rates = [], [], []
+    for system, row, page in _of_pages(systems, "results"):
+        numbers = dict(page.headline)
+        if value := numbers.get(row.headline):
+            count = f", n = {numbers[row.count]}" if row.count in numbers else ""
+            link = page.link("", f"{system.name}/{row.stage}")
+            published.append(f"| {row.label[language]} | {row.published} |")
+            ours.append(f"| {row.label[language]} | {value}{count} | {link} |")
+    for system, row, page in _of_pages(systems, "rates"):
+        numbers = dict(page.headline)
+        found = [numbers.get(f"{row.method}, {meter}{row.ending}") for meter in METERS]
+        if any(found):
+            cells = [row.label[language], row.cutoffs, numbers.get(LATENTS, "–")]
+            cells += [one or "–" for one in found]
+            link = page.link("", f"{system.name}/{row.stage}")
+            rates.append(f"| {' | '.join(cells)} | {link} |")
+    parts = []
+    for kind, rule, rows in (
+        ("published", "|---|---:|", published),
+        ("ours", "|---|---:|---|", ours),
+        ("rates", f"|---|---|---:|{'---:|' * len(METERS)}---|", rates),
+    ):
+        title, head = WORDS[language][kind]
+        if rows:
+            parts.append("\n".join([f"**{title}**\n", head, rule, *rows]) + "\n")
+    return parts
 
 
-def picture(systems: Sequence[System]) -> str:
-    """The picture at the top of the READMEs: that of the first system which declares one."""
+def picture(systems: Sequence[System], language: str = "en") -> str:
+    """What opens the READMEs: the first system's animation or, before it is made, picture."""
+    for system in systems:
+        one = system.animation
+        if one and (REPORTS / one.file).is_file():
+            alt = escape(one.alt[language])
+            image = f'<img src="reports/{one.file}" alt="{alt}" width="{one.width}">'
+            link = f"reports/{system.name}/{one.stage}.md"
+            return f'<p align="center"><a href="{link}">{image}</a></p>\n'
     for system in systems:
         for one in reports(system):
             if one.stage == system.picture:
@@ -289,12 +332,13 @@ def picture(systems: Sequence[System]) -> str:
 
 def with_results(text: str, name: str, systems: Sequence[System]) -> str:
     """A README's text with its blocks `picture` and `results` brought up to date."""
-    for block, content in (("picture", picture(systems)), ("results", results(systems))):
+    language = "ko" if name.endswith(".ko.md") else "en"
+    for block, written in (("picture", picture), ("results", results)):
         begin, end = BEGIN.format(block), END.format(block)
         if text.count(begin) != 1 or text.count(end) != 1:
             raise StoreError(f"{name} must have the lines '{begin}' and '{end}' once each")
         before, rest = text.split(begin)
-        text = f"{before}{begin}\n\n{content}\n{end}{rest.split(end)[1]}"
+        text = f"{before}{begin}\n\n{written(systems, language)}\n{end}{rest.split(end)[1]}"
     return text
 
 

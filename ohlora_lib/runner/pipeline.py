@@ -14,6 +14,7 @@ beside them, in its `weights`, where age-? stands for age-0, age-1 ….
 """
 
 import importlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from pydantic import (
 )
 
 from ohlora_lib.pages import index
+from ohlora_lib.pages.comparison import Text
 from ohlora_lib.runner import costs
 from ohlora_lib.runner.launch import SCALES, systems
 from ohlora_lib.store import ROOT
@@ -87,7 +89,7 @@ class _Model(BaseModel):
 
 
 class _Result(_Model):
-    label: str
+    label: Text
     published: str = "–"
     stage: str
     headline: str
@@ -95,17 +97,40 @@ class _Result(_Model):
 
 
 class _Rate(_Model):
-    label: str
+    label: Text
     cutoffs: str
     stage: str
     method: str
     ending: str = ""
 
 
+class _Highlight(_Model):
+    label: Text
+    stage: str
+    headlines: Annotated[list[str], Field(min_length=1)]
+    meter: Text
+    count: str
+
+
+class _Animation(_Model):
+    stage: str
+    file: InnerPath
+    width: int
+    alt: Text
+
+
 class _Readme(_Model):
     picture: str = ""
+    animation: _Animation | None = None
     results: list[_Result] = []
     rates: list[_Rate] = []
+    highlights: list[_Highlight] = []
+
+
+_ROWS = {"results": index.Result, "rates": index.Rate, "highlights": index.Highlight}
+_PARTS = {"readme": _Readme, "results": _Result, "rates": _Rate, "highlights": _Highlight,
+          "animation": _Animation} | dict.fromkeys(("label", "meter", "alt"), Text)  # fmt: skip
+"""Key -> the model of what stands there."""
 
 
 class _Published(_Model):
@@ -226,26 +251,29 @@ class Pipeline:
             made = _stage(system, scale, one, tuple(stages), resolver, where)
             stages.append(replace(made, title=spec.title))
         own = tuple(stage.name for stage in stages if stage.system == system)
-        rows = tuple(index.Result(**row.model_dump()) for row in spec.readme.results)
-        rates = tuple(index.Rate(**row.model_dump()) for row in spec.readme.rates)
-        named = [spec.readme.picture, *(row.stage for row in (*rows, *rates))]
-        for stage in filter(None, named):
+        shown = {
+            kind: tuple(made(**row.model_dump()) for row in getattr(spec.readme, kind))
+            for kind, made in _ROWS.items()
+        }
+        animation = spec.readme.animation and index.Animation(**spec.readme.animation.model_dump())
+        rows = [*itertools.chain(*shown.values()), *filter(None, [animation])]
+        for stage in filter(None, [spec.readme.picture, *(row.stage for row in rows)]):
             if stage not in own:
                 raise PipelineError(
                     f"{name}: readme: no stage {stage!r}: choose from {', '.join(own)}"
                 )
-        shown = index.System(
+        about = index.System(
             name=system,
             title=spec.title,
             summary=spec.summary,
             stages=own,
-            results=rows,
-            rates=rates,
+            **shown,
+            animation=animation,
             picture=spec.readme.picture,
             extends=spec.extends,
             korean=spec.korean,
         )
-        return cls(scale, shown, tuple(stages), constants, resolver)
+        return cls(scale, about, tuple(stages), constants, resolver)
 
     @property
     def resolve(self) -> Resolver | None:
@@ -305,9 +333,9 @@ def _explain(error: dict[str, Any], raw: object) -> str:
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
     last = place[-1] if place else ""
     if kind == "extra_forbidden":
-        known = _Readme if place[:1] == ["readme"] else model
-        known = _Result if "results" in place else _Rate if "rates" in place else known
-        known = ", ".join(known.model_fields)
+        for key in place[:-1]:
+            model = _PARTS.get(key, model)
+        known = ", ".join(model.model_fields)
         return ": ".join([*where, *map(str, place[:-1]), f"unknown key {last!r} (known: {known})"])
     if kind == "missing":
         return ": ".join([*where, *map(str, place[:-1]), f"{last!r} is missing"])

@@ -13,7 +13,7 @@ from ohlora_lib.store import StoreError
 from ohlora_lib.store.atomic import atomic_path
 
 WIDTH = 384
-"""Images narrower than this are enlarged by a whole number."""
+"""Images narrower than this are enlarged, so that they are not tiny beside the buttons."""
 
 
 def formats() -> list[str]:
@@ -34,13 +34,14 @@ def between(keyframes: Sequence[Point], steps: int) -> list[Point]:
     ]
 
 
-def write_animation(path: str | Path, images: np.ndarray, rate: int) -> None:
-    """Images (N, R, R, 3) uint8 at `rate` per second, repeated without end (MP4: once)."""
+def write_animation(path: str | Path, images: np.ndarray, rate: int, width: int = WIDTH) -> None:
+    """Images (N, R, R, 3) uint8 at `rate` per second, repeated without end (MP4: once), enlarged
+    by the smallest whole number with which they are `width` pixels wide."""
     path = Path(path)
     if (kind := path.suffix[1:]) not in formats():
         remedy = "install ffmpeg, or " if kind == "mp4" else ""
         raise StoreError(f"{path}: cannot write .{kind}: {remedy}use {' or '.join(formats())}")
-    times = -(-WIDTH // images.shape[2])
+    times = -(-width // images.shape[2])
     size = (times * images.shape[2], times * images.shape[1])
     frames = [Image.fromarray(one).resize(size, Image.Resampling.BICUBIC) for one in images]
     with atomic_path(path) as temporary:

@@ -1,6 +1,6 @@
 """Every page, laid out about as on GitHub, in a real browser: nothing is lost, cut or shrunk.
 
-Committed pages that today's code did not write (they have no block of links) may still have wide
+Committed reports that today's code did not write (they have no block of links) may still have wide
 tables and small faces; all else is checked on them, too.
 """
 
@@ -8,12 +8,15 @@ import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from ohlora_lib.pages import notebook, report
 from ohlora_lib.pages.index import BEGIN
@@ -62,16 +65,30 @@ def look(pages, folder):
     return json.loads(text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
 
-def shrunk(page, seen):
-    """Faces that are shown smaller than sheets are made for."""
-    record = page.with_suffix(".json")
-    figures = json.loads(record.read_text())["figures"] if record.exists() else {}
-    least = {}
-    for figure in figures.values():
-        if "face" in figure:
-            shown = figure["face"] * seen["scale"][f"{page.parent.as_uri()}/{figure['file']}"]
-            least[figure["file"]] = shown * density(figure["face"]) / figure["face"]
-    return [file for file, ratio in least.items() if ratio < 0.999]
+@cache
+def faces(folder):
+    """Address of each sheet of faces of a folder's pages -> the width of a face, in its pixels."""
+    return {
+        f"{folder.as_uri()}/{figure['file']}": figure["face"]
+        for record in folder.glob("*.json")
+        for figure in json.loads(record.read_text())["figures"].values()
+        if "face" in figure
+    }
+
+
+def shrunk(seen):
+    """Faces that are shown smaller than sheets are made for, and animations by no whole number."""
+    found = []
+    for address, scale in seen["scale"].items():
+        path = Path(unquote(urlparse(address).path)).resolve()
+        face = faces(path.parents[2]).get(path.as_uri())
+        if face and scale * density(face) < 0.999:
+            found.append(path.name)
+        if path.suffix == ".webp" and path.is_file():
+            with Image.open(path) as image:
+                if image.n_frames > 1 and abs(scale - max(1, round(scale))) > 0.001:
+                    found.append(path.name)
+    return found
 
 
 def problems(page, seen):
@@ -79,9 +96,10 @@ def problems(page, seen):
     found = {key: seen[key] for key in ("broken", "silent") if seen[key]}
     if seen["overflow"] > 0:
         found["overflow"] = seen["overflow"]
-    if BEGIN.format("links") in page.read_text():
+    hand_written = page.parent in (ROOT, ROOT / "docs", ROOT / "reports")
+    if hand_written or BEGIN.format("links") in page.read_text():
         found |= {key: value for key in ("wide",) if (value := seen[key])}
-        found |= {"shrunk": files} if (files := shrunk(page, seen)) else {}
+        found |= {"shrunk": files} if (files := shrunk(seen)) else {}
     return found
 
 

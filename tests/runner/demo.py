@@ -61,7 +61,18 @@ READ = [
 PIPELINE = {
     "title": "Demo",
     "summary": "Two stages.",
-    "readme": {"picture": "01_make"},
+    "readme": {
+        "picture": "01_make",
+        "highlights": [
+            {
+                "label": {"en": "The sum", "ko": "합계"},
+                "stage": "02_read",
+                "headlines": ["sum"],
+                "meter": {"en": "a reader", "ko": "독자"},
+                "count": "sum",
+            }
+        ],
+    },
     "stages": [
         {
             "name": "01_make",

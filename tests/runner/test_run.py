@@ -33,9 +33,10 @@ def test_first_run_leaves_pages_figures_index_and_readme_results(finished):
     assert "numbers: 4 done" not in page, "a progress bar is no part of a page"
     index = (finished.root / "reports/README.md").read_text()
     assert "The sum is 18." in index
-    for name in ("README.md", "README.ko.md"):
+    for name, row in (("README.md", "| The sum | 18 | 18 | a reader |"),
+                      ("README.ko.md", "| 합계 | 18 | 18 | 독자 |")):  # fmt: skip
         text = (finished.root / name).read_text()
-        assert "The sum is 18." in text and f'<img src="reports/demo/{picture}"' in text
+        assert row in text and f'<img src="reports/demo/{picture}"' in text
 
 
 def test_changed_parameter_runs_that_stage_and_those_after_it_only(finished):

@@ -334,7 +334,24 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
         ({"sumary": "x"}, "unknown key 'sumary' (known: title, summary, korean, extends"),
         (
             {"readme": {"pictures": "x"}},
-            "readme: unknown key 'pictures' (known: picture, results, rates)",
+            "readme: unknown key 'pictures' (known: picture, animation, results, rates, highl",
+        ),
+        (
+            {"readme": {"rates": [{"label": {"de": "x"}}]}},
+            "readme: rates: 0: label: unknown key 'de' (known: en, ko)",
+        ),
+        (
+            {
+                "readme": {
+                    "animation": {
+                        "stage": "03",
+                        "file": "a",
+                        "width": 1,
+                        "alt": {"en": "a", "ko": "b"},
+                    }
+                }
+            },
+            "readme: no stage '03': choose from 01_make, 02_read",
         ),
         ({"readme": {"picture": "03"}}, "readme: no stage '03': choose from 01_make, 02_read"),
     ):
