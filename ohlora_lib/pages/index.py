@@ -48,7 +48,7 @@ WORDS = {
         "페이지 이름은 파이프라인의 단계 이름이다. 예: 08_test_vectors 는 그 시스템의 노트북 08. "
         "페이지 본문은 영어이다.",
         "links": "[시스템 비교](comparison.ko.md) · [용어집](../docs/glossary.ko.md) · "
-        "[한계와 윤리 (영어)](../docs/limitations.md) · "
+        "[한계와 윤리](../docs/limitations.ko.md) · "
         "[렌더링 얼굴 데이터 카드 (영어)](../docs/data_card.md)",
         "columns": "| 단계 | 결과 (영어) | 규모 |",
         "numbers": "수치",
