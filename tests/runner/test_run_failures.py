@@ -337,7 +337,7 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
             "readme: unknown key 'pictures' (known: picture, animation, results, rates, highl",
         ),
         (
-            {"readme": {"rates": [{"label": {"de": "x"}}]}},
+            {"readme": {"rates": [{"label": {"en": "x", "ko": "y", "de": "z"}}]}},
             "readme: rates: 0: label: unknown key 'de' (known: en, ko)",
         ),
         (
