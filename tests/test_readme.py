@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -11,6 +12,7 @@ from ohlora_lib.pages import index
 from ohlora_lib.pages.index import READMES
 from ohlora_lib.runner.pipeline import Pipeline, shown_systems
 from ohlora_lib.steering.comparison import CONFIRMING, USED
+from ohlora_lib.steering.ohlora import EMBEDDED_FACES, OhLora
 
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEMS = shown_systems()
@@ -74,6 +76,16 @@ def test_animation_is_small_moves_and_is_shown_at_a_multiple_of_its_pixels(name)
     published = [file for stage in Pipeline.load("ohlora_v3", "quick").stages
                  for file in stage.publish.values()]  # fmt: skip
     assert path.relative_to(ROOT / "reports").as_posix() in published
+
+
+def test_animation_begins_with_the_neutral_image_of_an_embedded_face():
+    lora = OhLora.load(EMBEDDED_FACES)
+    neutral = np.stack([np.asarray(lora.image(face=face), float) for face in range(len(lora))])
+    with Image.open(ROOT / "reports/play/oh_lora.webp") as image:
+        first = np.asarray(image.convert("RGB"), float)
+    differences = np.abs(neutral - first).mean(axis=(1, 2, 3))
+    nearest, other = np.sort(differences)[:2]
+    assert nearest < 4 < 8 < other, "the weights have changed: run ./run_all.sh --only 10_play"
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -33,7 +33,7 @@ WORDS = {
         "columns": "| stage | result | scale |",
         "numbers": "Numbers",
         "headlines": "| number | | from |",
-        "highlights": "| on toy faces | result (95 % interval) | n | read by | page |",
+        "highlights": "| on toy faces | result (95 % interval) | n | meter | page |",
         "published": ("Published: photographs (CelebA)", "| | published |"),
         "ours": ("The same here: toy faces", "| | here | from |"),
         "rates": (
