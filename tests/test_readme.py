@@ -200,6 +200,21 @@ def test_tables_have_published_numbers_ours_and_a_column_per_meter(tmp_path, mon
     assert index.results([]) == ""
 
 
+def test_korean_index_has_its_own_title_at_the_english_anchor_and_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "REPORTS", tmp_path)
+    (tmp_path / "s").mkdir()
+    found = {"sentence": "3 of 4 of a kind", "headline": [("kept", "3 of 4 (75%)")], "picture": ""}
+    (tmp_path / "s/05.json").write_text(
+        json.dumps({"scale": "quick", "finding": found, "figures": {}})
+    )
+    rows = (index.Result(both("kept"), "4,930 of 13,000", "05", "kept"),)
+    system = index.System("s", "My system", "", ("05",), rows, korean_title="시스템")
+    english, korean = (index.index_page([system], language) for language in ("en", "ko"))
+    assert "\n## My system\n" in english and "| kept | 4,930 of 13,000 |" in english
+    assert '\n## <a id="my-system"></a>시스템\n' in korean and "3 of 4 of a kind" in korean
+    assert "| kept | 4,930 / 13,000 |" in korean and "| kept | 3 / 4 (75%) |" in korean
+
+
 def test_animation_comes_before_the_picture_once_it_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "REPORTS", tmp_path)
     found = {"sentence": "", "headline": [], "picture": "faces"}

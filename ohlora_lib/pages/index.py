@@ -44,21 +44,21 @@ WORDS = {
     "ko": {
         "title": "보고서",
         "other": "[English](README.md)",
-        "intro": "각 페이지는 노트북을 실행해서 생성된다. "
-        "페이지 이름은 파이프라인의 단계 이름이다. 예: 08_test_vectors 는 그 시스템의 노트북 08. "
-        "페이지 본문은 영어이다.",
+        "intro": "각 페이지는 노트북을 실행하면 생성되며, 이름은 파이프라인의 단계 이름입니다. "
+        "예: 08_test_vectors는 해당 시스템의 08번 노트북입니다. "
+        "페이지 본문과 아래 수치의 이름은 영어입니다.",
         "links": "[시스템 비교](comparison.ko.md) · [용어집](../docs/glossary.ko.md) · "
         "[한계와 윤리](../docs/limitations.ko.md) · "
-        "[렌더링 얼굴 데이터 카드 (영어)](../docs/data_card.md)",
-        "columns": "| 단계 | 결과 (영어) | 규모 |",
+        "[렌더링한 얼굴의 데이터 카드(영어)](../docs/data_card.md)",
+        "columns": "| 단계 | 결과(영어) | 규모 |",
         "numbers": "수치",
         "headlines": "| 수치 | | 출처 |",
-        "highlights": "| 토이 얼굴에서 | 결과 (95 % 구간) | n | 측정기 | 페이지 |",
-        "published": ("발표된 값: 사진 (CelebA)", "| | 발표된 값 |"),
-        "ours": ("여기서 같은 값: 토이 얼굴", "| | 여기 | 출처 |"),
+        "highlights": "| 토이 얼굴에서 | 결과(95 % 구간) | n | 측정기 | 페이지 |",
+        "published": ("발표된 값: 사진(CelebA)", "| | 발표된 값 |"),
+        "ours": ("같은 지표를 이 저장소에서 잰 값: 토이 얼굴", "| | 이 저장소 | 출처 |"),
         "rates": (
-            "토이 얼굴: 눈, 입, 고개가 요청을 따르는 latent 의 비율, 측정기별",
-            "| 방법 | 기준 | n | 속성 CNN | 파서 | 외부 심판 | 출처 |",
+            "토이 얼굴: 눈, 입, 고개가 요청을 따르는 잠재 벡터의 비율, 측정기별",
+            "| 방법 | 합격 기준 | n | 속성 CNN | 파서 | 외부 심판 | 출처 |",
         ),
     },
 }
@@ -138,10 +138,18 @@ class System:
     extends: str = ""
     korean: str = ""
     """The summary in Korean."""
+    korean_title: str = ""
 
     def text(self, language: str) -> str:
         """The summary, in Korean if there is one and it is wanted."""
         return self.korean if language == "ko" and self.korean else self.summary
+
+    def heading(self, language: str) -> str:
+        """The title; in Korean at the English title's anchor, as links of both languages use it."""
+        if language == "ko" and self.korean_title:
+            anchor = self.title.lower().replace(" ", "-")
+            return f'<a id="{anchor}"></a>{self.korean_title}'
+        return self.title
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,8 @@ def index_page(systems: Sequence[System], language: str = "en") -> str:
     for system in systems:
         if not (pages := reports(system)):
             continue
-        parts.append(f"## {system.title}\n\n{system.text(language)}\n\n{_stages(pages, words)}\n")
+        heading, text = system.heading(language), system.text(language)
+        parts.append(f"## {heading}\n\n{text}\n\n{_stages(pages, words)}\n")
         parts += [one.image("") + "\n" for one in pages if one.stage == system.picture]
         parts.append(_headlines(pages, words))
     return "\n".join(parts)
@@ -292,8 +301,8 @@ def _beside_published(systems: Sequence[System], language: str) -> list[str]:
         if value := numbers.get(row.headline):
             count = f", n = {numbers[row.count]}" if row.count in numbers else ""
             link = page.link("", f"{system.name}/{row.stage}")
-            published.append(f"| {row.label[language]} | {row.published} |")
-            ours.append(f"| {row.label[language]} | {value}{count} | {link} |")
+            published.append(f"| {row.label[language]} | {_counted(row.published, language)} |")
+            ours.append(f"| {row.label[language]} | {_counted(value, language)}{count} | {link} |")
     for system, row, page in _of_pages(systems, "rates"):
         numbers = dict(page.headline)
         found = [numbers.get(f"{row.method}, {meter}{row.ending}") for meter in METERS]
@@ -312,6 +321,11 @@ def _beside_published(systems: Sequence[System], language: str) -> list[str]:
         if rows:
             parts.append("\n".join([f"**{title}**\n", head, rule, *rows]) + "\n")
     return parts
+
+
+def _counted(value: str, language: str) -> str:
+    """A number as a language writes it: '3 of 4' as '3 / 4' in Korean."""
+    return re.sub(r"(?<=\d) of (?=\d)", " / ", value) if language == "ko" else value
 
 
 def picture(systems: Sequence[System], language: str = "en") -> str:

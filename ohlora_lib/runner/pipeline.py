@@ -160,6 +160,7 @@ class _Pipeline(_Model):
     summary: str
     korean: str = ""
     extends: str = ""
+    korean_title: str = ""
     resolver: str = ""
     constants: dict[str, float] | str = {}
     readme: _Readme = _Readme()
@@ -272,6 +273,7 @@ class Pipeline:
             picture=spec.readme.picture,
             extends=spec.extends,
             korean=spec.korean,
+            korean_title=spec.korean_title,
         )
         return cls(scale, about, tuple(stages), constants, resolver)
 

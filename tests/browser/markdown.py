@@ -37,13 +37,17 @@ def document(pages: dict[str, Path], script: str = "") -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """The names of a page's headings in addresses, by GitHub's rule."""
+    """The names of a page's headings in addresses, by GitHub's rule, and those given by hand."""
     found: dict[str, int] = {}
-    for title in re.findall(r"<h[1-6][^>]*>(.*?)</h[1-6]>", to_html(page.read_text()), re.DOTALL):
+    body = to_html(page.read_text())
+    for title in re.findall(r"<h[1-6][^>]*>(.*?)</h[1-6]>", body, re.DOTALL):
         text = html.unescape(re.sub(r"<[^>]+>", "", title)).strip().lower()
         slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
         found[slug] = found.get(slug, -1) + 1
-    return {f"{slug}-{n}" if n else slug for slug, last in found.items() for n in range(last + 1)}
+    given = set(re.findall(r'<a id="([^"]+)"', body))
+    return given.union(
+        f"{slug}-{n}" if n else slug for slug, last in found.items() for n in range(last + 1)
+    )
 
 
 def broken_links(page: Path) -> list[str]:

@@ -182,7 +182,8 @@ def test_what_is_wrong_with_a_page_is_seen(written, problem):
 
 def test_broken_links_and_anchors_are_seen(tmp_path):
     page, other = tmp_path / "page.md", tmp_path / "other.md"
-    other.write_text("# One `two`, *three*!\n\n## 낱말 하나\n\n## 낱말 하나\n")
+    other.write_text('# One `two`, *three*!\n\n## 낱말 하나\n\n## <a id="word"></a>낱말 하나\n')
     good = "[a](other.md#one-two-three) [b](other.md#낱말-하나-1) [c](#here) [d](https://x.y/#z)"
+    good += " [h](other.md#word)"
     page.write_text(f"# Here\n\n{good}\n\n[e](other.md#one) [f](lost.md) [g](#there)")
     assert broken_links(page) == ["other.md#one", "lost.md", "#there"]
