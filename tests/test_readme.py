@@ -13,6 +13,7 @@ from ohlora_lib.pages.index import READMES
 from ohlora_lib.runner.pipeline import Pipeline, shown_systems
 from ohlora_lib.steering.comparison import CONFIRMING, USED
 from ohlora_lib.steering.ohlora import EMBEDDED_FACES, OhLora
+from ohlora_lib.steering.sampling import Sampler
 
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEMS = shown_systems()
@@ -80,7 +81,7 @@ def test_animation_is_small_moves_and_is_shown_at_a_multiple_of_its_pixels(name)
 
 def test_animation_begins_with_the_neutral_image_of_an_embedded_face():
     lora = OhLora.load(EMBEDDED_FACES)
-    neutral = np.stack([np.asarray(lora.image(face=face), float) for face in range(len(lora))])
+    neutral = Sampler(lora.generator).images(lora.w).astype(float)
     with Image.open(ROOT / "reports/play/oh_lora.webp") as image:
         first = np.asarray(image.convert("RGB"), float)
     differences = np.abs(neutral - first).mean(axis=(1, 2, 3))

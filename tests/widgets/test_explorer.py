@@ -179,3 +179,11 @@ def test_mistakes_about_animations_are_named(explorer, tmp_path, monkeypatch):
     assert not (tmp_path / "made").exists()
     with pytest.raises(StoreError, match=r"cannot write \.png: use gif or webp"):
         animation.write_animation(tmp_path / "a.png", np.zeros((2, 16, 16, 3), np.uint8), 12)
+
+
+@pytest.mark.parametrize(("width", "pixels"), [(16, 16), (17, 32), (384, 384)])
+def test_animation_is_enlarged_by_a_whole_number_to_its_width(tmp_path, width, pixels):
+    moves = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    animation.write_animation(tmp_path / "a.webp", moves, 10, width)
+    with Image.open(tmp_path / "a.webp") as image:
+        assert image.size == (pixels, pixels) and image.n_frames == 3
