@@ -39,7 +39,7 @@ def changed_alone(
     attributes, values, chosen = _population(faces)
     return {
         name: tuple(
-            _rendered(attributes, chosen, name, float(value), size)
+            _rendered(attributes, chosen, {name: float(value)}, size)
             for value in np.quantile(values[:, ATTRIBUTE_NAMES.index(name)], QUANTILES)
         )
         for name in names
@@ -54,15 +54,28 @@ def _population(faces: int) -> tuple[list[FaceAttributes], np.ndarray, np.ndarra
     return attributes, values, np.flatnonzero(fits_concept(filter_truth(values)))[:faces]
 
 
-def rendered_leakage(meter: Meter, faces: int) -> pd.DataFrame:
+def rendered_leakage(meter: Meter, faces: int, size: int = LEAST_SIZE) -> pd.DataFrame:
     """Mean |change| of each score (columns) while eyes, mouth or pose (rows) alone changes, divided
     by the change of the row's own score."""
     known = [name for name in meter.properties if name in PROPERTIES]
-    rows = {}
-    for name, (low, high) in changed_alone(EXPRESSION, faces).items():
-        change = score_table(meter, meter(high)) - score_table(meter, meter(low))
-        rows[name] = change[known].abs().mean() / abs(change[name].mean())
+    changes = _changes(meter, faces, size)
+    rows = {n: change[known].abs().mean() / abs(change[n].mean()) for n, change in changes.items()}
     return pd.DataFrame(rows).T[known]
+
+
+def true_changes(meter: Meter, faces: int, size: int = LEAST_SIZE) -> pd.DataFrame:
+    """Mean change, with its sign, of each of the meter's scores (columns) while eyes, mouth or pose
+    (rows) alone changes, divided by the change of the row's own score."""
+    changes = _changes(meter, faces, size)
+    return pd.DataFrame({n: change.mean() / change[n].mean() for n, change in changes.items()}).T
+
+
+def _changes(meter: Meter, faces: int, size: int) -> dict[str, pd.DataFrame]:
+    """By property, what the change of that attribute alone does to the scores of each face."""
+    return {
+        name: score_table(meter, meter(high)) - score_table(meter, meter(low))
+        for name, (low, high) in changed_alone(EXPRESSION, faces, size).items()
+    }
 
 
 def identity_changes(
@@ -77,11 +90,18 @@ def identity_changes(
     return pd.Series(means)
 
 
+def narrow_eyes(faces: int) -> np.ndarray:
+    """Images (N, R, R, 3) of rendered faces that look ahead, both eyes as narrow as the renderer
+    draws them: equally narrow, whatever a meter reads."""
+    attributes, _, chosen = _population(faces)
+    return _rendered(attributes, chosen, {"eyes": 0.0, "pose": 0.0}, LEAST_SIZE)
+
+
 def _rendered(
-    attributes: list, chosen: np.ndarray, name: str, value: float, size: int
+    attributes: list, chosen: np.ndarray, values: Mapping[str, float], size: int
 ) -> np.ndarray:
-    """The chosen faces with one attribute at this value, (N, R, R, 3)."""
-    changed = ((replace(attributes[index], **{name: value}), index) for index in chosen)
+    """The chosen faces with some attributes at these values, (N, R, R, 3)."""
+    changed = ((replace(attributes[index], **values), index) for index in chosen)
     images = [render(one, texture_seed(TEST_SEED, index), size).image for one, index in changed]
     return enlarged(np.stack(images), LEAST_SIZE)
 

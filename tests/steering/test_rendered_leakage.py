@@ -9,8 +9,10 @@ from ohlora_lib.steering.meters import ParserMeter, Reading, StandardizedMeter
 from ohlora_lib.steering.rendered_leakage import (
     changed_alone,
     identity_changes,
+    narrow_eyes,
     rendered_leakage,
     rendered_responses,
+    true_changes,
 )
 from ohlora_lib.toyworld import face
 
@@ -20,6 +22,21 @@ def leakage():
     meter = ParserMeter(load_parser())
     population = np.stack([face(5, index).image for index in range(16)])
     return rendered_leakage(StandardizedMeter.fit(meter, meter(population).scores), faces=3)
+
+
+class Alternating:
+    """Reads pairs of images: its first three scores fall by 2, the last rises or falls by 1."""
+
+    properties = (*EXPRESSION, "hairstyle")
+    calls = 0
+
+    def __call__(self, images):
+        high = self.calls % 2
+        self.calls += 1
+        scores = np.zeros((len(images), 4))
+        scores[:, :3] = -2.0 * high
+        scores[::2, 3], scores[1::2, 3] = high, -high
+        return Reading(scores)
 
 
 def test_each_moves_itself_and_a_turned_head_other_scores_too(leakage):
@@ -32,21 +49,31 @@ def test_each_moves_itself_and_a_turned_head_other_scores_too(leakage):
 
 def test_changes_are_sizes_relative_to_the_own_score():
     """The meter's own score falls by 2 while another rises or falls by 1: the mean size is 0.5."""
-
-    class Alternating:
-        properties = (*EXPRESSION, "hairstyle")
-        calls = 0
-
-        def __call__(self, images):
-            high = self.calls % 2
-            self.calls += 1
-            scores = np.zeros((len(images), 4))
-            scores[:, :3] = -2.0 * high
-            scores[::2, 3], scores[1::2, 3] = high, -high
-            return Reading(scores)
-
     found = rendered_leakage(Alternating(), faces=4)
     assert found.loc["mouth"].tolist() == [1, 1, 1, 0.5]
+
+
+def test_true_changes_keep_their_sign_and_are_per_unit_of_the_own_score():
+    """The meter's own score rises by 2, another falls by 1, one with both signs cancels out."""
+
+    class Falling(Alternating):
+        properties = (*EXPRESSION, "roll", "hairstyle")
+
+        def __call__(self, images):
+            scores = super().__call__(images).scores
+            return Reading(np.insert(-scores, 3, scores[:, 0] / 2, axis=1))
+
+    found = true_changes(Falling(), faces=4)
+    assert found.index.tolist() == list(EXPRESSION)
+    assert found.loc["mouth"].tolist() == [1, 1, 1, -0.5, 0]
+
+
+def test_narrow_eyes_look_ahead_and_are_narrower_than_those_of_a_low_quantile():
+    meter = ParserMeter(load_parser())
+    narrow, (low, _) = narrow_eyes(3), changed_alone(["eyes"], 3)["eyes"]
+    eyes, pose = (meter.properties.index(name) for name in ("eyes", "pose"))
+    assert (meter(narrow).scores[:, eyes] < meter(low).scores[:, eyes]).all()
+    assert np.abs(meter(narrow).scores[:, pose]).max() < 0.1
 
 
 def test_true_requests_are_followed_on_the_parser(monkeypatch):
