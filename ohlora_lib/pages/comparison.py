@@ -4,6 +4,7 @@
 stage (SYSTEM/STAGE) stands in which row. Texts are given in English and Korean.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from ohlora_lib.store import ROOT, StoreError
 from ohlora_lib.store.atomic import write_text
 
 FOLDER = ROOT / "pipelines" / "compare"
+INTERVAL = re.compile(r"\(([\d.]+)%–([\d.]+)%\)")
 WORDS = {
     "en": {
         "suffix": "",
@@ -26,6 +28,9 @@ WORDS = {
         "system": "| system | what is new in it |",
         "gained": "What it gained",
         "absent": "Not run here, so left out: {}.",
+        "apart": "Rows in which the intervals of two systems do not overlap: {}. All others "
+        "state no order.",
+        "together": "In every row the intervals overlap, so none states an order of the systems.",
         "sources": "Where the numbers come from",
     },
     "ko": {
@@ -36,6 +41,8 @@ WORDS = {
         "system": "| 시스템 | 새로운 점 |",
         "gained": "무엇이 나아졌나",
         "absent": "이 저장소에서 실행하지 않아 제외한 시스템: {}.",
+        "apart": "두 시스템의 구간이 겹치지 않는 행: {}. 나머지 행에서는 우열이 확정되지 않습니다.",
+        "together": "모든 행에서 구간이 겹치므로 시스템의 우열은 확정되지 않습니다.",
         "sources": "수치의 출처",
     },
 }
@@ -114,7 +121,7 @@ class Comparison:
         if absent:
             parts.append(words["absent"].format(", ".join(absent)))
         header = "| " + "".join(f"| {_with_scale(one)} " for one in shown) + "|"
-        lines, sources = [header, "|---" + "|---:" * len(shown) + "|"], []
+        lines, sources, apart = [header, "|---" + "|---:" * len(shown) + "|"], [], []
         for row in self.content.rows:
             found = {one.name: self._value(row, one.name) for one in shown}
             if not any(found.values()):
@@ -122,10 +129,13 @@ class Comparison:
             label = _in(row.label, language)
             values = "".join(f"| {found[one.name] or '–'} " for one in shown)
             lines.append(f"| {label} {values}|")
+            if _apart(list(found.values())):
+                apart.append(label)
             used = [row.stages[name] for name, value in found.items() if value]
             links = ", ".join(f"[{stage}]({stage}.md)" for stage in dict.fromkeys(used))
             sources.append(f"* {label}: {links}")
-        parts += [f"## {words['gained']}", "\n".join(lines)]
+        said = words["apart"].format("; ".join(apart)) if apart else words["together"]
+        parts += [f"## {words['gained']}", "\n".join(lines), said]
         details = "\n".join(sources)
         parts.append(f"<details>\n<summary>{words['sources']}</summary>\n\n{details}\n\n</details>")
         return "\n\n".join(parts) + "\n"
@@ -136,6 +146,14 @@ class Comparison:
             return ""
         values = dict(report.headline)
         return next((values[name] for name in row.headlines if name in values), "")
+
+
+def _apart(values: list[str]) -> bool:
+    """Whether the intervals "(22%–61%)" of two values do not overlap; the last of "before → after"
+    counts."""
+    found = [INTERVAL.findall(value)[-1:] for value in values]
+    bounds = [tuple(map(float, pair)) for pairs in found for pair in pairs]
+    return bool(bounds) and max(low for low, _ in bounds) > min(high for _, high in bounds)
 
 
 def _in(text: Text, language: str) -> str:

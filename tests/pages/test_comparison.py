@@ -73,6 +73,15 @@ def test_values_are_the_first_headline_that_a_record_has(reports):
     assert korean.startswith("# 비교") and "| 합격률 | 50% (30%–70%) | 70% (50%–85%) |" in korean
 
 
+def test_an_order_is_stated_only_where_intervals_do_not_overlap(reports):
+    record = json.loads((reports / "two/02_test.json").read_text())
+    assert "In every row the intervals overlap" in read(reports, CONTENT).page("en")
+    record["finding"]["headline"] = [["new, judge", "60% (20%–90%) → 90% (80%–95%)"]]
+    (reports / "two/02_test.json").write_text(json.dumps(record))
+    assert "do not overlap: Pass rate. All others" in read(reports, CONTENT).page("en")
+    assert "겹치지 않는 행: 합격률." in read(reports, CONTENT).page("ko")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
