@@ -28,6 +28,7 @@ from ohlora_lib.store.workfolder import claim
 
 KEY = "ohlora"
 WEBP = "image/webp"
+MISSING = "–"
 PADDING, LETTER = 27, 10
 """CSS pixels of a table cell's margins, and at most of a letter, on GitHub."""
 _shown: dict[str, str | None] = {}
@@ -92,18 +93,29 @@ def say(sentence: str) -> None:
     _emit({"text/markdown": sentence, "text/plain": sentence}, {})
 
 
-def finding(sentence: str, headline: dict[str, str], picture: str, limitation: str = "") -> None:
+def finding(
+    sentence: str,
+    headline: dict[str, str],
+    picture: str,
+    limitation: str = "",
+    listed: int | None = None,
+    more: str = "More numbers",
+) -> None:
     """The page's one-sentence answer, its headline numbers, the name of its main figure, and what
     the answer does not say.
 
     They are shown at the top of the page; all but the limitation also in the index of all reports
-    and in the README.
+    and in the README. Numbers after the first `listed` are folded away under the heading `more`.
     """
     sentence, limitation = _one_line(sentence), _one_line(limitation)
     # Pairs, not a mapping: a notebook file does not keep a mapping's order.
     pairs = [(_one_line(name), _one_line(value)) for name, value in headline.items()]
     note = {"sentence": sentence, "headline": pairs, "picture": picture, "limitation": limitation}
-    lines = [f"**{sentence}**", "", *(f"- {name}: **{value}**" for name, value in pairs)]
+    numbers = [f"- {name}: **{value}**" for name, value in pairs]
+    shown, folded = numbers[:listed], numbers[len(numbers[:listed]) :]
+    lines = [f"**{sentence}**", "", *shown]
+    if folded:
+        lines += ["", f"<details><summary>{more}</summary>", "", *folded, "", "</details>"]
     if limitation:
         lines += ["", f"**Limitation:** {limitation}"]
     text = "\n".join(f"> {line}".rstrip() for line in lines)
@@ -159,7 +171,7 @@ def _number(value: float) -> str:
 
 def _cell(value: object) -> str:
     if pd.api.types.is_scalar(value) and pd.isna(value):
-        return "–"
+        return MISSING
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
@@ -182,7 +194,8 @@ def _header(name: object) -> str:
 def markdown_table(table: pd.DataFrame) -> str:
     """A DataFrame as a Markdown table; an unnamed integer index is omitted.
 
-    One that is too wide for a page becomes several, one below the other, with the same index.
+    One that is too wide for a page becomes several, one below the other, with the same index; rows
+    without a value in one of them are left out there.
     """
     index = table.index
     counted = index.name is None and pd.api.types.is_integer_dtype(index.dtype)
@@ -191,12 +204,16 @@ def markdown_table(table: pd.DataFrame) -> str:
     texts = pd.DataFrame({at: [_cell(v) for v in column] for at, column in enumerate(columns)})
     texts.columns = [_header(column.name) for column in columns]
     sides = [_side(column) for column in columns]
-    return "\n\n".join(
-        texts.iloc[:, part].to_markdown(
-            index=False, disable_numparse=True, colalign=[sides[at] for at in part]
+    parts = _parts([_width(texts.iloc[:, at]) for at in range(len(columns))], len(levels))
+    tables = []
+    for part in parts:
+        empty = (texts.iloc[:, part[len(levels) :]] == MISSING).all(axis=1)
+        rows = texts[~empty] if len(parts) > 1 and not empty.all() else texts
+        align = [sides[at] for at in part]
+        tables.append(
+            rows.iloc[:, part].to_markdown(index=False, disable_numparse=True, colalign=align)
         )
-        for part in _parts([_width(texts.iloc[:, at]) for at in range(len(columns))], len(levels))
-    )
+    return "\n\n".join(tables)
 
 
 def _width(column: pd.Series) -> int:

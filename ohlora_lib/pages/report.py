@@ -198,7 +198,8 @@ def _foot(source: Source, parameters: dict) -> dict[str, str]:
     return {
         "scale": source.scale,
         "seed": str(parameters.get("seed", "—")),
-        "parameters": ", ".join(f"{key} = `{value}`" for key, value in shown.items()) or "—",
+        "parameters": ", ".join(f"{k} = `{v if v != '' else repr(v)}`" for k, v in shown.items())
+        or "—",
         "notebook": source.notebook,
         "stage": source.stage,
         "system": source.system,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.plots.sheets import labeled_sheet
-from ohlora_lib.plots.style import INK, MUTED, SERIES
+from ohlora_lib.plots.style import MUTED, SERIES
 from ohlora_lib.steering.responses import EYES, MOUTH, POSE
 from ohlora_lib.steering.select import CorrelationCutoffs
 
@@ -67,6 +67,7 @@ def pass_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
             style = {"color": SERIES[color], "ls": ("-", "--", ":")[dashes % 3]}
             axes.plot(table.index, table[name], label=name, **style)
         axes.set(title=label, xlabel="cutoff of all three", ylim=(-0.03, 1.03))
+        axes.set(xlim=(0.8, 1), xticks=[0.8, 0.85, 0.9, 0.95])
     panels[0, 0].set_ylabel("fraction of latents that pass")
     lines = panels[0, 0].get_legend_handles_labels()
     figure.legend(*lines, loc="outside lower center", ncols=2 if methods > 3 else 1)
@@ -95,25 +96,29 @@ def strips(images: Mapping[str, np.ndarray]) -> Figure:
     )
 
 
+LOWEST = 0.5
+"""Lower correlations are drawn at this one, so that a single latent does not stretch the axis."""
+
+
 def correlation_by_start(
-    tested: pd.DataFrame, methods: Sequence[str], cutoffs: CorrelationCutoffs
+    tested: pd.DataFrame, methods: Sequence[str], cutoffs: CorrelationCutoffs, meter: str
 ) -> Figure:
-    """Unedited score against correlation: a dot per latent and meter, a row per method."""
+    """Unedited score against correlation on a meter: a dot per latent, a row per method."""
     figure, grid = pyplot.subplots(
         len(methods), 3, figsize=(8.6, 2.3 * len(methods)), sharey=True, squeeze=False
     )
-    least = asdict(cutoffs)
+    least, (label, color) = asdict(cutoffs), METER_STYLES[meter]
     for row, method in zip(grid, methods, strict=True):
         mine = tested[tested["method"] == method]
         for axes, name in zip(row, EXPRESSION, strict=True):
-            for meter in ("cnn", "parser"):
-                label, color = METER_STYLES[meter]
-                axes.scatter(mine[f"unedited_{name}"], mine[f"{meter}_{name}_corr"], s=9, lw=0,
-                             alpha=0.6, color=color, label=label)  # fmt: skip
-            axes.axhline(least[name], color=MUTED, lw=1, ls="--")
+            start, found = mine[f"unedited_{name}"], mine[f"{meter}_{name}_corr"]
+            low = found < LOWEST
+            axes.scatter(start[~low], found[~low], s=9, lw=0, alpha=0.6, color=color, label=label)
+            axes.scatter(start[low], low[low] * LOWEST, s=22, marker="v", color=color,
+                         label=f"below {LOWEST:g}")  # fmt: skip
+            axes.axhline(least[name], color=MUTED, lw=1, ls="--", label="cutoff")
             axes.set(xlabel=f"{name} before steering (std. deviations)")
-        row[0].set_ylabel(f"{method.split(',')[0]}\ncorrelation")
-        row[0].annotate("cutoff", (0.02, least["eyes"]), xycoords=("axes fraction", "data"),
-                        va="bottom", fontsize=7, color=INK)  # fmt: skip
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncol=2)
+            axes.set_ylim(LOWEST - 0.02, 1.02)
+        row[0].set_ylabel("\n".join([*method.split(", "), "correlation"]))
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncol=3)
     return figure

@@ -9,8 +9,9 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.plots.style import GRID, MUTED, SERIES
+from ohlora_lib.plots.style import MUTED, SERIES
 
+BETWEEN = "#c9ced6"
 COLORS = dict(zip(EXPRESSION, SERIES, strict=False))
 """A color each for eyes, mouth and pose."""
 
@@ -76,8 +77,9 @@ def projections(values: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     figure, panels = pyplot.subplots(1, len(values), figsize=(8.6, 2.9))
     for axes, (name, parts) in zip(panels, values.items(), strict=True):
         both = np.concatenate(list(parts.values()))
-        bins = np.linspace(both.min(), both.max(), 25)
-        colors = {"lowest": SERIES[5], "between": GRID, "highest": COLORS[name]}
+        few = min(map(len, parts.values()))
+        bins = np.linspace(both.min(), both.max(), int(np.clip(3 * few**0.5, 6, 25)))
+        colors = {"lowest": SERIES[4], "between": BETWEEN, "highest": COLORS[name]}
         for part in ("between", "lowest", "highest"):
             share = np.full(len(parts[part]), 1 / max(len(parts[part]), 1))
             axes.hist(parts[part], bins, weights=share, alpha=0.75, color=colors[part],

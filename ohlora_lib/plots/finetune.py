@@ -25,8 +25,9 @@ def losses(log: pd.DataFrame) -> Figure:
     right.plot(log.step, log.auroc, "o-", ms=3, color=SERIES[3])
     right.axhline(0.5, color=MUTED, ls="--", lw=1)
     right.annotate(
-        "chance", (log.step.iloc[0], 0.5), (2, 3), textcoords="offset points", color=MUTED
-    )
+        "chance", (1, 0.5), (3, 0), ("axes fraction", "data"), "offset points", va="center",
+        color=MUTED,
+    )  # fmt: skip
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set(
@@ -37,13 +38,17 @@ def losses(log: pd.DataFrame) -> Figure:
 
 def filter_properties(log: pd.DataFrame, images: int, meter: str) -> Figure:
     """Mean gender, quality, age and glass of `images` new images per row of the log."""
-    figure, axes = pyplot.subplots(figsize=(6.4, 3))
-    for name, label, color in zip(FILTER_PROPERTIES, LABELS, SERIES, strict=False):
-        axes.plot(log.step, log[name], "o-", ms=3, color=color, label=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="step", ylabel=f"mean of {images} images", ylim=(-0.03, 1.03))
-    axes.set_title(f"Probabilities by {meter}")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure, panels = pyplot.subplots(1, 2, figsize=(8.6, 3))
+    named = list(zip(FILTER_PROPERTIES, LABELS, SERIES, strict=False))
+    for axes, part in zip(panels, (named[:2], named[2:]), strict=True):
+        for name, label, color in part:
+            axes.plot(log.step, log[name], "o-", ms=3, color=color, label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="step", ylabel=f"mean of {images} images")
+        axes.legend()
+    panels[0].set_title(f"Probabilities by {meter}")
+    panels[0].set_ylim(top=1)
+    panels[1].set_ylim(bottom=0)
     return figure
 
 
@@ -80,6 +85,7 @@ def shares(table: pd.DataFrame, published: tuple[float, float] | None = None) ->
         )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set(xlabel="share of images", xlim=(-0.02, 1.02))
+    least = min([table[table["set"] != "filtered set"].low.min(), *(published or [])])
+    axes.set(xlabel="share of images", xlim=(max(least - 0.05, 0), 1.01))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

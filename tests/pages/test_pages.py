@@ -305,6 +305,20 @@ def test_finding_must_name_a_picture_of_the_page():
         found("lime")
 
 
+def test_numbers_after_the_listed_ones_are_folded_away(shown):
+    page.finding("So.", {"a": "1", "b": "2", "c": "3"}, "", listed=1, more="All")
+    text = shown[-1][0]["text/markdown"]
+    listed, folded = text.split("<details><summary>All</summary>")
+    assert "- a: **1**" in listed and "- b: **2**" in folded and "- c: **3**" in folded
+    assert len(shown[-1][1]["ohlora"]["finding"]["headline"]) == 3
+
+
+def test_parts_of_a_wide_table_leave_out_rows_without_a_value():
+    wide = {f"column {n} {'x' * 30}": ["1", None if n > 1 else "2"] for n in range(6)}
+    first, *others = page.markdown_table(pd.DataFrame(wide, ["here", "there"])).split("\n\n")
+    assert "there" in first and others and all("there" not in part for part in others)
+
+
 def test_page_opens_with_its_system_stage_and_scale_then_question_result_and_limitation(shown):
     page.finding("It is 3.", {"n": "4"}, "", limitation="Only one | was tried.")
     found = shows({"text/markdown": shown[-1][0]["text/markdown"]}, shown[-1][1]["ohlora"])

@@ -81,11 +81,14 @@ def test_response_scatter_shows_each_property_with_its_correlations():
 
 def test_correlation_by_start_has_a_row_per_method_and_the_cutoffs():
     columns = {f"unedited_{n}": [k, k + 0.5] for k, n in enumerate(EXPRESSION)}
-    for meter, value in (("cnn", 0.9), ("parser", 0.8)):
-        columns |= {f"{meter}_{n}_corr": [value, value - k / 10] for k, n in enumerate(EXPRESSION)}
-    table = pd.DataFrame({"method": ["a", "b"]} | columns)
-    figure = plots.correlation_by_start(table, ["b", "a"], CorrelationCutoffs(0.5, 0.6, 0.7))
-    mouth = figure.axes[1]
-    assert mouth.collections[1].get_offsets().tolist() == [[1.5, pytest.approx(0.7)]]
+    columns |= {f"judge_{n}_corr": [0.8 - k / 2, 0.8 - k / 10] for k, n in enumerate(EXPRESSION)}
+    table = pd.DataFrame({"method": ["a", "b, c"]} | columns)
+    cutoffs = CorrelationCutoffs(0.5, 0.6, 0.7)
+    figure = plots.correlation_by_start(table, ["b, c", "a"], cutoffs, "judge")
+    found = [axes.collections[0].get_offsets().tolist() for axes in figure.axes]
+    assert found[1] == [[1.5, pytest.approx(0.7)]]
+    assert found[4] == [], "of .3, below the axis"
+    assert figure.axes[4].collections[1].get_offsets().tolist() == [[1, plots.LOWEST]]
     assert [axes.lines[0].get_ydata()[0] for axes in figure.axes[:3]] == [0.5, 0.6, 0.7]
-    assert figure.axes[0].get_ylabel().startswith("b") and figure.axes[3].get_ylabel()[0] == "a"
+    assert figure.axes[0].get_ylabel() == "b\nc\ncorrelation"
+    assert figure.axes[3].get_ylabel()[0] == "a"

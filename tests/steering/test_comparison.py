@@ -118,12 +118,13 @@ def test_extreme_latents_have_the_highest_and_lowest_sum_on_both_meters():
     assert comparison.extreme_latents(table.iloc[:3], "a") == (2, 0)
 
 
-def test_failures_are_counted_by_meter_and_property_with_their_means():
+def test_failures_on_a_meter_are_counted_by_property_with_their_means():
     table = rows("a", "test", [0.5, 0.91, 0.95, np.nan], parser_eyes_slope=[0.2, 0.3, 0.4, 0.1],
                  unedited_eyes=[-1.0, 2.0, -0.25, 0.0])  # fmt: skip
-    failed = comparison.failures(table, "a").set_index(["meter", "property"])
-    assert failed.failed.tolist() == [0, 0, 0, 3, 0, 0]
-    eyes = failed.loc[("parser", "eyes")]
+    failed = comparison.failures(table, "a", "parser").set_index("property")
+    assert failed.failed.tolist() == [3, 0, 0]
+    assert comparison.failures(table, "a", "cnn").failed.tolist() == [0, 0, 0]
+    eyes = failed.loc["eyes"]
     assert eyes.tested == 4
     assert eyes["|unedited score|, failed"] == 1 and eyes["|unedited score|, passed"] == 0.25
     assert eyes["slope, failed"] == pytest.approx(0.2) and eyes["slope, passed"] == 0.4
@@ -142,7 +143,9 @@ def test_results_and_leakage_are_shown_with_both_meters():
     assert leakage["leakage, eyes / mouth / pose"] == "0.20 / 0.40 / 0.60"
     assert leakage["gender, quality, age, glass"] == "0.08 / 0.10 / 0.12 / 0.14"
     assert leakage["gain parser / CNN"] == "0.50 / 0.50 / 0.50"
-    assert pd.isna(leakage["identity change by recentering"])
+    assert "identity change by recentering" not in leakage
+    moved = comparison.leakage_table(table.assign(recentering_change=0.4)).loc["a"]
+    assert moved["identity change by recentering"] == pytest.approx(0.4)
 
 
 def test_the_annotator_has_a_column_where_it_read_the_images():
@@ -192,8 +195,34 @@ def test_the_headline_names_method_and_meter():
         "fitted, calibrated or selected by": "property CNN, parser",
         "confirmed by": "none",
     }
-    assert comparison.lowest_meter(table.reset_index(), "svm") == "parser"
-    assert comparison.lowest_meter(table.reset_index(), "best") == "property CNN"
+    assert comparison.lowest_meter(table.reset_index(), "svm") == ("parser", 5)
+    assert comparison.lowest_meter(table.reset_index(), "best") == ("property CNN", 0)
+
+
+def test_only_all_is_100_percent():
+    row = {"low": 0.98, "high": 0.999}
+    assert comparison.rate(pd.Series({"rate": 299 / 300} | row)) == "99.7% (98%–100%)"
+    assert comparison.rate(pd.Series({"rate": 1.0} | row)) == "100% (98%–100%)"
+
+
+def test_steps_are_ordered_only_where_intervals_do_not_overlap():
+    names = list(comparison.ABLATION.values())[:3]
+    leaks = {"parser_eyes_leakage": 0.0, "parser_mouth_leakage": 0.0, "parser_pose_leakage": 0.0}
+
+    def summary(*passing):
+        parts = [
+            rows(name, "test", [0.97] * count + [0.5] * (20 - count)).assign(
+                **leaks | {"parser_eyes_leakage": 0.3 / place}
+            )
+            for name, count, place in zip(names, passing, (1, 2, 30), strict=True)
+        ]
+        return comparison.ablation_summary(pd.concat(parts, ignore_index=True))
+
+    said = summary(18, 20, 20)
+    assert "(n = 20), the 95 % intervals of all rows overlap: they do not order" in said
+    assert "first reached with '+ calibrated steps'; leakage falls most with '+ calib" in said
+    assert "some rows overlap: these have no order" in summary(0, 10, 20)
+    assert comparison.ablation_summary(rows("svm", "test", [0.97])) == ""
 
 
 def test_how_a_method_steers_is_means_over_its_latents():
