@@ -31,6 +31,8 @@ from tests.browser.label import KEYS, SOURCE, USUAL, Labeling, random_labels
 
 FAILED = (WebDriverException, HTTPError, OSError)
 NAME = "notebooks/benchmark.ipynb"
+WINDOW = 1366, 768
+"""A laptop's: not all faces of a page are on the screen at once."""
 
 
 def noise(folder: Path, count: int, size: int = 128) -> ImageSet:
@@ -56,27 +58,34 @@ class Pace:
         self.actions += 1
 
     def page(self, labels: np.ndarray) -> None:
-        """Mark the exceptions of the page that is shown, then turn it."""
-        numbers = self.person.numbers()
-        for place, key in enumerate(KEYS):
-            marked = [number for number in numbers if labels[number, place] != USUAL[place]]
-            if marked:
+        """Mark the exceptions of the page, the part that is on the screen first, then turn it."""
+        done = set()
+        while left := [number for number in self.person.numbers() if number not in done]:
+            if done and self.person.unseen():
                 self.wait()
-                self.person.notebook.press(key)
-            for number in marked:
-                self.wait()
-                self.person.click(number)
+                self.person.scroll()
+            shown = self.person.in_view() if self.person.unseen() else left
+            numbers = [number for number in left if number in shown]
+            for place, key in enumerate(KEYS):
+                marked = [number for number in numbers if labels[number, place] != USUAL[place]]
+                if marked:
+                    self.wait()
+                    self.person.notebook.press(key)
+                for number in marked:
+                    self.wait()
+                    self.person.click(number)
+            done.update(numbers)
         self.wait()
         self.person.turn(seconds=10)
 
 
 def opened(lab: Lab, profile: Path) -> Labeling:
     """A new browser with the notebook run in it."""
-    driver = browser(profile, height=1600)
+    driver = browser(profile, *WINDOW)
     notebook = Notebook(driver, lab, NAME)
     notebook.run_all()
     person = Labeling(notebook)
-    person.notebook.find(".oa-face, .oa-done")
+    person.start()
     return person
 
 
@@ -163,7 +172,7 @@ def again(lab: Lab, person: Labeling, victim: str, profile: Path) -> Labeling:
     if victim == "kernel":
         person.notebook.recover()
         person.notebook.run_all()
-        person.notebook.find(".oa-face")
+        person.start()
         return person
     person.driver.service.stop() if victim == "browser" else person.driver.quit()
     if victim == "server":
