@@ -39,18 +39,17 @@ class Sheets extends Answers {
       onchange: () => this.change({ note: this.note.value || null }) })
     this.measured = make("div", { className: "oa-measured" })
     this.panel = make("div", { className: "oa-panel" },
-      make("div", {}, ...this.rows,
-        this.reminder),
+      make("div", {}, ...this.rows),
       make("div", {},
-        make("div", { className: "oa-row", role: "radiogroup", ariaLabel: "Keep or drop" },
-          make("b", {}, "latent"), ...this.keep),
-        make("div", { className: "oa-row", role: "radiogroup", ariaLabel: "Reason" },
-          make("b", {}, "reason"), ...this.reasonButtons),
-        make("div", { className: "oa-row" }, make("b", {}, "note"), this.note)))
+        make("div", { className: "oa-row" },
+          make("span", { role: "radiogroup", ariaLabel: "Keep or drop" }, ...this.keep), this.note),
+        make("div", { className: "oa-row", role: "radiogroup", ariaLabel: "Why it is dropped" },
+          ...this.reasonButtons),
+        this.reminder))
     this.sheet = make("div", { className: "oa-sheet", tabIndex: 0, role: "img" })
     this.view.append(this.sheet, this.measured)
-    this.help.textContent = "e m p choose the property · 1–4 grade it and go to the next · letters of "
-      + "a reason drop the latent · n note (Enter leaves it) · latents may be kept without grades"
+    this.help.textContent = "e m p choose the property · grades are optional · "
+      + `${Object.keys(this.reasons).join(" ")} drop the latent and say why · n note, Enter leaves it`
     this.graded = make("b")
     this.graded.style.setProperty("--mark", this.colors[1])
     this.task = make("div", { className: "oa-task" },
@@ -90,6 +89,7 @@ class Sheets extends Answers {
 
   show(item) {
     this.item = item
+    this.size = 0 // all columns can be seen
     this.property = 0
     const numbers = (place) => (this.items[place] ? [this.items[place].idx] : [])
     return this.present(numbers(item), ([image]) => image && this.lay(image), numbers(item + 1))

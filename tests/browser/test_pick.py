@@ -43,7 +43,7 @@ def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
     status("Sheet 1 of 3 · 0 saved · latent 0")
     assert "0.25" in notebook.text(".oa-measured")
     stops = notebook.tab_stops(".oa-root")
-    assert stops[0] == "see more" and stops[-1] == "Note"  # not all rows fit
+    assert stops[0] == "see more" and stops[-1] == "other"  # not all rows fit
     expected = {"Fifty expressions of latent 0", "eyes 최상 excellent", "pose 하 low", "uncanny"}
     assert expected <= {*stops}
     person.start()
