@@ -6,8 +6,8 @@
 `speed` labels with 15 % exceptions (every property of every face), one key or click at a time, at
 least `--seconds` apart. Required: 400 answers a minute, and at most 200 ms from space to the next
 page on the screen (median). `kill` sends SIGKILL to the kernel, the server and the browser in turn,
-at random moments while pages are labeled. Required: at most the current page is lost, the CSV is
-always whole, and no saved row changes. Needs Chromium and chromedriver.
+each at a random moment after at least one page. Required: at most the current page is lost, the CSV
+is always whole, and no saved row changes. Needs Chromium and chromedriver.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,9 @@ class Pace:
         self.due = time.monotonic() + self.seconds
         self.actions += 1
 
-    def page(self, labels: np.ndarray) -> None:
-        """Mark the exceptions of the page, the part that is on the screen first, then turn it."""
+    def page(self, labels: np.ndarray, seconds: float = 60) -> None:
+        """Mark the exceptions of the page, the part that is on the screen first, then turn it,
+        which may take `seconds`."""
         done = set()
         while left := [number for number in self.person.numbers() if number not in done]:
             if done and self.person.unseen():
@@ -76,7 +78,7 @@ class Pace:
                     self.person.click(number)
             done.update(numbers)
         self.wait()
-        self.person.turn(seconds=10)
+        self.person.turn(seconds)
 
 
 def opened(lab: Lab, profile: Path) -> Labeling:
@@ -137,7 +139,9 @@ def kill(times: int, per_page: int = 24, count: int = 2000) -> bool:
     try:
         for attempt in range(times):
             victim = ("kernel", "server", "browser")[attempt % 3]
-            finished = len(person.labels(path)) if path.exists() else 0
+            pace = Pace(person, 0.02)
+            pace.page(labels)
+            finished = len(person.labels(path))
             processes = {
                 "kernel": lab.kernels(),
                 "server": [lab.server.pid],
@@ -146,10 +150,9 @@ def kill(times: int, per_page: int = 24, count: int = 2000) -> bool:
             delay = moments.uniform(0.2, 6)
             timer = threading.Timer(delay, kill_all, [processes])
             timer.start()
-            pace = Pace(person, 0.02)
             try:
                 while True:
-                    pace.page(labels)
+                    pace.page(labels, seconds=10)
                     finished += per_page
             except FAILED:
                 timer.join()
@@ -174,7 +177,9 @@ def again(lab: Lab, person: Labeling, victim: str, profile: Path) -> Labeling:
         person.notebook.run_all()
         person.start()
         return person
-    person.driver.service.stop() if victim == "browser" else person.driver.quit()
+    with suppress(*FAILED):  # it may be gone
+        person.driver.quit()
+    person.driver.service.process.kill()
     if victim == "server":
         lab.kill()
         lab.start()
