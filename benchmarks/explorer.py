@@ -100,7 +100,7 @@ def main(seconds: float = 10) -> None:
         print(f"with class map:    {measure(notebook, seconds)}", flush=True)
         notebook.click("[aria-label='class map']")
         choose = "arguments[0].value = 'the same'; arguments[0].onchange()"
-        driver.execute_script(choose, notebook.find("[aria-label=beside]"))
+        driver.execute_script(choose, notebook.find("[aria-label='compare with']"))
         print(f"two methods:       {measure(notebook, seconds)}", flush=True)
     finally:
         driver.quit()

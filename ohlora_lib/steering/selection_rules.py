@@ -19,7 +19,8 @@ from ohlora_lib.store import StoreError
 from ohlora_lib.store.tables import read_table
 
 GRADES = ("최상", "상", "중", "하")
-"""Excellent, high, medium, low: the published words."""
+"""The published words."""
+GRADES_IN_ENGLISH = ("excellent", "high", "medium", "low")
 GRADE_COLUMNS = [f"{name}_grade" for name in EXPRESSION]
 RANK = "sum_corr"
 """Column that ranks the latents: the sum of the six signed correlations, three on each meter."""

@@ -131,20 +131,32 @@ async function patiently(promise, report, text) {
 const painted = () =>
   new Promise((done) => requestAnimationFrame(() => setTimeout(done)))
 
+const HISTORY = { u: "undo", r: "redo" } // besides Ctrl+Z and Ctrl+Y
+const LEAST = 480 // CSS pixels: height of the widget even if the window is lower
+
 /** A view that shows something page by page (a `thing`), takes a person's answers, and saves them.
+ *
+ * It is never higher than the window: what is larger scrolls in `view`. What has not been on the
+ * screen is not saved: `advance()` first scrolls to it.
  *
  * A view adds: `begin()` draws what the kernel's reply to `open` (now properties) describes;
  * `apply(change, forward)` makes or takes back a change; `update()` brings the screen up to date;
- * `target()` is the element that gets the keys; `action(key)` is what a key does; `next()`,
- * `back()` and `enlarge(by)` are what the buttons do.
+ * `target()` is the element that gets the keys; `parts()` are the elements of `view` that must be
+ * seen before they are saved, and `below(parts)` says which are not, in words; `sizes()` is how many sizes there are;
+ * `action(key)` is what a key does; `next()` and `back()` are what the buttons do.
  */
 class Answers {
-  historyKeys = {} // letters that mean undo and redo, besides Ctrl+Z and Ctrl+Y
-
   constructor(model, el, name, thing) {
     this.thing = thing
+    this.size = 0
+    this.unseen = []
     this.status = make("div", { className: "oa-status", role: "status" })
     this.problem = make("div", { className: "oa-problem", role: "alert", hidden: true })
+    this.reminder = make("div", { className: "oa-reminder", role: "alert", hidden: true })
+    this.view = make("div", { className: "oa-view", onscroll: () => this.look() })
+    this.more = make("div", { className: "oa-more" })
+    this.done = make("div", { className: "oa-done", tabIndex: 0, hidden: true })
+    this.help = make("p", { className: "oa-help" })
     this.root = make("div", { className: "oa-root", role: "application", ariaLabel: name },
       this.problem)
     // Keys that it gets are not JupyterLab's.
@@ -162,6 +174,12 @@ class Answers {
     this.stopwatch = new Stopwatch()
     this.turned = 0 // seconds until the last save
     this.busy = true
+    this.resized = () => { this.fit(); this.look() }
+  }
+
+  close() {
+    this.kernel.close()
+    window.removeEventListener("resize", this.resized)
   }
 
   /** While it is busy, keys and buttons do nothing. */
@@ -180,23 +198,28 @@ class Answers {
       return this.report(error)
     }
     this.root.onkeydown = (event) => this.key(event)
-    this.root.onclick = (event) => event.target.closest("button") && this.target().focus()
+    this.root.onclick = (event) => event.target.closest("button") && this.attend()
     await this.begin()
+    window.addEventListener("resize", this.resized)
   }
 
   /** Lay the images with these numbers out as soon as they are there, then fetch those ahead. */
   async present(numbers, lay, ahead = []) {
-    const inside = this.root.contains(document.activeElement)
+    const inside = this.active
     this.busy = true
     try {
       lay(await patiently(this.pictures.get(numbers), this.report,
         "Waiting for the kernel's images …"))
+      this.fit()
+      this.unseen = this.parts()
       this.update()
+      this.view.scrollTop = 0
+      this.look()
     } catch (error) {
       this.report(error)
     } finally {
       this.busy = false
-      if (inside) this.target().focus({ preventScroll: true })
+      if (inside) this.attend()
     }
     await painted()
     this.pictures.get(ahead).catch(this.report)
@@ -219,7 +242,64 @@ class Answers {
 
   act(action) {
     this.stopwatch.tick()
-    if (!this.busy) action()
+    if (this.busy) return
+    this.remind("")
+    action()
+  }
+
+  /** Say what must be done first, until the next key or click. */
+  remind(text) {
+    this.reminder.hidden = !text
+    this.reminder.textContent = text
+  }
+
+  // --- what is on the screen
+
+  /** Whether the keys are the widget's. */
+  get active() {
+    return this.root.contains(document.activeElement)
+  }
+
+  /** Take the keys, and scroll the notebook so that all of the widget can be seen. */
+  attend() {
+    this.target().focus({ preventScroll: true })
+    this.root.scrollIntoView({ block: "nearest" })
+  }
+
+  /** As high as the part of the window that shows the notebook. */
+  fit() {
+    const notebook = this.root.closest(".jp-WindowedPanel-outer") // JupyterLab's
+    const height = Math.max(LEAST, (notebook?.clientHeight ?? innerHeight) - 12)
+    this.root.style.maxHeight = `${height}px`
+  }
+
+  /** Note which parts have been on the screen: at least four fifths of their height. */
+  look() {
+    const { bottom, height } = this.view.getBoundingClientRect()
+    this.unseen = this.unseen.filter((part) => {
+      const place = part.getBoundingClientRect()
+      return !place.height || place.top + 0.8 * Math.min(place.height, height) > bottom
+    })
+    const below = this.unseen.length ? this.below(this.unseen) : ""
+    this.more.textContent = below && `▼ ${below} not seen yet: space shows them first`
+    this.nextText.textContent = below ? " see more" : ` next ${this.thing}`
+  }
+
+  /** Scroll to what has not been on the screen; if there is nothing, save and show the next. */
+  advance() {
+    this.look()
+    const [first] = this.unseen
+    if (!first) return this.next()
+    const [part, view] = [first, this.view].map((one) => one.getBoundingClientRect())
+    this.view.scrollTop += part.top - view.top
+    this.look()
+    return first
+  }
+
+  enlarge(by) {
+    this.size = Math.max(0, Math.min(this.size + by, this.sizes() - 1))
+    this.update()
+    this.look()
   }
 
   button(text, key, action, properties = {}) {
@@ -236,26 +316,35 @@ class Answers {
   }
 
   /** The buttons of both widgets, with those of one between them. */
-  bar(undo, redo, choices, ...more) {
+  bar(choices, ...more) {
     const { thing } = this
+    this.nextText = make("span", {}, ` next ${thing}`)
+    const next = this.button("", "space", () => this.advance(),
+      { title: `Show the rest of this ${thing}; then save it and show the next` })
+    next.append(this.nextText)
+    this.larger = this.button("larger", "+", () => this.enlarge(1))
+    this.smaller = this.button("smaller", "−", () => this.enlarge(-1))
     return make("div", { className: "oa-bar", role: "toolbar", ariaLabel: `${thing}s` }, ...choices,
       make("span", {},
-        this.button(`next ${thing}`, "space", () => this.next(),
-          { title: `Save this ${thing} and show the next` }),
+        next,
         this.button("back", "⌫", () => this.back(), { title: `The ${thing} before` }),
-        this.button("undo", undo, () => this.history.undo()),
-        this.button("redo", redo, () => this.history.redo()),
-        ...more,
-        this.button("larger", "+", () => this.enlarge(1)),
-        this.button("smaller", "−", () => this.enlarge(-1)),
+        this.button("undo", "u", () => this.history.undo()),
+        this.button("redo", "r", () => this.history.redo()),
+        ...more, this.larger, this.smaller,
         make("button", { onclick: () => this.root.requestFullscreen() }, "full screen")))
+  }
+
+  /** Buttons that would do nothing are disabled. */
+  showSizes() {
+    this.larger.disabled = this.size >= this.sizes() - 1
+    this.smaller.disabled = this.size <= 0
   }
 
   key(event) {
     if (event.target.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")) return
     const key = event.key.toLowerCase(), control = event.ctrlKey || event.metaKey
     const redo = key === "y" || (key === "z" && event.shiftKey)
-    const step = !control ? this.historyKeys[key] : redo ? "redo" : key === "z" ? "undo" : null
+    const step = !control ? HISTORY[key] : redo ? "redo" : key === "z" ? "undo" : null
     const action = step ? () => this.history[step]()
       : control || event.altKey ? null : this.action(event.key)
     if (!action) return
@@ -269,6 +358,6 @@ const shown = (View) => ({
   render({ model, el }) {
     const view = new View(model, el)
     view.open()
-    return () => view.kernel.close()
+    return () => view.close()
   },
 })

@@ -107,7 +107,7 @@ class Explorer {
     this.classes = make("input", { type: "checkbox" })
     const bar = make("div", { className: "ox-bar-top" }, field("face", this.face),
       ...(groups.length > 1 ? [field("group", this.group)] : []),
-      field("method", this.method), ...(methods.length > 1 ? [field("beside", this.other)] : []),
+      field("method", this.method), ...(methods.length > 1 ? [field("compare with", this.other)] : []),
       ...(options.meters.length ? [field("meters", this.meters)] : []),
       ...(options.parser ? [field("class map", this.classes)] : []))
     this.explained = make("div", { className: "ox-explained" })
@@ -124,10 +124,10 @@ class Explorer {
     this.speed = make("div", { className: "ox-speed" })
     this.code = make("code", { tabIndex: 0, role: "group", ariaLabel: "Python code" })
     this.copy = make("button", { textContent: "Copy as Python" })
-    this.root = make("div", { className: "ox-root" }, bar, this.explained,
+    this.root = make("div", { className: "ox-root" }, bar,
       make("div", { className: "ox-main" },
         make("div", { className: "ox-faces" }, ...this.views.map((view) => view.element)),
-        make("div", {}, panel, this.legend, this.speed)),
+        make("div", {}, panel, this.legend, this.speed, this.explained)),
       this.animation(), make("div", { className: "ox-code" }, this.code, this.copy), this.message)
     // Keys pressed here are not JupyterLab's commands: ← and → would fold headings.
     this.root.onkeydown = (event) => event.stopPropagation()
@@ -136,11 +136,11 @@ class Explorer {
 
   slider(name, low, high, step) {
     const input = make("input", { type: "range", min: low, max: high, step, data: { name } })
-    const number = make("output")
+    const number = make("output"), only = make("small")
     input.setAttribute("aria-label", name)
     const element = make("label", { className: "ox-slider" },
-      make("span", { textContent: name }), input, number)
-    return { input, number, element }
+      make("span", {}, `${name} `, only), input, number)
+    return { input, number, only, element }
   }
 
   animation() {
@@ -151,8 +151,9 @@ class Explorer {
     this.saves = this.options.formats.map((kind) =>
       make("button", { textContent: `Save ${kind.toUpperCase()}`, data: { kind } }))
     this.saved = make("span", { className: "ox-saved", role: "status" })
+    this.progress = make("progress", { ariaLabel: "progress of the animation", hidden: true })
     return make("div", { className: "ox-animation" }, this.add, this.strip,
-      make("label", {}, this.seconds, " s each"), ...this.saves, this.saved)
+      make("label", {}, this.seconds, " s each"), ...this.saves, this.progress, this.saved)
   }
 
   // ---- What the user does
@@ -242,7 +243,7 @@ class Explorer {
     this.changed = null
     this.number += 1
     this.model.send({ do: "draw", number: this.number, state: this.state })
-    this.patience = setTimeout(() => this.tell(NO_KERNEL), 5000)
+    this.patience = setTimeout(() => this.making || this.tell(NO_KERNEL), 5000)
   }
 
   async answer() {
@@ -286,19 +287,23 @@ class Explorer {
   /** Set all controls to the state. */
   adopt() {
     const { state, options } = this
-    const known = new Set([...options.sliders[state.method], ...(options.sliders[state.other] ?? [])])
-    for (const [name, { input, number, element }] of this.sliders) {
+    const shown = [state.method, state.other].filter((name) => name)
+    for (const [name, { input, number, only, element }] of this.sliders) {
+      const moving = shown.filter((method) => options.sliders[method].includes(name))
       input.value = state.values[name] ?? 0
       number.textContent = (+input.value).toFixed(2)
-      element.hidden = !known.has(name)
+      element.hidden = !moving.length
+      only.textContent = moving.length < shown.length ? `${moving[0]} only` : ""
     }
+    const which = state.other ? " (left face)" : ""
+    this.add.textContent = `Add keyframe${which}`
+    this.copy.textContent = `Copy as Python${which}`
     this.truncation.input.value = state.truncation
     this.truncation.number.textContent = state.truncation.toFixed(2)
     this.listFaces()
     this.method.value = state.method
     this.other.value = state.other
-    this.explained.replaceChildren(...[state.method, state.other]
-      .filter((name) => options.explained[name])
+    this.explained.replaceChildren(...shown.filter((name) => options.explained[name])
       .map((name) => make("div", {}, make("b", {}, name), `: ${options.explained[name]}`)))
     this.meters.checked = state.meters
     this.classes.checked = state.classes
@@ -334,13 +339,26 @@ class Explorer {
       button.onclick = () => this.model.send({ do: "remove", place })
       return button
     }))
-    for (const button of this.saves) button.disabled = thumbnails.length < 2
+    this.allowSaving()
     if (focused >= 0) (this.strip.children[focused] ?? this.add).focus()
   }
 
-  /** What became of the last animation: where it is and how it looks, or what was wrong. */
+  allowSaving() {
+    const few = this.model.get("thumbnails").length < 2
+    for (const button of this.saves) button.disabled = few || this.making
+  }
+
+  /** What becomes of the last animation: how far it is, where it is and how it looks, or what was
+   * wrong. */
   showSaved() {
-    const { said = "", kind, bytes } = this.model.get("saved")
+    const saved = this.model.get("saved")
+    if (saved === this.shownSaved) return
+    this.shownSaved = saved
+    const { said = "", made, of, kind, bytes } = saved
+    this.making = of !== undefined
+    this.progress.hidden = !this.making
+    if (this.making) Object.assign(this.progress, { max: of, value: made })
+    this.allowSaving()
     if (this.preview) URL.revokeObjectURL(this.preview)
     this.preview = bytes && url(bytes, kind === "mp4" ? "video/mp4" : `image/${kind}`)
     const shown = bytes ? [make(kind === "mp4" ? "video" : "img", { src: this.preview,

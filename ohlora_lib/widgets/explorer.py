@@ -5,7 +5,7 @@ changes meanwhile is dropped, so that the image follows the slider.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ RANGES = {"eyes": (-4.0, 2.0), "mouth": (-2.0, 3.0), "pose": (-2.5, 2.5)}
 OTHER_RANGE = (-3.0, 3.0)
 MAX_FRAMES = 600
 """Of one animation."""
+CHUNK = 12
+"""Images of an animation that are made between two reports of progress."""
 SMALL = 128
 """Pixels per side up to which one thread makes an image faster than several. Measured on two busy
 cores, one of which the browser needs (benchmarks/explorer.py, OMP_NUM_THREADS=1 against torch's
@@ -50,7 +52,7 @@ class Explorer(anywidget.AnyWidget):
     code = traitlets.Unicode().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
     thumbnails = traitlets.List().tag(sync=True)  # encoded, one per keyframe
-    saved = traitlets.Dict().tag(sync=True)  # said, kind and bytes of the last animation
+    saved = traitlets.Dict().tag(sync=True)  # of the last animation: said, kind, bytes; made, of
     answered = traitlets.Int(0).tag(sync=True)  # number of the request that was answered last
 
     def __init__(
@@ -167,9 +169,15 @@ class Explorer(anywidget.AnyWidget):
         del self.keyframes[place]
         self.thumbnails = [one for at, one in enumerate(self.thumbnails) if at != place]
 
-    def save_animation(self, kind: str, seconds: float = 1.0, rate: int = 12) -> Path:
+    def save_animation(
+        self,
+        kind: str,
+        seconds: float = 1.0,
+        rate: int = 12,
+        progress: Callable[[int, int], None] = lambda made, of: None,
+    ) -> Path:
         """Write the way through all keyframes, `seconds` from each to the next, into a new file;
-        returns its path."""
+        returns its path. `progress` is told how many images are made, of how many."""
         if len(self.keyframes) < 2:
             raise ValueError("an animation needs two keyframes: add them first")
         steps = round(seconds * rate)
@@ -181,15 +189,23 @@ class Explorer(anywidget.AnyWidget):
         number = 1
         while (path := self.folder / f"animation-{number}.{kind}").exists():
             number += 1
-        images = self.exploration.images(animation.between(self.keyframes, steps))
-        animation.write_animation(path, images, rate)
+        points, images = animation.between(self.keyframes, steps), []
+        for at in range(0, len(points), CHUNK):
+            progress(at, len(points))
+            images.append(self.exploration.images(points[at : at + CHUNK]))
+        progress(len(points), len(points))
+        animation.write_animation(path, np.concatenate(images), rate)
         return path
 
     def _save(self, kind: str, seconds: float) -> None:
-        """Save an animation; `saved` says what became of it."""
-        self.saved = {"said": "Making the animation …"}
+        """Save an animation; `saved` says what becomes of it."""
+
+        def progress(made: int, of: int) -> None:
+            said = f"image {made} of {of}" if made < of else "writing the file"
+            self.saved = {"said": f"Making the animation: {said} …", "made": made, "of": of}
+
         try:
-            path = self.save_animation(kind, seconds)
+            path = self.save_animation(kind, seconds, progress=progress)
         except (ValueError, OSError, StoreError) as error:
             self.saved = {"said": one_line(error)}
         else:

@@ -1,13 +1,10 @@
 class Grid extends Answers {
-  historyKeys = { u: "undo", r: "redo" }
-
   constructor(model, el) {
     super(model, el, "Labeler", "page")
     this.page = 0
     this.focus = 0 // position on the page
     this.property = 0
     this.single = false
-    this.zoom = 1
     this.answers = new Map() // number -> labels, saved or not
     this.finished = 0 // faces on the pages finished since the widget was opened
   }
@@ -58,6 +55,12 @@ class Grid extends Answers {
     return this.labels(number)[property] !== this.questions[property].usual
   }
 
+  /** What an exception of a property is called. */
+  word(property) {
+    const { words, usual } = this.questions[property]
+    return words[1 - usual]
+  }
+
   words(number) {
     return this.labels(number).map((label, at) => this.questions[at].words[label])
   }
@@ -65,23 +68,29 @@ class Grid extends Answers {
   // --- drawing
 
   draw() {
-    this.toggles = this.questions.map(({ name, key, words, usual }, at) =>
-      this.choice(words[1 - usual], key, this.colors[at], () => this.choose(at),
+    this.toggles = this.questions.map(({ name, key }, at) =>
+      this.choice(this.word(at), key, this.colors[at], () => this.choose(at),
         { title: `Mark exceptions of ${name} (key ${key})` }))
     const choices = make("span", { role: "radiogroup", ariaLabel: "What a click marks" },
       ...this.toggles)
-    const bar = this.bar("u", "r", [choices],
+    const bar = this.bar([choices],
       this.button("one face", "f", () => this.toggleSingle(), { title: "One face at a time" }),
       this.button("doubtful", "d", () => this.doubt(),
         { title: "Mark the face in focus as doubtful" }))
     this.grid = make("div", { className: "oa-grid", role: "group" })
-    this.done = make("div", { className: "oa-done", tabIndex: 0, hidden: true })
-    this.help = make("p", { className: "oa-help" })
     this.marquee = make("div", { className: "oa-marquee", hidden: true })
-    this.root.prepend(bar, this.status)
-    this.root.append(this.grid, this.done, this.help, this.marquee)
+    this.marks = make("b")
+    this.task = make("div", { className: "oa-task" },
+      make("span", { className: "oa-idle" },
+        "Click a face to start. This first click marks nothing; then all keys are the widget's."),
+      make("span", { className: "oa-working" }, "A click marks ", this.marks,
+        " or takes it back. Unmarked faces are "
+        + `${this.questions.map(({ words, usual }) => words[usual]).join(", ")}.`),
+      this.status)
+    this.view.append(this.grid)
+    this.root.prepend(bar, this.task)
+    this.root.append(this.view, this.more, this.done, this.help, this.marquee)
     this.grid.onpointerdown = (event) => this.press(event)
-    this.grid.ondblclick = (event) => this.place(event) >= 0 && this.toggleSingle()
   }
 
   /** Show this page as soon as its images are there. */
@@ -109,14 +118,15 @@ class Grid extends Answers {
     this.focus = Math.max(0, Math.min(this.focus, this.shown.length - 1))
     root.classList.toggle("oa-single", this.single)
     const size = this.grid.querySelector("img")?.naturalWidth ?? 128
-    const times = this.single ? Math.max(this.zoom, Math.floor(512 / size)) : this.zoom
+    const zoom = this.size + 1 // 1: native size
+    const times = this.single ? Math.max(zoom, Math.floor(512 / size)) : zoom
     this.grid.style.setProperty("--face", `${size * times}px`)
     this.grid.ariaLabel = `Page ${this.page + 1}: mark ${this.questions[this.property].name}`
     for (const cell of this.grid.children) {
       const number = Number(cell.dataset.number)
-      const marks = this.questions.flatMap((question, at) =>
+      const marks = this.questions.flatMap((_, at) =>
         this.exceptional(number, at)
-          ? [make("span", { data: { property: at } }, question.words[1 - question.usual])] : [])
+          ? [make("span", { data: { property: at } }, this.word(at))] : [])
       marks.forEach((mark) => mark.style.setProperty("--mark", this.colors[mark.dataset.property]))
       if (this.doubtful.has(number)) marks.push(make("span", { className: "oa-doubt" }, "?"))
       cell.querySelector(".oa-marks").replaceChildren(...marks)
@@ -129,7 +139,11 @@ class Grid extends Answers {
       cell.hidden = this.single && Number(cell.dataset.at) !== this.focus
     }
     this.toggles.forEach((one, at) => { one.ariaChecked = String(at === this.property) })
+    this.marks.textContent = this.word(this.property)
+    this.marks.style.setProperty("--mark", this.colors[this.property])
     this.done.hidden = this.page < this.pages.length
+    this.task.classList.toggle("oa-over", !this.done.hidden)
+    this.view.hidden = this.more.hidden = this.help.hidden = !this.done.hidden
     this.done.textContent = `All ${this.numbers.length.toLocaleString("en")} faces are labeled: `
       + `${this.counts()}. The labels are in ${this.file}. Backspace shows the last page.`
     this.help.textContent = this.single
@@ -137,8 +151,9 @@ class Grid extends Answers {
         + ` — 1 to 4 change these · space, → next face · backspace, ← face before · Esc all faces · face ${list.indexOf(this.focus) + 1} of `
         + `${list.length}${this.doubtfulHere().length ? " doubtful ones" : ""}`
       : "g q a s choose what is marked · click, drag or Enter marks faces · arrows move · "
-        + "1–4 change the face in focus · u undo, r redo · f one face, d doubtful · + − size"
+        + "1–4 change the face in focus · f one face, d doubtful"
     this.rove()
+    this.showSizes()
     this.showStatus()
   }
 
@@ -149,6 +164,18 @@ class Grid extends Answers {
     }
   }
 
+  parts() {
+    return [...this.grid.children].filter((cell) => !this.saved.has(Number(cell.dataset.number)))
+  }
+
+  below(faces) {
+    return `${faces.length} face${faces.length > 1 ? "s" : ""} below`
+  }
+
+  sizes() {
+    return 4
+  }
+
   target() {
     return this.grid.children[this.shown.length ? this.focus : -1] ?? this.done
   }
@@ -156,8 +183,8 @@ class Grid extends Answers {
   /** How many saved faces have each unusual label. */
   counts() {
     const saved = [...this.saved.values()]
-    return this.questions.map(({ words, usual }, at) =>
-      `${saved.filter((labels) => labels[at] !== usual).length} ${words[1 - usual]}`).join(", ")
+    return this.questions.map(({ usual }, at) =>
+      `${saved.filter((labels) => labels[at] !== usual).length} ${this.word(at)}`).join(", ")
   }
 
   showStatus() {
@@ -230,6 +257,12 @@ class Grid extends Answers {
     })
   }
 
+  advance() {
+    if (this.single) this.toggleSingle()
+    const shown = super.advance()
+    if (shown instanceof Element) shown.focus({ preventScroll: true })
+  }
+
   async next() {
     if (this.page >= this.pages.length) return
     const start = performance.now()
@@ -283,7 +316,9 @@ class Grid extends Answers {
     this.single = !this.single
     if (this.single && this.doubtfulHere().length) this.focus = this.steps()[0]
     this.update()
-    this.target().focus()
+    this.view.scrollTop = 0
+    this.attend()
+    this.look()
   }
 
   stepFace(by) {
@@ -292,7 +327,8 @@ class Grid extends Answers {
     if (next === undefined && by > 0) return this.toggleSingle()
     this.focus = next ?? this.focus
     this.update()
-    this.target().focus()
+    this.attend()
+    this.look()
   }
 
   // --- keys and pointer
@@ -308,7 +344,7 @@ class Grid extends Answers {
     }
     const columns = this.columns()
     const all = {
-      " ": () => this.next(), "Backspace": () => this.back(),
+      " ": () => this.advance(), "Backspace": () => this.back(),
       "Enter": () => this.toggle(this.focus),
       "ArrowRight": () => this.move(1), "ArrowLeft": () => this.move(-1),
       "ArrowDown": () => this.move(columns), "ArrowUp": () => this.move(-columns),
@@ -332,21 +368,17 @@ class Grid extends Answers {
     this.grid.children[to]?.focus()
   }
 
-  enlarge(by) {
-    this.zoom = Math.max(1, Math.min(this.zoom + by, 4))
-    this.update()
-  }
-
   place(event) {
     const cell = event.target.closest(".oa-face")
     return cell ? Number(cell.dataset.at) : -1
   }
 
-  /** A click marks a face; a drag marks all faces that its rectangle touches. */
+  /** A click marks a face; a drag marks all faces that its rectangle touches. Neither does if the
+   * keys are not the widget's yet: the first click only takes them. */
   press(event) {
     if (event.button !== 0 || this.busy || this.single) return
     event.preventDefault()
-    const at = this.place(event)
+    const at = this.place(event), { active } = this
     const [x, y] = [event.clientX, event.clientY]
     let box = null
     const drag = ({ clientX, clientY }) => {
@@ -365,14 +397,16 @@ class Grid extends Answers {
       window.removeEventListener("pointerup", release)
       this.marquee.hidden = true
       this.stopwatch.tick()
-      if (!box) {
-        if (at >= 0) this.grid.children[at].focus({ preventScroll: true })
-        return this.toggle(at)
-      }
+      this.remind("")
+      if (at >= 0 && (!active || !box)) this.grid.children[at].focus({ preventScroll: true })
+      if (!active) return this.attend()
+      if (!box) return this.toggle(at)
+      const view = this.view.getBoundingClientRect()
+      const top = Math.max(box.top, view.top), bottom = Math.min(box.bottom, view.bottom)
       const touched = [...this.grid.children].filter((cell) => {
         const place = cell.getBoundingClientRect()
         return place.left < box.right && place.right > box.left
-          && place.top < box.bottom && place.bottom > box.top
+          && place.top < bottom && place.bottom > top
       }).map((cell) => Number(cell.dataset.number))
       if (!touched.length) return
       const first = this.shown[at] ?? touched[0]

@@ -8,7 +8,12 @@ import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.responses import EYES, MOUTH, POSE
-from ohlora_lib.steering.selection_rules import GRADES, pick_agreement, read_picks
+from ohlora_lib.steering.selection_rules import (
+    GRADES,
+    GRADES_IN_ENGLISH,
+    pick_agreement,
+    read_picks,
+)
 from ohlora_lib.store import StoreError
 from ohlora_lib.store.images import ImageSet
 from ohlora_lib.widgets.answers import AnswerWidget
@@ -16,7 +21,7 @@ from ohlora_lib.widgets.parts import es_module
 from ohlora_lib.widgets.record import Record
 
 COLUMNS = ["idx", "chosen", *EXPRESSION, "reason", "note"]
-REASONS = {"a": "age", "b": "background moves", "u": "uncanny", "o": "other"}
+REASONS = {"a": "age", "b": "background moves", "c": "uncanny", "o": "other"}
 """Key -> why a latent is dropped."""
 RESPONSES = {
     "correlation, CNN": "cnn_{}_corr",
@@ -118,7 +123,7 @@ class Picker(AnswerWidget):
                  "measured": None if self.blind else self._measured(rows.loc[idx])}
                 for idx, again in self.items
             ],
-            "grades": GRADES,
+            "grades": dict(zip(GRADES, GRADES_IN_ENGLISH, strict=True)),
             "properties": EXPRESSION,
             "reasons": REASONS,
             "levels": {"eyes": EYES, "mouth": MOUTH, "pose": POSE},

@@ -17,6 +17,15 @@ from ohlora_lib.widgets.labeler import Labeler
 Labeler(ImageSet(Path({images!r})), {labels!r}, "the test", per_page={per_page})
 """
 KEYS = "".join(question["key"] for question in QUESTIONS)
+FOCUSED = "return !!document.querySelector('.oa-root:focus-within')"
+UNSEEN = "return document.querySelector('.oa-more')?.textContent ?? ''"
+IN_VIEW = """const view = document.querySelector(".oa-view").getBoundingClientRect()
+return [...document.querySelectorAll(".oa-face")].filter((face) => {
+  const { top, bottom, height } = face.getBoundingClientRect()
+  return height && top + height / 5 >= view.top && bottom - height / 5 <= view.bottom
+}).map((face) => Number(face.dataset.number))"""
+IN_WINDOW = """const { top, bottom } = document.querySelector(arguments[0]).getBoundingClientRect()
+return bottom > top && top >= 0 && bottom <= innerHeight"""
 USUAL = np.array([question["usual"] for question in QUESTIONS])
 
 
@@ -37,11 +46,41 @@ def random_labels(count, exceptions, seed=0):
     return np.where(rng.random((count, len(USUAL))) < exceptions, 1 - USUAL, USUAL)
 
 
-class Labeling:
-    """The Labeler of an opened notebook."""
+class Answering:
+    """A person at the Labeler or Picker of an opened notebook."""
 
     def __init__(self, notebook):
         self.notebook, self.driver = notebook, notebook.driver
+
+    def start(self):
+        """The first click, which marks nothing: from then on keys and clicks are the widget's."""
+        self.notebook.click(".oa-face, .oa-sheet, .oa-done")
+        self.notebook.wait(lambda _: self.driver.execute_script(FOCUSED))
+
+    def in_window(self, selector):
+        """Whether all of an element is inside the window."""
+        return self.driver.execute_script(IN_WINDOW, selector)
+
+    def unseen(self):
+        """What has not been on the screen, in words; empty if all has."""
+        self.notebook.find(".oa-root[aria-busy='false']")
+        return self.driver.execute_script(UNSEEN)
+
+    def scroll(self):
+        """Space, which shows what has not been on the screen."""
+        before = self.unseen()
+        self.notebook.press(Keys.SPACE)
+        self.notebook.wait(lambda _: self.unseen() != before)
+
+    def space(self):
+        """Space as often as it only scrolls, and once more."""
+        while self.unseen():
+            self.scroll()
+        self.notebook.press(Keys.SPACE)
+
+
+class Labeling(Answering):
+    """The Labeler."""
 
     @property
     def status(self):
@@ -73,6 +112,10 @@ class Labeling:
         """Click on a face."""
         self.notebook.click(self.face(number))
 
+    def in_view(self):
+        """The numbers of the faces of which most is on the screen."""
+        return self.driver.execute_script(IN_VIEW)
+
     def drag(self, first, last):
         """Press on one face, release on another."""
 
@@ -85,9 +128,9 @@ class Labeling:
         self.notebook.wait(act)
 
     def turn(self, seconds=60):
-        """Space: until the next page is shown, or all are done."""
+        """Space until the next page is shown, or all are done."""
         before = self.saved
-        self.notebook.press(Keys.SPACE)
+        self.space()
         self.notebook.wait(lambda _: self.saved != before, seconds)
 
     def labels(self, path):

@@ -13,11 +13,11 @@ from tests.browser.label import SOURCE, USUAL, Labeling, numbered_images
 
 @pytest.fixture
 def labeling(lab, open_notebook):
-    """`labeling(name, count, per_page)`: a Labeler of new images, and its CSV."""
+    """`labeling(name, count, per_page, size)`: a Labeler of new images, and its CSV."""
 
-    def labeling(name, count=40, per_page=12):
+    def labeling(name, count=40, per_page=12, size=64):
         images, path = lab.folder / name / "images", lab.folder / name / "labels.csv"
-        numbered_images(images, count)
+        numbered_images(images, count, size)
         lab.write(
             f"notebooks/{name}.ipynb",
             SOURCE.format(images=str(images), labels=str(path), per_page=per_page),
@@ -43,6 +43,8 @@ def test_two_pages_by_mouse_and_keys_a_killed_kernel_and_notebook_02(labeling, l
     notebook = person.notebook
     person.wait_for_page(1)
     assert person.numbers() == list(range(12))
+    person.click(3)  # takes the keys, but marks nothing
+    assert notebook.attribute(person.face(3), "aria-checked") == "false"
     person.click(2)  # male
     person.click(3)
     notebook.press("u")
@@ -84,6 +86,7 @@ def test_two_pages_by_mouse_and_keys_a_killed_kernel_and_notebook_02(labeling, l
     person.wait_for_page(3)
     assert person.saved == "24 of 40 faces saved"
     assert person.numbers() == list(range(24, 36))
+    person.start()
     notebook.click(".oa-bar [title='The page before']")  # what was doubtful still is
     person.wait_for_page(2)
     assert notebook.attribute(person.face(14), "aria-label").endswith("glasses, doubtful")
@@ -105,11 +108,37 @@ def test_two_pages_by_mouse_and_keys_a_killed_kernel_and_notebook_02(labeling, l
     with_notebook_02(lab, path)
 
 
+def test_faces_that_were_never_on_the_screen_are_not_saved(labeling, driver):
+    driver.set_window_size(1366, 768)  # a laptop: a page of 60 faces does not fit
+    person, path = labeling("tall", count=61, per_page=60, size=128)
+    notebook = person.notebook
+    person.wait_for_page(1)
+    person.start()
+    assert person.in_window(".oa-root")  # the keys, the status and all messages are in view
+    first = person.in_view()
+    assert first[0] == 0 and 10 < len(first) < 60 and person.unseen()
+    person.scroll()
+    assert person.in_view()[-1] > first[-1] and person.status.startswith("Page 1 of 2")
+    assert not path.exists()
+    person.turn()
+    person.wait_for_page(2)
+    assert len(person.labels(path)) == 60 and person.in_view() == [60] and not person.unseen()
+    notebook.press(Keys.BACKSPACE)  # at its top again, and seen: saved before
+    person.wait_for_page(1)
+    assert person.in_view() == first
+    for _ in range(2):
+        person.space()
+    person.wait_for_page(2)
+    notebook.wait(lambda _: "All 61 faces are labeled: 0 male" in notebook.text(".oa-done"))
+    assert person.in_window(".oa-done")
+
+
 def a_wrong_file_is_one_line(person, path):
     """A file that was changed meanwhile is not overwritten; a wrong one is not opened."""
     notebook, good = person.notebook, path.read_text()
     pd.read_csv(path).assign(mood=3).to_csv(path, index=False)
     wrong = path.read_text()
+    person.start()
     person.click(36)
     notebook.press(Keys.SPACE)
     for said in ("changed by another program, so nothing was written", "unknown column 'mood'"):

@@ -7,7 +7,7 @@ from selenium.webdriver.common.keys import Keys
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.steering.selection_rules import read_picks
 from ohlora_lib.widgets.picker import RESPONSES, SIDE_EFFECTS
-from tests.browser.label import numbered_images
+from tests.browser.label import Answering, numbered_images
 from tests.notebooks.page import runner
 
 SOURCE = """
@@ -33,7 +33,9 @@ def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
     lab.write("notebooks/pick.ipynb", SOURCE.format(folder=str(folder)))
     notebook = open_notebook("notebooks/pick.ipynb")
     notebook.run_all()
-    notebook.click(".oa-sheet img")
+    driver.set_window_size(1366, 768)
+    person = Answering(notebook)
+    person.start()
 
     def status(text):
         notebook.wait(lambda _: text in notebook.text(".oa-status"))
@@ -41,26 +43,34 @@ def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
     status("Sheet 1 of 3 · 0 saved · latent 0")
     assert "0.25" in notebook.text(".oa-measured")
     stops = notebook.tab_stops(".oa-root")
-    assert stops[0] == "next sheet" and stops[-1] == "Note"
-    assert {"Fifty expressions of latent 0", "eyes 최상", "pose 하", "keep", "uncanny"} <= {*stops}
-    notebook.click(".oa-sheet img")
-    notebook.press(Keys.SPACE)
-    assert "Keep or drop" in notebook.text(".oa-problem")
-    notebook.press("1", "2", "3", "k", Keys.SPACE)
+    assert stops[0] == "see more" and stops[-1] == "other"  # not all rows fit
+    expected = {"Fifty expressions of latent 0", "eyes 최상 excellent", "pose 하 low", "uncanny"}
+    assert expected <= {*stops}
+    person.start()
+    person.space()
+    assert "Keep or drop" in notebook.text(".oa-reminder") and person.in_window(".oa-reminder")
+    notebook.press("1")
+    notebook.wait(lambda _: "Keep or drop" not in notebook.text(".oa-panel"))
+    notebook.press("2", "3", "k")
+    person.space()
     status("Sheet 2 of 3 · 1 saved")
-    notebook.click(".oa-choice[aria-keyshortcuts='u']")
-    notebook.press("n", "odd, she is", Keys.ENTER, Keys.SPACE)
+    notebook.click(".oa-choice[aria-keyshortcuts='c']")
+    notebook.press("n", "odd, she is", Keys.ENTER)
+    person.space()
     status("Sheet 3 of 3 · 2 saved")
     keep = ".oa-choice[aria-keyshortcuts='k']"
     notebook.press("4", "k")
-    notebook.press("zz", holding=Keys.CONTROL)
+    notebook.press("uu")
     assert notebook.attribute(keep, "aria-checked") == "false"
-    notebook.press("yy", holding=Keys.CONTROL)
+    notebook.press("rr")
     assert notebook.attribute(keep, "aria-checked") == "true"
     notebook.press("z", holding=Keys.CONTROL)
-    notebook.press("x", Keys.SPACE)
+    notebook.press("x")
+    person.space()
     status("Sheet 3 of 3 · 3 saved")
-    assert "All 3 sheets are graded, 1 kept" in notebook.text(".oa-done")
+    done = notebook.text(".oa-done")
+    assert "All 3 latents are decided: 1 kept, 2 dropped" in done and person.in_window(".oa-done")
+    assert "Grades: 1 with all 3, 1 with some, 1 without" in done
 
     picks = read_picks(folder / "picks.csv").set_index("idx")
     assert picks["chosen"].tolist() == [1, 0, 0]

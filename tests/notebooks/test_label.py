@@ -56,7 +56,7 @@ def run(folder, monkeypatch, **parameters):
 def test_two_people_see_how_far_they_agree_and_only_their_disagreements(folder, monkeypatch):
     scope, shown, said = run(folder, monkeypatch, second="second.csv")
     assert "3 labels of 2 images differ" in said
-    counted = {"labeled": 24, "female": 12, "good quality": 16, "old": 6, "glasses": 5}
+    counted = {"faces saved": 24, "male": 12, "poor quality": 8, "old": 6, "glasses": 5}
     assert shown[0].loc[0].to_dict() == counted
     agreed = shown[1]
     assert agreed["agree"].round(3).tolist() == [0.958, 1, 0.958, 0.958]
@@ -68,7 +68,7 @@ def test_two_people_see_how_far_they_agree_and_only_their_disagreements(folder, 
     assert len(read_labels(folder / "resolved.csv", "both").table) == 22
     page = {"kind": "save", "id": 0, "rows": [[30, 1, 1, 0, 1]], "seconds": 0, "doubtful": []}
     scope["labeler"]._receive(page)
-    assert shown[-1].loc[0, ["labeled", "glasses"]].tolist() == [25, 6]  # the table follows
+    assert shown[-1].loc[0, ["faces saved", "glasses"]].tolist() == [25, 6]  # the table follows
 
 
 def test_assistance_sorts_the_rest_by_the_uncertainty_of_the_cnns(folder, monkeypatch):
