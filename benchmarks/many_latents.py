@@ -1,13 +1,15 @@
 """Many latents in little memory: `python -m benchmarks.many_latents --folder data/many`.
 
 Samples latents as notebook 07 does (vectors, scores, border colors; 128 pixels) into a folder,
-which a next call resumes. The sampling runs as a process of its own that is killed at random
-moments (`--kills`) and started again. At the end, blocks of latents chosen at random are computed
+which a next call resumes. The sampling runs as a process of its own with one worker process per
+core, or with `--workers` of a Dask cluster; it is killed at random moments (`--kills`) and started
+again. At the end, blocks of latents chosen at random are computed
 again one by one and compared with the files. Exit status 1 if a byte differs, or if the process
 that hands out the shards ever used more than 2 GB.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import resource
@@ -20,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.networks import toy_cnn, toy_sampler
+from ohlora_lib.compute import cluster
 from ohlora_lib.steering.samples import PART, read_sample, sample_latents
 from ohlora_lib.steering.sampling import BLOCK, latents
 from ohlora_lib.steering.scene import border_colors
@@ -28,18 +31,24 @@ LIMIT = 2e9  # bytes
 SEED = 7
 
 
-def sample(count: int, folder: Path) -> None:
+def sample(count: int, folder: Path, dask: int) -> None:
     """Sample in this process and its workers; print this process's peak of memory in bytes."""
-    sample_latents(toy_sampler(), toy_cnn(), folder, SEED, count)
+    with contextlib.ExitStack() as stack:
+        if dask:
+            made = stack.enter_context(cluster.local(dask))
+            quiet = cluster.connected(made.scheduler_address, say=lambda text: None)
+            stack.enter_context(quiet)
+        sample_latents(toy_sampler(), toy_cnn(), folder, SEED, count)
     print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def resumed(
-    count: int, folder: Path, kills: int, pause: float, rng: random.Random
+    count: int, folder: Path, dask: int, kills: int, pause: float, rng: random.Random
 ) -> tuple[float, float]:
     """Sample with kills: seconds in all, and the highest peak of memory that was seen."""
     start, peak, command = time.monotonic(), 0.0, [sys.executable, "-m", "benchmarks.many_latents"]
     command += ["--count", str(count), "--folder", str(folder), "--sample"]
+    command += ["--workers", str(dask)]
     while True:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         deadline = time.monotonic() + (rng.uniform(1, pause) if kills else 1e9)
@@ -87,6 +96,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=240_000)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=0, help="of a Dask cluster; 0: without")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--pause", type=float, default=60, help="longest time before a kill, s")
     parser.add_argument("--checked", type=int, default=8, help="blocks to compute again")
@@ -95,10 +105,12 @@ def main() -> int:
     options = parser.parse_args()
     os.environ["OHLORA_HEADLESS"] = "1"
     if options.sample:
-        sample(options.count, options.folder)
+        sample(options.count, options.folder, options.workers)
         return 0
     rng = random.Random(options.seed)
-    seconds, peak = resumed(options.count, options.folder, options.kills, options.pause, rng)
+    seconds, peak = resumed(
+        options.count, options.folder, options.workers, options.kills, options.pause, rng
+    )
     blocks = sorted(rng.sample(range(-(-options.count // BLOCK)), options.checked))
     wrong = differing(options.folder, blocks)
     size = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file())

@@ -1,0 +1,118 @@
+"""05, 07 and 08 with their own notebooks: what a change of plots, texts or code recomputes."""
+
+import hashlib
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import rehearsal
+
+STAGES = ("05_finetune", "07_find_vectors", "08_test_vectors")
+PARAMETERS = (
+    {"steps": 2, "batch": 4, "eval_count": 1, "eval_images": 16},
+    {"images": 256, "population": 16, "directions": ["ridge"]},
+    {"test_latents": 4, "calibration_latents": 2, "methods": [{"directions": "ridge"}]},
+)
+READS = (
+    {},
+    {"generator": "{05_finetune}/generator.safetensors"},
+    {"generator": "{05_finetune}/generator.safetensors",
+     "directions_folder": "{07_find_vectors}"},
+)  # fmt: skip
+WORK = ("*/checkpoint*", "*/samples/*.npy", "*/samples/*.parquet", "*/tested/**/*.npz",
+        "*/tested/**/*.npy", "*/calibration/*.json")  # fmt: skip
+TRAINER, SAMPLER = "ohlora_lib/train/finetune.py", "ohlora_lib/steering/samples.py"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A repository with a pipeline of the three stages at their least sizes."""
+    root = tmp_path_factory.mktemp("work") / "repository"
+    rehearsal.copy_repository(root)
+    for path in (root / "pipelines").glob("*.yaml"):
+        path.unlink()
+    stages = [
+        {"name": name, "notebook": f"notebooks/{name}.ipynb", "reads": reads, "parameters": given}
+        for name, reads, given in zip(STAGES, READS, PARAMETERS, strict=True)
+    ]
+    content = {"title": "Work", "summary": "Three stages.", "stages": stages}
+    (root / "pipelines/work.yaml").write_text(yaml.safe_dump(content))
+    return root
+
+
+def start(root, *arguments):
+    command = rehearsal.command("work", *arguments, scale="smoke")
+    return subprocess.Popen(
+        command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def run(root, *arguments):
+    process = start(root, *arguments)
+    output, _ = process.communicate(timeout=600)
+    return process.returncode, output
+
+
+def edit(root, name, old, new):
+    path = root / name
+    assert old in path.read_text(), name
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def work(root):
+    """All finished work: file -> when it was written, and its contents."""
+    data = root / "data/work/smoke"
+    return {
+        path.relative_to(data).as_posix(): (
+            path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        for pattern in WORK for path in data.glob(pattern)
+    }  # fmt: skip
+
+
+def interrupt_in_08(root):
+    """Run until 08 has tested a first part, then stop as Ctrl-C does."""
+    process, deadline = start(root), time.monotonic() + 500
+    tested = root / "data/work/smoke/08_test_vectors/tested"
+    while not [path for path in tested.rglob("*.np?") if path.name[0] != "."]:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
+def test_plots_and_texts_recompute_nothing_and_the_trainer_asks(root):
+    interrupt_in_08(root)
+    before = work(root)
+    found = {Path(name).parts[0] for name in before}
+    assert found == set(STAGES), "each stage has finished work"
+    for name in ("finetune", "directions", "control_test"):
+        edit(root, f"ohlora_lib/plots/{name}.py", '"""', '"""Changed. ')
+        edit(root, f"ohlora_lib/plots/{name}.py", "\n\n", "\n\nCHANGED = 1\n")
+    for name in (TRAINER, SAMPLER, "ohlora_lib/steering/control_test.py"):
+        edit(root, name, '"""', '"""Changed. ')
+    for name in STAGES:
+        edit(root, f"notebooks/{name}.ipynb", "# 0", "# Changed 0")
+    code, output = run(root)
+    assert code == 0, output
+    after = work(root)
+    assert {name: after[name] for name in before} == before
+    for name in STAGES:
+        assert "Changed 0" in (root / f"reports/work/{name}.md").read_text()
+
+    edit(root, TRAINER, "r1_gamma: float = 10.0", "r1_gamma: float = 20.0")
+    code, output = run(root)
+    assert code == 1 and "Traceback" not in output and "--force" in output
+    assert "05_finetune: fine-tuning (took " in output
+    assert f"{TRAINER.removeprefix('ohlora_lib/')} changed" in output
+    assert work(root) == after
+    edit(root, TRAINER, "r1_gamma: float = 20.0", "r1_gamma: float = 10.0")
+    edit(root, SAMPLER, "PART = 4 * BLOCK", "PART = 2 * BLOCK")
+    code, output = run(root)
+    assert code == 1 and "07_find_vectors: latents (took " in output and "05_fine" not in output
+    assert work(root) == after
