@@ -155,7 +155,7 @@ def toy_statements(root: Path, system: str) -> list[str]:
     found = []
     for page in sorted((root / "reports" / system).glob("*.md")):
         for line in page.read_text().splitlines():
-            if re.search("here: toy|toy world", line) and line.strip() not in texts:
+            if re.search(r"\btoy\b", line, re.IGNORECASE) and line.strip() not in texts:
                 found.append(f"{page.name}: {line.strip()}")
     return found
 
