@@ -7,7 +7,8 @@
 The names are the stage's parameters, else those of the nearest earlier stage that has them, else
 the pipeline's `constants`, which may be expressions themselves, else `processes`. Arithmetic, min,
 max and len are allowed, and nothing else. Every stage takes the constant `stage_seconds` more, for
-imports, reading networks and figures, which no further process shortens.
+imports, reading networks and figures, which no further process shortens; `stage_memory` is what it
+needs where its `cost` names no memory.
 """
 
 import ast
@@ -120,11 +121,13 @@ def costs(
 ) -> dict[str, Cost]:
     """Name -> cost of each stage (with `name`, `parameters` and `cost`), in their order."""
     known = {name: Formula(one) if isinstance(one, str) else one for name, one in constants.items()}
-    names, found = ChainMap({"processes": processes, "stage_seconds": 0.0, **known}), {}
+    least = {"stage_seconds": 0.0, "stage_memory": LEAST_MEMORY}
+    names, found = ChainMap({"processes": processes, **least, **known}), {}
     for stage in stages:
         names = names.new_child(stage.parameters)
         given = {key: evaluate(text, names) for key, text in stage.cost.items()}
         alone = evaluate("stage_seconds", names)
         given["seconds"] = given.get("seconds", 0.0) + alone
-        found[stage.name] = Cost(**{"disk": LEAST_DISK, **given}, alone=alone)
+        least = {"disk": LEAST_DISK, "memory": evaluate("stage_memory", names)}
+        found[stage.name] = Cost(**least | given, alone=alone)
     return found

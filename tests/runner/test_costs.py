@@ -75,18 +75,18 @@ def test_names_are_own_parameters_then_those_of_the_nearest_earlier_stage_then_c
 def test_times_and_disk_add_up_and_memory_is_the_largest():
     whole = sum([Cost(7200, 1e9, 6e9), Cost(3600, 2e9, 5e9)], Cost())
     assert whole == Cost(10800, 3e9, 6e9)
-    assert str(whole).split() == [
-        "3.0",
-        "hours",
-        "3.0",
-        "GB",
-        "of",
-        "disk",
-        "6.0",
-        "GB",
-        "of",
-        "memory",
-    ]
+    assert " ".join(str(whole).split()) == "3.0 hours 3.00 GB of disk 6.0 GB of memory"
+    assert str(Cost(90)).split()[:2] == ["1.5", "min."]
+
+
+def test_processes_share_the_work_but_not_what_a_stage_does_alone():
+    stages = [Stub("a", {"seconds": "10 * unit"}), Stub("b", {})]
+    constants = {"unit": "half + half", "half": 5, "stage_seconds": 8, "stage_memory": 7}
+    one, other = costs(stages, constants).values()
+    assert (one.seconds, one.on(4).seconds) == (108, 33) and other.on(4).seconds == 8
+    assert one.slowed(2).on(4).seconds == 66 and other.memory == 7
+    with pytest.raises(CostError):
+        costs(stages, {"unit": "half", "half": "unit"})
 
 
 def test_hours_of_a_paper_run_are_those_of_its_networks():
