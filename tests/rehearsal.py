@@ -49,7 +49,7 @@ COUNTS = {
     "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 40, "faces": 16,
 }  # fmt: skip
 LABELED = 32
-CONSTANTS = {"labeled": LABELED, "filter_epochs": 1, "choices": 2}
+CONSTANTS = {"labeled": LABELED, "filter_epochs": 1, "choices": 1}
 
 
 def stand_in(config: object) -> torch.nn.Module:
@@ -115,6 +115,12 @@ def reduce_counts(root: Path, **counts: int) -> None:
             paper.update({k: v for k, v in counts.items() if k in declared})
             if "cutoffs" in declared:
                 paper["min_kept"] = counts["min_kept"]
+            if "selection.parquet" in stage.get("outputs", ()):
+                paper["test_latents"] = 1
+            given = {**stage.get("parameters", {}), **paper}
+            if methods := given.get("methods"):
+                paper["methods"] = [methods[0], methods[-1]]
+                paper["confirmed"] = given["confirmed"][:1]
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
@@ -138,10 +144,10 @@ def write_choices(root: Path) -> None:
             if "group_bits" in given:
                 fitted = given  # the directions that the next stages test
             if "selection" in given:
-                names = ["".join(rng.choice(["h", "l"], fitted["group_bits"])) for _ in range(2)]
-                info = pd.DataFrame({"case": [3, 5], "vector_no": 0, "group_name": names})
-                z = rng.standard_normal((2, GeneratorConfig().z_size), np.float32)
-                label = np.zeros((2, 7), np.float32)
+                name = "".join(rng.choice(["h", "l"], fitted["group_bits"]))
+                info = pd.DataFrame({"case": [3], "vector_no": 0, "group_name": name})
+                z = rng.standard_normal((1, GeneratorConfig().z_size), np.float32)
+                label = np.zeros((1, 7), np.float32)
                 folder = root / given["selection"]
                 write_selection(Selection(z, label, info), folder, fitted["layer"])
 
