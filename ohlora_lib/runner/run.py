@@ -225,7 +225,7 @@ def calibrate(pipeline: Pipeline) -> None:
     print(f"seconds per image, {found['device']}, one thread, {found['day']}:")
     for name, seconds in found.items():
         if isinstance(seconds, float):
-            assumed = pipeline.constants.get(name)
+            assumed = pipeline.declared.get(name)
             print(f"  {name:26} {seconds:8.4f}  (assumed before: {assumed})")
 
 

@@ -130,11 +130,12 @@ def test_speeds_of_this_machine_replace_the_assumed_ones(device, monkeypatch):
     assert ("with this GPU" if device == "cuda" else "without a GPU, 4 threads") in lines[0]
 
 
-def test_what_is_measured_are_constants_of_the_pipelines(monkeypatch):
+def test_what_is_measured_are_constants_of_the_pipelines(monkeypatch, capsys):
     monkeypatch.setattr(speed, "BATCH", 1)
     monkeypatch.setattr(speed, "SECONDS", 0)
     monkeypatch.setattr(speed, "SPEED", resolver.SPEED)
-    run.calibrate(pipeline := Pipeline.load("ohlora_v3", "paper"))
+    run.calibrate(pipeline := Pipeline.load("ohlora_v3", "quick"))
+    assert "(assumed before: 0.05)" in capsys.readouterr().out
     seconds = {name: one for name, one in resolver.measured().items() if isinstance(one, float)}
     assert len(seconds) == 6 and seconds.keys() < pipeline.constants.keys()
     assert all(0 < one < 60 for one in seconds.values())
