@@ -5,6 +5,7 @@ The generator is the embedded one, its weights placed into the layers of the pub
 network, but black. FaceXFormer is fitted to rendered faces for a few minutes, its backbone random.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 
 from ohlora_lib import checkpoints
 from ohlora_lib.faces.classes import CLASS_NAMES
+from ohlora_lib.models.discriminator import DiscriminatorConfig
 from ohlora_lib.models.facexformer import (
     FaceXFormer,
     FaceXFormerConfig,
@@ -23,10 +25,14 @@ from ohlora_lib.models.facexformer import (
     stage_maps,
     widened_box,
 )
+from ohlora_lib.models.filter_cnn import FilterCNNConfig
 from ohlora_lib.models.mtcnn import MTCNN
 from ohlora_lib.models.precision import autocast
+from ohlora_lib.models.property_cnn import PropertyCNNConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.toyworld.face_sets import TRAIN_SEED, FaceSet, load_faces
+from ohlora_lib.train.classifier import FILTER_TRAININGS
+from ohlora_lib.train.regressor import SMALL_PLAN
 from ohlora_lib.train.toy.parser import class_weights
 
 LOD = 0.99  # of the checkpoint: the share of the 128-pixel image
@@ -48,9 +54,10 @@ def toy_generator(config: GeneratorConfig) -> Generator:
             ratio = getattr(module, "scale", 1.0) / getattr(theirs[name], "scale", 1.0)
             _put(place, value * (ratio if key == "weight" and hasattr(module, "scale") else 1.0),
                  halves=name.endswith(".style"), kept=name == "mapping.dense0")  # fmt: skip
-    top = made.synthesis.levels - 1
-    getattr(made.synthesis, f"output{top}").weight.zero_()
-    made.synthesis.lod.fill_(LOD)
+    if config.resolution > toy.config.resolution:
+        top = made.synthesis.levels - 1
+        getattr(made.synthesis, f"output{top}").weight.zero_()
+        made.synthesis.lod.fill_(LOD)
     if config.split_size:  # each branch gives half of w
         mapping, width = made.mapping, config.mapping_width
         last, before = (getattr(mapping, f"dense{config.mapping_layers - k}") for k in (1, 2))
@@ -78,23 +85,40 @@ def _put(place: torch.Tensor, value: torch.Tensor, halves: bool, kept: bool) -> 
         whole[tuple(slice(size) for size in part.shape)] = part
 
 
-def toy_reader(detector: MTCNN, cache: Path) -> FaceXFormer:
-    """A FaceXFormer that parses toy faces, from `cache` or fitted (two minutes on one core)."""
-    network = FaceXFormer(FaceXFormerConfig())
+def small_config(config: object) -> object:
+    """The same kind of network for 128-pixel images, at a tenth of the cost or less."""
+    if isinstance(config, GeneratorConfig):
+        return replace(config, resolution=128, fmaps_base=4096, fmaps_max=128)
+    if isinstance(config, DiscriminatorConfig):
+        return replace(config, resolution=128, fmaps_base=2048, fmaps_max=64)
+    if isinstance(config, PropertyCNNConfig):
+        kept = {"hairstyle": config.hairstyle, "dense_dropout": config.dense_dropout}
+        return replace(SMALL_PLAN.network, **kept)
+    if isinstance(config, FilterCNNConfig):
+        return FILTER_TRAININGS["small"][config.filter].network
+    return FaceXFormerConfig(
+        embed=32, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), width=64, decoder_heads=4,
+        decoder_mlp=128,
+    )  # fmt: skip
+
+
+def toy_reader(config: FaceXFormerConfig, detector: MTCNN, cache: Path) -> FaceXFormer:
+    """A FaceXFormer that parses toy faces, from `cache` or fitted (minutes on one core)."""
+    network = FaceXFormer(config)
     if cache.exists():
         network.load_state_dict(torch.load(cache, weights_only=True))
         return network.eval()
-    network = fitted_reader(detector)
+    network = fitted_reader(config, detector)
     cache.parent.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), cache)
     return network
 
 
-def fitted_reader(detector: MTCNN, steps: int = STEPS, faces: int = FACES) -> FaceXFormer:
+def fitted_reader(config: FaceXFormerConfig, detector: MTCNN) -> FaceXFormer:
     """Fitted to rendered faces with their class maps; prints the accuracy on other faces."""
     torch.manual_seed(0)
-    network = FaceXFormer(FaceXFormerConfig())
-    rendered = load_faces(FaceSet(TRAIN_SEED, faces + HELD_OUT))
+    network = FaceXFormer(config)
+    rendered = load_faces(FaceSet(TRAIN_SEED, FACES + HELD_OUT))
     crops, targets = crops_of(rendered.images, rendered.maps, detector)
     weights = torch.from_numpy(class_weights(rendered))
     network.eval()
@@ -106,13 +130,13 @@ def fitted_reader(detector: MTCNN, steps: int = STEPS, faces: int = FACES) -> Fa
     rows, held_out = len(crops) - HELD_OUT, range(len(crops) - HELD_OUT, len(crops))
     trained = [p for name, p in network.named_parameters() if not name.startswith("backbone")]
     optimizer = torch.optim.AdamW(trained, LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, STEPS)
 
     def parse(which) -> torch.Tensor:
         features = network.fuse([stage[which].float() for stage in maps])
         return network.face_decoder(features, network.pe_layer(features.shape[-1])).parse
 
-    for _ in range(steps):
+    for _ in range(STEPS):
         which = torch.randint(rows, (BATCH,))
         loss = F.cross_entropy(parse(which), targets[which], weights)
         optimizer.zero_grad()

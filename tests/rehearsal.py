@@ -44,9 +44,9 @@ RECIPES = {
 }
 """Published layout -> the reference set whose seeded weights fill it."""
 COUNTS = {
-    "images": 256, "test_images": 16, "population": 16, "epochs": 1, "eval_count": 1,
+    "images": 64, "folds": 2, "test_images": 16, "population": 16, "epochs": 1, "eval_count": 1,
     "eval_images": 16, "test_latents": 2, "calibration_latents": 2, "confirmation_latents": 2,
-    "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 40, "faces": 16,
+    "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 24, "faces": 16,
 }  # fmt: skip
 LABELED = 32
 CONSTANTS = {"labeled": LABELED, "filter_epochs": 1, "choices": 1}
@@ -115,6 +115,8 @@ def reduce_counts(root: Path, **counts: int) -> None:
             paper.update({k: v for k, v in counts.items() if k in declared})
             if "cutoffs" in declared:
                 paper["min_kept"] = counts["min_kept"]
+            if "directions" in declared:
+                paper["images"] = 256  # the least of notebook 07
             if "selection.parquet" in stage.get("outputs", ()):
                 paper["test_latents"] = 1
             given = {**stage.get("parameters", {}), **paper}
