@@ -15,6 +15,7 @@ import hashlib
 import math
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -104,8 +105,8 @@ class Sampling:
 
         self.latents, self.root = self.parts * PART, self.place / "repository"
         rehearsal.copy_repository(self.root)
-        for path in (self.root / "pipelines").glob("*.yaml"):
-            path.unlink()
+        shutil.rmtree(self.root / "pipelines")
+        (self.root / "pipelines").mkdir()
         self._declare()
 
     def _declare(self) -> None:

@@ -1,6 +1,7 @@
 """05, 07 and 08 with their own notebooks: what a change of plots, texts or code recomputes."""
 
 import hashlib
+import shutil
 import signal
 import subprocess
 import time
@@ -33,8 +34,8 @@ def root(tmp_path_factory):
     """A repository with a pipeline of the three stages at their least sizes."""
     root = tmp_path_factory.mktemp("work") / "repository"
     rehearsal.copy_repository(root)
-    for path in (root / "pipelines").glob("*.yaml"):
-        path.unlink()
+    shutil.rmtree(root / "pipelines")
+    (root / "pipelines").mkdir()
     stages = [
         {"name": name, "notebook": f"notebooks/{name}.ipynb", "reads": reads, "parameters": given}
         for name, reads, given in zip(STAGES, READS, PARAMETERS, strict=True)
