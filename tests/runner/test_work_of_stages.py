@@ -24,6 +24,7 @@ READS = (
     {"generator": "{05_finetune}/generator.safetensors",
      "directions_folder": "{07_find_vectors}"},
 )  # fmt: skip
+OUTPUTS = (["generator.safetensors"], ["samples", "meters.json", "directions"], ["passes.parquet"])
 WORK = ("*/checkpoint*", "*/samples/*.npy", "*/samples/*.parquet", "*/tested/**/*.npz",
         "*/tested/**/*.npy", "*/calibration/*.json")  # fmt: skip
 TRAINER, SAMPLER = "ohlora_lib/train/finetune.py", "ohlora_lib/steering/samples.py"
@@ -37,9 +38,10 @@ def root(tmp_path_factory):
     shutil.rmtree(root / "pipelines")
     (root / "pipelines").mkdir()
     stages = [
-        {"name": name, "notebook": f"notebooks/{name}.ipynb", "reads": reads, "parameters": given}
-        for name, reads, given in zip(STAGES, READS, PARAMETERS, strict=True)
-    ]
+        {"name": name, "notebook": f"notebooks/{name}.ipynb", "reads": reads, "outputs": outputs,
+         "parameters": given}
+        for name, reads, outputs, given in zip(STAGES, READS, OUTPUTS, PARAMETERS, strict=True)
+    ]  # fmt: skip
     content = {"title": "Work", "summary": "Three stages.", "stages": stages}
     (root / "pipelines/work.yaml").write_text(yaml.safe_dump(content))
     return root
