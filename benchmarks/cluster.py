@@ -1,9 +1,9 @@
 """Speed of Dask workers: `python -m benchmarks.cluster`.
 
 The sampling of notebook 07 and the control test of notebook 08, at 128 pixels, on a cluster of one
-single-thread worker and on one of two, and with the process pool that runs use without a cluster.
-Each round measures everything; the results must be the same bytes. Then what a cluster costs: its
-start, a shard without work, and the bytes that travel.
+single-thread worker and on one of two (`--pool`: also with the process pool that runs use without a
+cluster). Each round measures everything; the results must be the same bytes. Then what a cluster
+costs: its start, a shard without work, and the bytes that travel. Takes six minutes.
 
 Exit status 1 if two workers are less than 1.8 times as fast as one in the median round of either,
 or if any result differs. Needs two idle cores, or the figures mean nothing.
@@ -107,7 +107,7 @@ def overhead(used: cluster.Cluster) -> float:
     return (time.perf_counter() - start) / EMPTY_SHARDS
 
 
-def measured(parts: int, rounds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measured(parts: int, rounds: int, with_pool: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Seconds of each piece of work per round, and the costs of each cluster."""
     rows, costs = [], []
     for number in range(rounds):
@@ -119,6 +119,8 @@ def measured(parts: int, rounds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
                     rows.append((number, name, f"{count} Dask", seconds, digest))
                     sent, received = (used.sent - sent) / 1e6, (used.received - received) / 1e6
                     costs.append((name, count, start, sent, received, overhead(used)))
+        if not with_pool:
+            continue
         with processes() as pool:
             warm_up(PicklingExecutor(pool), 2)
             workers_module.processes = lambda count=None, pool=pool: nullcontext(pool)
@@ -134,12 +136,13 @@ def measured(parts: int, rounds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", type=int, default=8, help="shards of each piece of work")
+    parser.add_argument("--parts", type=int, default=6, help="shards of each piece of work")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pool", action="store_true", help="measure the process pool, too")
     options = parser.parse_args()
     os.environ["OHLORA_HEADLESS"] = "1"
     torch.set_num_threads(1)
-    table, costs = measured(options.parts, options.rounds)
+    table, costs = measured(options.parts, options.rounds, options.pool)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {options.rounds} rounds of "
           f"{options.parts} shards ({PART} latents in 07, {BATCH} in 08)")  # fmt: skip
     failed = False

@@ -1,14 +1,17 @@
 """The networks that benchmarks share: of the toy world's size, from the embedded weights."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import torch
 
 from ohlora_lib import checkpoints
 from ohlora_lib.measure.parse import load_parser
 from ohlora_lib.models import precision
 from ohlora_lib.models.cpu.fused import fuse_for_inference
 from ohlora_lib.models.property_cnn import PropertyCNN
+from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.steering.directions import LinearDirections
 from ohlora_lib.steering.meters import CnnMeter, MeterSet, ParserMeter
 from ohlora_lib.steering.method import Method
@@ -24,9 +27,18 @@ def toy_sampler() -> Sampler:
 
 
 @cache
+def narrow_sampler() -> Sampler:
+    """A generator of the same size of images and vectors with a quarter of the feature maps."""
+    config = replace(toy_sampler().generator.config, fmaps_base=1024, fmaps_max=32)
+    return Sampler(precision.place(Generator(config, seed=1).eval()))
+
+
+@cache
 def toy_cnn() -> CnnMeter:
     """A property CNN of the toy world's size; its weights are random, which costs the same."""
-    return CnnMeter(PropertyCNN(SMALL_PLAN.network).eval())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the same in every process, or a sample is not resumed
+        return CnnMeter(PropertyCNN(SMALL_PLAN.network).eval())
 
 
 @cache

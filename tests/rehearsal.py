@@ -1,19 +1,15 @@
-"""A rehearsal of the paper scale: stand-ins for all published weights, every pipeline, few images.
+"""Parts of a rehearsal of the paper scale: stand-ins for all published weights, reduced counts.
 
-    .venv/bin/python -m tests.rehearsal [--keep FOLDER] [SYSTEM ...]
-
-copies the repository, writes a file for every published layout into its data/weights/ and runs the
-pipelines at paper scale with reduced counts. It takes hours on two cores; `published_filter` and
-stage 07 of `published_v8` are run by the test suite. The weights are random, by the recipes of the
-reference data, so the results mean nothing; layouts, sizes and the flow of data are the real ones.
+The test suite runs `published_filter` and stage 07 of `published_v8` with them; whole pipelines are
+run by `python -m benchmarks.rehearsal`. The weights are random, by the recipes of the reference
+data, so the results mean nothing; layouts, sizes and the flow of data are the real ones.
 """
 
-import argparse
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
@@ -48,11 +44,12 @@ RECIPES = {
 }
 """Published layout -> the reference set whose seeded weights fill it."""
 COUNTS = {
-    "images": 256, "test_images": 16, "population": 16, "steps": 2, "epochs": 1, "eval_count": 1,
+    "images": 64, "folds": 2, "test_images": 16, "population": 16, "epochs": 1, "eval_count": 1,
     "eval_images": 16, "test_latents": 2, "calibration_latents": 2, "confirmation_latents": 2,
-    "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 40, "faces": 16,
+    "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 24, "faces": 16,
 }  # fmt: skip
 LABELED = 32
+CONSTANTS = {"labeled": LABELED, "filter_epochs": 1, "choices": 1}
 
 
 def stand_in(config: object) -> torch.nn.Module:
@@ -63,18 +60,26 @@ def stand_in(config: object) -> torch.nn.Module:
     return layouts.build(config)  # a part of another one: property-cnn-7
 
 
-def write_stand_ins(folder: Path, names: list[str] | None = None) -> list[Path]:
-    """Files as the publishers wrote them, of these checkpoints (default: all)."""
+def write_stand_ins(
+    folder: Path,
+    names: list[str] | None = None,
+    networks: Mapping[object, torch.nn.Module] | None = None,
+) -> list[Path]:
+    """Files as the publishers wrote them, of these checkpoints (default: all).
+
+    `networks`: config -> network for those that shall not have random weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    networks, contents = {}, {}
+    states = {config: network.state_dict() for config, network in (networks or {}).items()}
+    contents = {}
     for name in names or CHECKPOINTS:
         checkpoint = CHECKPOINTS[name]
-        if checkpoint.config not in networks:
-            networks[checkpoint.config] = stand_in(checkpoint.config).state_dict()
+        if checkpoint.config not in states:
+            states[checkpoint.config] = stand_in(checkpoint.config).state_dict()
         for part in checkpoint.parts:
             own = {
                 key.removeprefix(part.prefix): value
-                for key, value in networks[checkpoint.config].items()
+                for key, value in states[checkpoint.config].items()
                 if key.startswith(part.prefix)
             }
             others = [one.prefix for one in checkpoint.parts if one.prefix and one is not part]
@@ -96,15 +101,28 @@ def copy_repository(root: Path) -> None:
 
 def reduce_counts(root: Path, **counts: int) -> None:
     """Set the counts of all pipelines at paper scale to the least that works, or to these."""
+    counts = COUNTS | counts
+    kept = counts["min_kept"] / counts["images"]  # random CNNs agree on no image
     for path in (root / "pipelines").glob("*.yaml"):
         content = yaml.safe_load(path.read_text())
+        if isinstance(declared := content.get("constants", ""), dict):
+            declared.update({k: v for k, v in CONSTANTS.items() if k in declared})
+            declared.update({"kept": kept} if "kept" in declared else {})
         for stage in content["stages"]:
             paper = stage.setdefault("scales", {}).setdefault("paper", {})
             declared = stage.get("parameters", {}).keys() | paper.keys()
             declared |= {key for scale in stage["scales"].values() for key in scale or ()}
-            paper.update({k: v for k, v in (COUNTS | counts).items() if k in declared})
+            paper.update({k: v for k, v in counts.items() if k in declared})
             if "cutoffs" in declared:
-                paper["min_kept"] = counts.get("min_kept", COUNTS["min_kept"])
+                paper["min_kept"] = counts["min_kept"]
+            if "directions" in declared:
+                paper["images"] = 256  # the least of notebook 07
+            if "selection.parquet" in stage.get("outputs", ()):
+                paper["test_latents"] = 1
+            given = {**stage.get("parameters", {}), **paper}
+            if methods := given.get("methods"):
+                paper["methods"] = [methods[0], methods[-1]]
+                paper["confirmed"] = given["confirmed"][:1]
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
@@ -128,10 +146,10 @@ def write_choices(root: Path) -> None:
             if "group_bits" in given:
                 fitted = given  # the directions that the next stages test
             if "selection" in given:
-                names = ["".join(rng.choice(["h", "l"], fitted["group_bits"])) for _ in range(2)]
-                info = pd.DataFrame({"case": [3, 5], "vector_no": 0, "group_name": names})
-                z = rng.standard_normal((2, GeneratorConfig().z_size), np.float32)
-                label = np.zeros((2, 7), np.float32)
+                name = "".join(rng.choice(["h", "l"], fitted["group_bits"]))
+                info = pd.DataFrame({"case": [3], "vector_no": 0, "group_name": name})
+                z = rng.standard_normal((1, GeneratorConfig().z_size), np.float32)
+                label = np.zeros((1, 7), np.float32)
                 folder = root / given["selection"]
                 write_selection(Selection(z, label, info), folder, fitted["layer"])
 
@@ -145,42 +163,16 @@ def toy_statements(root: Path, system: str) -> list[str]:
     found = []
     for page in sorted((root / "reports" / system).glob("*.md")):
         for line in page.read_text().splitlines():
-            if re.search("here: toy|toy world", line) and line.strip() not in texts:
+            if re.search(r"\btoy\b", line, re.IGNORECASE) and line.strip() not in texts:
                 found.append(f"{page.name}: {line.strip()}")
     return found
 
 
+def command(*arguments: str, scale: str = "paper") -> list[str]:
+    """The runner of a copy."""
+    return [sys.executable, "-m", "ohlora_lib.runner.run", *arguments, "--scale", scale]
+
+
 def run(root: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     """Run the copy's runner."""
-    command = [sys.executable, "-m", "ohlora_lib.runner.run", *arguments, "--scale", "paper"]
-    return subprocess.run(command, cwd=root, **options)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    systems = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.rehearsal",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"default: {systems}")
-    parser.add_argument("--keep", type=Path, help="an empty folder for the copy, which is kept")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as temporary:
-        root = options.keep or Path(temporary) / "repository"
-        copy_repository(root)
-        write_stand_ins(root / "data" / "weights")
-        reduce_counts(root)
-        write_labels(root)
-        write_choices(root)
-        chosen = options.systems or systems
-        failed = [name for name in chosen if run(root, name).returncode]
-        statements = [line for name in chosen for line in toy_statements(root, name)]
-    print("failed: " + ", ".join(failed) if failed else "all pipelines came to their end")
-    if statements:
-        print("pages speak of the toy world:", *statements, sep="\n  ")
-    return len(failed) + len(statements)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return subprocess.run(command(*arguments), cwd=root, **options)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ohlora_lib.store.code import computing_code
+
 LIBRARY = Path(__file__).resolve().parents[1] / "ohlora_lib"
 LAYERS = (
     "store",
@@ -101,3 +103,12 @@ def test_models_need_torch_alone():
         if name.split(".")[0] in TORCH_ALONE
     ]
     assert heavy == []
+
+
+def test_work_is_identified_by_the_code_that_computes_it():
+    named = [path for path in LIBRARY.rglob("*.py") if "keep_work(" in path.read_text()]
+    named = [path.relative_to(LIBRARY.parent) for path in named if path.name != "work.py"]
+    assert len(named) > 8
+    for path in named:
+        own = computing_code(".".join(path.with_suffix("").parts))
+        assert path.as_posix() in own and not any("plots" in name for name in own), path

@@ -65,4 +65,6 @@ def test_a_statement_about_the_toy_world_is_found(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     page = tmp_path / "reports/photo/01.md"
     page.write_text("# Faces\n\nhere: toy world\n\nMeasured on toy faces only.\n")
-    assert rehearsal.toy_statements(tmp_path, "photo") == ["01.md: here: toy world"]
+    assert rehearsal.toy_statements(tmp_path, "photo") == [
+        "01.md: here: toy world", "01.md: Measured on toy faces only."
+    ]  # fmt: skip

@@ -99,8 +99,8 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     """Per image: the fastest of the batches after the first, which is a warm-up."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     work()
-    best, end = float("inf"), time.perf_counter() + SECONDS
-    while best == float("inf") or time.perf_counter() < end:
+    best, end = float("inf"), clock() + SECONDS
+    while best == float("inf") or clock() < end:
         start = clock()
         work()
         if device.type == "cuda":

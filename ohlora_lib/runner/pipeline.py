@@ -8,7 +8,8 @@ CSV's (`file`) and patterns of the `columns` of a table that it has.
 they keep that system's folders and pages, and run once for both.
 
 `readme` declares what the READMEs show of the system, `cost` and `constants` (or the name of a
-system that has them) what a run at paper scale costs (see `costs`), and `resolver` a module that
+system that has them) what a run at paper scale costs (see `costs`), `scale_constants` those that
+differ at another scale, and `resolver` a module that
 knows names of weights (see `Resolver`): those that parameters name, and those that a stage needs
 beside them, in its `weights`, where age-? stands for age-0, age-1 ….
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any, Literal, Protocol
 
 import yaml
@@ -162,7 +164,8 @@ class _Pipeline(_Model):
     extends: str = ""
     korean_title: str = ""
     resolver: str = ""
-    constants: dict[str, float] | str = {}
+    constants: dict[str, float | Expression] | str = {}
+    scale_constants: dict[Scale, dict[str, float | Expression]] = {}
     readme: _Readme = _Readme()
     stages: Annotated[list[_Stage], Field(min_length=1)]
 
@@ -225,7 +228,8 @@ class Pipeline:
     scale: str
     shown: index.System
     stages: tuple[Stage, ...]
-    constants: dict[str, float]
+    constants: dict[str, float | str]
+    declared: dict[str, float | str]  # constants of all scales that declare no others
     resolver: str
 
     @property
@@ -242,10 +246,12 @@ class Pipeline:
             spec = _validated(path.read_text(encoding="utf-8"), name)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PipelineError(f"{name}: not YAML: {error}") from error
-        constants, resolver, stages = _constants(spec.constants, name), spec.resolver, []
+        constants, declared = (_constants(spec, one, name) for one in (scale, ""))
+        resolver, stages = spec.resolver, []
         if spec.extends:
             base, stages = _base(spec.extends, scale, (*extended_by, system), f"{name}: extends")
             constants = {**base.constants, **constants}
+            declared = {**base.declared, **declared}
             resolver = resolver or base.resolver
         for one in spec.stages:
             where = f"{name}: stage {one.name!r}"
@@ -275,7 +281,7 @@ class Pipeline:
             korean=spec.korean,
             korean_title=spec.korean_title,
         )
-        return cls(scale, about, tuple(stages), constants, resolver)
+        return cls(scale, about, tuple(stages), constants, declared, resolver)
 
     @property
     def resolve(self) -> Resolver | None:
@@ -300,13 +306,24 @@ class Pipeline:
         at = names.index(wanted)
         return self.stages[at : at + 1] if only else self.stages[at:]
 
-    def costs(self) -> dict[str, costs.Cost]:
-        """Stage name -> its cost at this scale, with the constants of this machine if measured."""
+    def costs(self, processes: int = 1) -> dict[str, costs.Cost]:
+        """Stage name -> its cost at this scale, with the constants of this machine if measured.
+
+        They are measured for the published networks. At a scale with other networks, the time is
+        multiplied by how much slower than declared this machine is on average.
+        """
         own = {name: one for name, one in self.measured.items() if isinstance(one, int | float)}
+        own = {name: one for name, one in own.items() if name in self.declared}
+        constants, slower = self.constants, 1.0
+        if constants == self.declared:
+            constants = {**constants, **own}
+        elif own:
+            slower = median(one / self.declared[name] for name, one in own.items())
         try:
-            return costs.costs(self.stages, {**self.constants, **own})
+            found = costs.costs(self.stages, constants, processes)
         except costs.CostError as error:
             raise PipelineError(f"pipelines/{self.system}.yaml: cost: {error}") from error
+        return {name: one.slowed(slower) for name, one in found.items()}
 
 
 def shown_systems() -> list[index.System]:
@@ -344,15 +361,15 @@ def _explain(error: dict[str, Any], raw: object) -> str:
     return ": ".join([*where, *map(str, place), f"{error['input']!r}: {message}"])
 
 
-def _constants(declared: dict[str, float] | str, where: str) -> dict[str, float]:
-    """Those that a pipeline declares; a name stands for the constants of that system."""
-    if not isinstance(declared, str):
-        return dict(declared)
-    path = ROOT / "pipelines" / f"{declared}.yaml"
-    if not path.is_file():
-        raise PipelineError(f"{where}: constants: there is no {path.relative_to(ROOT)}")
-    found = _validated(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
-    return _constants(found.constants, where)
+def _constants(spec: _Pipeline, scale: str, where: str) -> dict[str, float | str]:
+    """Those that a pipeline declares for a scale; a name stands for that system's of all scales."""
+    if isinstance(spec.constants, str):
+        path = ROOT / "pipelines" / f"{spec.constants}.yaml"
+        if not path.is_file():
+            raise PipelineError(f"{where}: constants: there is no {path.relative_to(ROOT)}")
+        name = path.relative_to(ROOT).as_posix()
+        return _constants(_validated(path.read_text(encoding="utf-8"), name), "", name)
+    return {**spec.constants, **spec.scale_constants.get(scale, {})}
 
 
 def _base(

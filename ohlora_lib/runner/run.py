@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ohlora_lib.compute import cluster
 from ohlora_lib.compute.memory import processes_for
@@ -182,12 +182,11 @@ def requirements(
     pipeline: Pipeline, stages: tuple[Stage, ...], workers: int | None = None
 ) -> list[str]:
     """Lines on what the stages need: time, disk, memory and labels."""
-    costs, measured = pipeline.costs(), pipeline.measured
+    measured = pipeline.measured
     on_gpu = measured.get("device", "cpu") != "cpu"
-    whole = sum((costs[one.name] for one in stages), Cost())
     cores = 1 if on_gpu else workers or processes_for(float(stage.LARGE))
-    whole = replace(whole, seconds=whole.seconds / cores)
-    costs = {name: replace(one, seconds=one.seconds / cores) for name, one in costs.items()}
+    costs = {name: one.on(cores) for name, one in pipeline.costs(cores).items()}
+    whole = sum((costs[one.name] for one in stages), Cost())
     where = "with this GPU" if on_gpu else f"without a GPU, {cores} threads"
     lines = [f"needs, {where}:  {whole}"]
     lines += [f"  {one.name:32} {costs[one.name]}" for one in stages]
@@ -226,7 +225,7 @@ def calibrate(pipeline: Pipeline) -> None:
     print(f"seconds per image, {found['device']}, one thread, {found['day']}:")
     for name, seconds in found.items():
         if isinstance(seconds, float):
-            assumed = pipeline.constants.get(name)
+            assumed = pipeline.declared.get(name)
             print(f"  {name:26} {seconds:8.4f}  (assumed before: {assumed})")
 
 
@@ -258,7 +257,7 @@ def run_pipeline(pipeline: Pipeline, options: argparse.Namespace) -> None:
     check_code(stages, options)
     title = pipeline.shown.title
     print(f"{title} · {pipeline.scale} scale · reports/{pipeline.system}/", flush=True)
-    if pipeline.scale == "paper":
+    if pipeline.scale == "paper" or (options.dry_run and pipeline.constants):
         print(*requirements(pipeline, stages, options.workers), sep="\n", flush=True)
     if pipeline.scale == "paper" or any(one.weights for one in stages):
         check_weights(stages, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ohlora_lib.store import ROOT
 
-COMPUTING = ("faces", "models", "toyworld", "measure", "train", "steering")
+COMPUTING = ("faces", "models", "toyworld", "measure", "train", "steering", "gai_p3")
 """The layers whose code decides the value of a result. The others store it, distribute the work or
 show the result; weights that `checkpoints` loads are identified by their contents."""
 
