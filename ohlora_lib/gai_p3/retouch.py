@@ -379,15 +379,6 @@ def _read_batch(path: Path) -> Retouched:
         return Retouched(**arrays)
 
 
-def rejection_weights(log_odds: np.ndarray, quantile: float = 0.8) -> np.ndarray:
-    """Probabilities (N,) with which discriminator rejection sampling keeps generated images.
-
-    In proportion to p(real) / p(generated), at most 1: those above the `quantile` of the log-odds
-    are all kept, as otherwise a single image could decide how many are.
-    """
-    return np.exp(np.minimum(log_odds - np.quantile(log_odds, quantile), 0))
-
-
 ABLATIONS = {
     "method": RetouchPlan(),
     "taken whole": replace(RetouchPlan(), feather=False),
