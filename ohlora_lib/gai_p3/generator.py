@@ -20,6 +20,8 @@ from ohlora_lib.train.toy.loop import Budget, fit
 
 SIZES = {"smoke": SMOKE, "quick": QUICK, "published": replace(CELEBA_64, conditions=CONDITIONS)}
 ACTIVE = 0.1  # nats of a latent channel
+PATHS = {"start": "condition_start", "cells": ".film.", "posterior": "condition_posterior"}
+"""Where the condition enters -> the parameters of the network that it takes."""
 
 
 def start_network(network: str, size: str, seed: int) -> NVAE:
@@ -85,22 +87,28 @@ def train(
     steps: int,
     seed: int = 0,
     regressors: ConditionCNN | None = None,
+    condition_paths: Sequence[str] = tuple(PATHS),
 ) -> tuple[NVAE, pd.DataFrame]:
     """Train for `steps`, or go on where an interrupted training stopped -> the network in eval
-    mode, and its losses by step. The regressors measure the swap loss, if the plan has one."""
+    mode, and its losses by step. The regressors measure the swap loss, if the plan has one. Where
+    else the condition enters than by `condition_paths`, weights stay as they are."""
     keep_work(
         folder,
         "NVAE",
         __name__,
         {"network": network, "plan": plan, "steps": steps, "seed": seed, "regressors": regressors}
-        | {"images": faces.images, "conditions": faces.conditions},
+        | {"images": faces.images, "conditions": faces.conditions}
+        | {"condition_paths": list(condition_paths)},
     )
     measure = None
     if regressors is not None:
         measure = regressors.to(fastest_device()).eval().requires_grad_(False)
     training = _LoggedTraining(network, faces, plan, seed, fastest_device(), measure)
+    frozen = [part for name, part in PATHS.items() if name not in condition_paths]
+    for name, parameter in training.network.named_parameters():
+        parameter.requires_grad_(not any(part in name for part in frozen))
     fit(training, folder / "checkpoint.pt", Budget(steps=steps), say=lambda line: None)
-    return training.network.cpu().eval(), pd.DataFrame(training.log.rows)
+    return training.network.cpu().eval().requires_grad_(), pd.DataFrame(training.log.rows)
 
 
 # What it has learned

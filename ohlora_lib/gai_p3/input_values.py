@@ -318,8 +318,14 @@ def _new_tower(task: ValuesTask) -> ScoreTower:
 # The training data
 
 
-def training_faces(collection: Collection, values: pd.DataFrame) -> ConditionedFaces:
-    """The kept images with their conditions; `values` has the column row, and CONDITIONS."""
+def training_faces(
+    collection: Collection, values: pd.DataFrame, variants: bool = False
+) -> ConditionedFaces:
+    """The kept images, with or without brightness variants, with their conditions; `values` has the
+    column row, and CONDITIONS."""
+    if not variants:
+        original = collection.table["ratio"].to_numpy() == 1
+        values = values[original[values["row"]]]
     rows = values["row"].to_numpy()
     conditions = values[list(CONDITIONS)].to_numpy(np.float32)
     return ConditionedFaces(collection.images[rows], conditions, str(collection.folder))

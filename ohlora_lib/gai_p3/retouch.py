@@ -24,6 +24,7 @@ from ohlora_lib.compute.jobs import Job, run_jobs
 from ohlora_lib.compute.workers import single_threaded
 from ohlora_lib.gai_p3.judges import CAM_CELLS, attention
 from ohlora_lib.models.nvae import NVAE
+from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.realism_cnn import RealismCNN
 from ohlora_lib.models.stylegan import to_uint8
 from ohlora_lib.store.work import keep_work
@@ -125,6 +126,10 @@ class Retoucher:
     measure: Measure | None = None
     limits: Limits = Limits()
 
+    def __post_init__(self):
+        for each in (self.network, self.guide):
+            each.requires_grad_(False)  # their weights' gradients would take half of the time
+
     def __call__(
         self, seeds: np.ndarray, conditions: np.ndarray, plan: RetouchPlan | None = None
     ) -> Retouched:
@@ -205,14 +210,12 @@ class Retoucher:
         return noise, masks
 
     def _gradients(self, noise, moving, conditions, x, read, plan):
-        """Of D1's log-odds minus what was held and moved, for the groups that move.
-
-        In float32: the gradient of depthwise convolutions takes longer in bfloat16 on CPUs.
-        """
+        """Of D1's log-odds minus what was held and moved, for the groups that move."""
         noise = [each.detach().requires_grad_(i in moving) for i, each in enumerate(noise)]
         with torch.enable_grad():
-            made = self.network.decode(noise, conditions).mean()
-            gain = self.guide(made).sum()
+            with autocast(device=x.device):
+                made = self.network.decode(noise, conditions).mean()
+                gain = self.guide(made).float().sum()
             if plan.hold_appearance:
                 gain = gain - plan.hold_appearance * self._moved_appearance(made, x).sum()
             if plan.hold_conditions and read is not None:
@@ -377,15 +380,6 @@ def _write(retoucher: Retoucher, plan: RetouchPlan, task, path: Path) -> None:
 def _read_batch(path: Path) -> Retouched:
     with np.load(path) as arrays:
         return Retouched(**arrays)
-
-
-def rejection_weights(log_odds: np.ndarray, quantile: float = 0.8) -> np.ndarray:
-    """Probabilities (N,) with which discriminator rejection sampling keeps generated images.
-
-    In proportion to p(real) / p(generated), at most 1: those above the `quantile` of the log-odds
-    are all kept, as otherwise a single image could decide how many are.
-    """
-    return np.exp(np.minimum(log_odds - np.quantile(log_odds, quantile), 0))
 
 
 ABLATIONS = {

@@ -1,21 +1,17 @@
 """`NvaeFaces`: one line from conditions to a face."""
 
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import ohlora_lib
 from ohlora_lib import NvaeFaces
 from ohlora_lib.checkpoints import WeightsError, save
 from ohlora_lib.gai_p3 import faces
 from ohlora_lib.models.nvae import NVAE
 from ohlora_lib.store import StoreError
 from tests.gai_p3.networks import TINY, judge, trained_nvae
+from tests.installed import copied_package, printed
 
 
 @pytest.fixture(scope="module")
@@ -96,24 +92,14 @@ def test_foreign_files_get_one_line(tmp_path):
 
 
 def test_the_installed_package_needs_no_checkout(tmp_path):
-    """A copy of the package elsewhere, run from another folder: its embedded network is used."""
-    ignore = shutil.ignore_patterns("__pycache__", "*.safetensors")
-    package = tmp_path / "site" / "ohlora_lib"
-    shutil.copytree(Path(ohlora_lib.__file__).parent, package, ignore=ignore)
+    """Its embedded network is used."""
+    package = copied_package(tmp_path, "*.safetensors")
     embedded = package / "weights" / "nvae.safetensors"
     save(trained_nvae(), embedded)
     code = (
         "from ohlora_lib import NvaeFaces; faces = NvaeFaces.load(); print(faces)\n"
         "print(faces.image(eyes=.9, mouth=.1, hair_color=.2, background=.8, head=.3, seed=7).size)"
     )
-    (tmp_path / "elsewhere").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path / "elsewhere",
-        env={"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
     names = "eyes, mouth, hair_color, background, head"
-    assert done.stdout == f"NvaeFaces(32x32, {names}, from {embedded})\n(32, 32)\n"
+    found = printed(package, code)
+    assert found == f"NvaeFaces(32x32, {names}, from {embedded})\n(32, 32)\n"

@@ -87,6 +87,19 @@ def test_swap_loss_is_measured_by_the_regressors(tmp_path):
     assert all(torch.equal(regressors.state_dict()[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize("path", generator.PATHS)
+def test_a_condition_can_be_kept_out_of_a_path(tmp_path, path):
+    """Its weights stay zero; those of the other paths learn."""
+    others = [name for name in generator.PATHS if name != path]
+    found, _ = generator.train(
+        tmp_path / "t", NVAE(TINY, 0), FACES, PLAN, 2, condition_paths=others
+    )
+    for name, part in generator.PATHS.items():
+        weights = [w for key, w in found.named_parameters() if part in key]
+        assert weights and all(w.requires_grad for w in weights)
+        assert all((w == 0).all() for w in weights) == (name == path)
+
+
 def test_kl_table_counts_active_channels():
     network = NVAE(TINY)
     kl = np.array([[0.2, 0.05, 0.3], [0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])

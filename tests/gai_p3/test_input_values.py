@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ohlora_lib.gai_p3 import input_values as values
+from ohlora_lib.gai_p3.collect import Collection
 from ohlora_lib.models.condition_cnn import ConditionCNNConfig
 from ohlora_lib.models.nvae import CONDITIONS
 from ohlora_lib.store import StoreError
@@ -172,3 +173,12 @@ def test_agreement():
     np.testing.assert_allclose(found["slope"], 0.5)
     constant = values.agreement(np.full((50, 5), 0.3), true)
     assert constant["r"].isna().all()
+
+
+def test_the_generator_learns_originals_or_variants_too(table, tmp_path):
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+    collection = Collection.write(tmp_path, images, table.assign(source=[0, 1, 2, 3, 1]))
+    given = truth(3).assign(row=[0, 3, 4])
+    shown = [values.training_faces(collection, given, both) for both in (False, True)]
+    assert [one.images.ravel()[::3].tolist() for one in shown] == [[0, 3], [0, 3, 4]]
+    np.testing.assert_allclose(shown[0].conditions, given[NAMES][:2], rtol=1e-6)

@@ -189,20 +189,6 @@ def test_more_draws_are_never_worse_by_the_guide(retoucher):
     assert (odds[1] >= odds[0] - 1e-3).all() and (odds[1] > odds[0] + 1e-3).any()  # 8-bit rounding
 
 
-def test_rejection_sampling_turns_generated_into_real_values():
-    """Real values N(0.8, 1), generated ones N(0, 1): their true log-odds are 0.8 x - 0.32."""
-    made = np.random.default_rng(0).normal(size=200_000)
-    weights = retouch.rejection_weights(0.8 * made - 0.32, quantile=0.999)
-    assert weights.min() > 0 and weights.max() == 1
-    assert np.average(made, weights=weights) == pytest.approx(0.8, abs=0.03)
-    assert np.sqrt(np.cov(made, aweights=weights)) == pytest.approx(1, abs=0.03)
-
-
-def test_rejection_sampling_keeps_all_above_the_quantile():
-    weights = retouch.rejection_weights(np.array([0.0, 1.0, 2.0, 3.0, 90.0]), quantile=0.5)
-    np.testing.assert_allclose(weights, [np.exp(-2), np.exp(-1), 1, 1, 1])
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

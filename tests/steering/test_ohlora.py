@@ -1,6 +1,5 @@
 """OhLora: from an import to an image in two lines, in a checkout or in an installed package."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from ohlora_lib.steering.ohlora import EMBEDDED_FACES, OhLora, linear_fit, steer
 from ohlora_lib.steering.responses import REQUESTS
 from ohlora_lib.steering.sampling import Sampler, latents
 from ohlora_lib.store import StoreError
+from tests.installed import copied_package, printed
 
 
 @pytest.fixture
@@ -196,26 +196,16 @@ def test_the_repr_is_short_and_names_the_file(faces):
 
 
 def test_the_installed_package_needs_no_checkout(tmp_path):
-    """A copy of the package elsewhere, run from another folder: its embedded faces are used."""
-    package = Path(ohlora_lib.__file__).parent
-    ignore = shutil.ignore_patterns("__pycache__", "annotator.safetensors", "parser.safetensors")
-    shutil.copytree(package, tmp_path / "site" / "ohlora_lib", ignore=ignore)
+    """Its embedded faces are used."""
+    package = copied_package(tmp_path, "annotator.safetensors", "parser.safetensors")
     code = (
         "import ohlora_lib; lora = ohlora_lib.OhLora.load(); print(lora)\n"
         "print(lora.image(mouth=1.0).size)"
     )
-    (tmp_path / "elsewhere").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path / "elsewhere",
-        env={"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    embedded = tmp_path / "site" / "ohlora_lib" / "weights" / "oh_lora.safetensors"
+    embedded = package / "weights" / "oh_lora.safetensors"
     count = len(OhLora.load(embedded))
-    assert done.stdout == f"OhLora({count} faces, 128x128, from {embedded})\n(128, 128)\n"
+    found = printed(package, code)
+    assert found == f"OhLora({count} faces, 128x128, from {embedded})\n(128, 128)\n"
 
 
 def test_embedded_weights_are_package_data():
