@@ -56,8 +56,9 @@ def pass_rates(rates: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def pass_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """`comparison.pass_curves` by the meter's label: a panel per meter, a line per method."""
+def pass_curves(curves: Mapping[str, pd.DataFrame], lowest: float = 0.8) -> Figure:
+    """`comparison.pass_curves` by the meter's label: a panel per meter, a line per method, from the
+    cutoff `lowest` on."""
     methods = max(table.shape[1] for table in curves.values())
     size = (8.6, 2.5 + 0.17 * -(-methods // 2))
     figure, panels = pyplot.subplots(1, len(curves), figsize=size, sharey=True, squeeze=False)
@@ -67,7 +68,7 @@ def pass_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
             style = {"color": SERIES[color], "ls": ("-", "--", ":")[dashes % 3]}
             axes.plot(table.index, table[name], label=name, **style)
         axes.set(title=label, xlabel="cutoff of all three", ylim=(-0.03, 1.03))
-        axes.set(xlim=(0.8, 1), xticks=[0.8, 0.85, 0.9, 0.95])
+        axes.set(xlim=(lowest, 1), xticks=np.linspace(lowest, 1, 5)[:-1])
     panels[0, 0].set_ylabel("fraction of latents that pass")
     lines = panels[0, 0].get_legend_handles_labels()
     figure.legend(*lines, loc="outside lower center", ncols=2 if methods > 3 else 1)
