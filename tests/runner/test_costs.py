@@ -211,13 +211,13 @@ def test_declared_weights_are_those_that_photographs_load(monkeypatch):
 def test_paper_run_is_refused_without_its_weights(repository):
     repository.declare(resolver="ohlora_lib.checkpoints.resolver")
     stage = {**repository.pipeline()["stages"][0], "weights": {"paper": ["mtcnn"]}}
-    repository.declare(stages=[stage])
+    repository.declare(stages=[stage], readme={})
     code, output = repository.run("demo", "--scale", "paper")
     assert code == 1 and "./run_all.sh: weights 'mtcnn' are missing: put pnet.pt" in output
     code, output = repository.run("demo", "--scale", "paper", "--dry-run")
     assert code == 0 and "would run" in output and not repository.work_done()
     names = ["mtcnn", "facexformer", "ohlora-v8", *(f"gender-{fold}" for fold in range(5))]
-    repository.declare(stages=[{**stage, "weights": {"paper": names}}])
+    repository.declare(stages=[{**stage, "weights": {"paper": names}}], readme={})
     code, output = repository.run("demo", "--scale", "paper")
     assert code == 1 and max(map(len, output.splitlines())) < 300
     assert "8 weights cannot be loaded, each for the reason above: mtcnn, facexformer" in output

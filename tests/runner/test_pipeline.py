@@ -51,7 +51,7 @@ def test_what_cannot_be_begun_with_is_told_before_anything_runs(repository, late
 def test_patterns_of_weights_stand_for_all_names_that_match(repository):
     stage = repository.pipeline()["stages"][0]
     stage["weights"] = {"smoke": ["mtcnn", "age-?"]}
-    repository.declare(stages=[stage])
+    repository.declare(stages=[stage], readme={})
     code, output = repository.run("demo", "--scale", "smoke")
     assert code == 1 and "weights 'age-?': only a resolver knows patterns" in output
     repository.declare(resolver="ohlora_lib.checkpoints.resolver")
