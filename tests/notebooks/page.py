@@ -36,7 +36,7 @@ class Page:
     def show(self, picture, name, alt, title):
         self.shown[name] = alt
 
-    def finding(self, sentence, headline, picture):
+    def finding(self, sentence, headline, picture, limitation=""):
         self.findings.append((sentence, headline, picture))
 
     @property
