@@ -197,7 +197,8 @@ def chromium(person: Labeling) -> list[int]:
 
 def kill_all(processes: list[int]) -> None:
     for process in processes:
-        os.kill(process, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # Chromium ends with its driver
+            os.kill(process, signal.SIGKILL)
 
 
 def main() -> int:
