@@ -309,8 +309,7 @@ def _beside_published(systems: Sequence[System], language: str) -> list[str]:
         if any(found):
             cells = [row.label[language], row.cutoffs, numbers.get(LATENTS, "–")]
             cells += [one or "–" for one in found]
-            link = page.link("", f"{system.name}/{row.stage}")
-            rates.append(f"| {' | '.join(cells)} | {link} |")
+            rates.append(f"| {' | '.join(cells)} | {page.link('')} |")
     parts = []
     for kind, rule, rows in (
         ("published", "|---|---:|", published),

@@ -86,7 +86,7 @@ def test_forced_work_moves_what_took_long_aside(marked):
 
 def test_changed_work_of_a_finished_stage_is_made_from_nothing(marked):
     stage = marked.pipeline()["stages"][0]
-    marked.declare(stages=[{**stage, "outputs": ["numbers.csv", "shards"]}])
+    marked.declare(stages=[{**stage, "outputs": ["numbers.csv", "shards"]}], readme={})
     assert marked.run(*SMOKE)[0] == 0
     folder = marked.root / "data/demo/smoke/01_make"
     (folder / "numbers.csv").unlink()
