@@ -303,7 +303,7 @@ def _beside_published(systems: Sequence[System], language: str) -> list[str]:
             link = page.link("", f"{system.name}/{row.stage}")
             published.append(f"| {row.label[language]} | {_counted(row.published, language)} |")
             ours.append(f"| {row.label[language]} | {_counted(value, language)}{count} | {link} |")
-    for system, row, page in _of_pages(systems, "rates"):
+    for _, row, page in _of_pages(systems, "rates"):
         numbers = dict(page.headline)
         found = [numbers.get(f"{row.method}, {meter}{row.ending}") for meter in METERS]
         if any(found):

@@ -281,7 +281,8 @@ def test_page_without_sentinel_is_not_published(finished, demo_cells):
 
 
 def test_promised_file_that_was_not_left_is_an_error(repository, demo_cells):
-    content = {**demo_cells.PIPELINE, "stages": [{**demo_cells.PIPELINE["stages"][0]}], "readme": {}}
+    first = {**demo_cells.PIPELINE["stages"][0]}
+    content = {**demo_cells.PIPELINE, "stages": [first], "readme": {}}
     content["stages"][0]["outputs"] = ["numbers.csv", "letters.csv"]
     repository.write_pipeline(content)
     code, output = repository.run("demo", "--scale", "smoke")
