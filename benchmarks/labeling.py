@@ -150,12 +150,14 @@ def kill(times: int, per_page: int = 24, count: int = 2000) -> bool:
             delay = moments.uniform(0.2, 6)
             timer = threading.Timer(delay, kill_all, [processes])
             timer.start()
+            person.notebook.patience = 15  # JupyterLab's message then covers the faces
             try:
                 while True:
                     pace.page(labels, seconds=10)
                     finished += per_page
             except FAILED:
                 timer.join()
+            person.notebook.patience = Notebook.patience
             left = person.labels(path) if path.exists() else {}
             whole = all(left[number] == labels[number].tolist() for number in left)
             kept = finished <= len(left) <= finished + per_page
@@ -173,10 +175,11 @@ def kill(times: int, per_page: int = 24, count: int = 2000) -> bool:
 def again(lab: Lab, person: Labeling, victim: str, profile: Path) -> Labeling:
     """Start again what was killed, and continue."""
     if victim == "kernel":
-        person.notebook.recover()
-        person.notebook.run_all()
-        person.start()
-        return person
+        with suppress(*FAILED):
+            person.notebook.recover()
+            person.notebook.run_all()
+            person.start()
+            return person
     with suppress(*FAILED):  # it may be gone
         person.driver.quit()
     person.driver.service.process.kill()

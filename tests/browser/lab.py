@@ -204,6 +204,8 @@ class Lab:
 class Notebook:
     """One notebook, opened in the browser."""
 
+    patience = 120.0  # seconds that a wait lasts at most, unless it is told others
+
     def __init__(self, driver: webdriver.Chrome, lab: Lab, name: str):
         """Open `name`, relative to the server's root, in a new workspace; wait for its kernel."""
         self.driver, self.lab, self.name = driver, lab, name
@@ -215,8 +217,8 @@ class Notebook:
         self.command("docmanager:open", path=name)
         self.wait(lambda _: self.kernel() == "idle")
 
-    def wait(self, condition: Callable, seconds: float = 120) -> Any:
-        return wait_for(self.driver, condition, seconds)
+    def wait(self, condition: Callable, seconds: float | None = None) -> Any:
+        return wait_for(self.driver, condition, seconds or self.patience)
 
     def kernel(self) -> str | None:
         """The kernel's status: idle, busy, ...; None if there is none yet."""
@@ -287,7 +289,7 @@ class Notebook:
         """All elements that match now."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def find(self, selector: str, seconds: float = 120) -> WebElement:
+    def find(self, selector: str, seconds: float | None = None) -> WebElement:
         """The first element that matches, as soon as it is displayed."""
 
         def displayed(_):
@@ -295,6 +297,6 @@ class Notebook:
 
         return self.wait(displayed, seconds)
 
-    def text(self, selector: str, seconds: float = 120) -> str:
+    def text(self, selector: str, seconds: float | None = None) -> str:
         """The visible text of the first element that is displayed, as soon as there is one."""
         return self.wait(lambda _: [self.find(selector).text], seconds)[0]
