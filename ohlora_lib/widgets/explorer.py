@@ -177,7 +177,7 @@ class Explorer(anywidget.AnyWidget):
         progress: Callable[[int, int], None] = lambda made, of: None,
     ) -> Path:
         """Write the way through all keyframes, `seconds` from each to the next, into a new file;
-        returns its path. `progress` is told how many images are made, of how many."""
+        returns its path. `progress` gets the number of images so far, and of all."""
         if len(self.keyframes) < 2:
             raise ValueError("an animation needs two keyframes: add them first")
         steps = round(seconds * rate)
