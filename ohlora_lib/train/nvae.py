@@ -189,11 +189,15 @@ class NVAETraining:
 
     def _swap_loss(self, noise, condition, rng):
         """Squared error of the measured conditions of the batch's faces, after they exchanged the
-        values of one random condition."""
+        values of one random condition; every second face gets new noise, as generated ones have."""
         column, order = rng.integers(condition.shape[1]), rng.permutation(len(condition))
         swapped = condition.clone()
         swapped[:, column] = condition[torch.from_numpy(order).to(self.device), column]
-        images = self.network.decode([each.detach() for each in noise], swapped).mean()
+        fresh = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = [each.detach().clone() for each in noise]
+        for own, new in zip(noise, self.network.random_noise(len(condition), fresh), strict=True):
+            own[1::2] = new[1::2]
+        images = self.network.decode(noise, swapped).mean()
         return (self.measure(images).float() - swapped).square().sum(1).mean()
 
     def _update(self, loss, statistics) -> dict[str, float]:

@@ -174,10 +174,16 @@ def train_adversarial(options) -> None:
 def train_nvae(options) -> None:
     """The conditional NVAE of GAI-P3."""
     shown = nvae.women(faces(options, nvae.SEED, options.faces, size=64))
-    network, plan = NVAE(QUICK, options.seed), nvae.PLAN
+    network, plan, measure = NVAE(QUICK, options.seed), nvae.PLAN, None
     if options.go_on:
         network, plan = checkpoints.load("nvae"), nvae.FURTHER
-    training = NVAETraining(network, shown, planned(plan, options), options.seed, options.device)
+        meter = nvae.MeasureTraining(shown, options.seed)
+        steps = Budget(steps=nvae.MEASURE_STEPS)
+        fit(meter, options.work / f"nvae-measure-{options.seed}.pt", steps)
+        measure = meter.measure().to(options.device)
+    training = NVAETraining(
+        network, shown, planned(plan, options), options.seed, options.device, measure
+    )
     reached = run(training, options, "nvae")
     network = ship(training.network, options, "nvae")
     test = nvae.women(faces(options, TEST_SEED, options.test_faces, size=64))

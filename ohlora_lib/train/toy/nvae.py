@@ -4,18 +4,28 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 from ohlora_lib.measure.conditions import conditions_of
+from ohlora_lib.models.condition_cnn import ConditionCNN
+from ohlora_lib.models.conv_tower import SLOPE
 from ohlora_lib.models.nvae import CONDITIONS, NVAE
+from ohlora_lib.models.pixels import channels_first
 from ohlora_lib.toyworld.attributes import FEMALE
 from ohlora_lib.toyworld.face_sets import Faces
+from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.nvae import ConditionedFaces, NVAEPlan, likelihood
 from ohlora_lib.train.toy.generator_quality import quality
+from ohlora_lib.train.toy.loop import rate, set_rate
 
 SEED = 20_035  # of the rendered faces that it sees; no other network sees them
 PLAN = NVAEPlan(batch=32, learning_rate=4e-3, warm_up=0.03, power_iterations=1)
-FURTHER = replace(PLAN, learning_rate=1e-3, beta_warm_up=0.0)
-"""To go on from trained weights."""
+FURTHER = replace(PLAN, learning_rate=1e-3, beta_warm_up=0.0, swap=1e4)
+"""To go on from trained weights; the `MeasureTraining`'s network measures the swap loss."""
+MEASURE_STEPS = 1_500
+HEAD = CONDITIONS.index("head")
 
 
 def women(faces: Faces) -> ConditionedFaces:
@@ -25,6 +35,48 @@ def women(faces: Faces) -> ConditionedFaces:
     values = {name: some.column(name) for name in ("eyes", "mouth", "hair_color", "pose")}
     values["background_mean"] = some.column("background_mean")
     return ConditionedFaces(np.array(some.images), conditions_of(values), f"women of {faces.name}")
+
+
+class MeasureTraining:
+    """Of the network that measures the conditions of the swap loss: true values of rendered faces
+    by their pixels, for `loop.fit`. Some faces are blurred or noisy, as generated ones are."""
+
+    def __init__(self, faces: ConditionedFaces, seed: int, batch: int = 64):
+        self.faces, self.seed, self.batch = faces, seed, batch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = ConditionCNN().train()
+            for module in self.network.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, a=SLOPE)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), 2e-3)
+        self.parts = {"network": self.network, "optimizer": self.optimizer}
+        self.identity = {"what": type(self).__name__, "seed": seed, "faces": faces.name}
+
+    def step(self, step: int, progress: float) -> dict[str, float]:
+        set_rate(self.optimizer, 2e-3 * rate(progress))
+        rng = stream(self.seed, step)
+        rows = np.sort(rng.choice(len(self.faces.images), self.batch))
+        true = torch.from_numpy(np.array(self.faces.conditions[rows], np.float32))
+        images = channels_first(np.array(self.faces.images[rows])).float() / 127.5 - 1
+        flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        images[flip] = images[flip].flip(3)
+        true[flip, HEAD] = 1 - true[flip, HEAD]
+        some = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        images[some] = F.interpolate(
+            F.avg_pool2d(images[some], 2), scale_factor=2, mode="bilinear", align_corners=False
+        )
+        some = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        noise = rng.standard_normal(images[some].shape, np.float32) * 0.06
+        images[some] += torch.from_numpy(noise)
+        loss = (self.network(images) - true).square().sum(1).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"squared error": loss.item()}
+
+    def measure(self) -> ConditionCNN:
+        return self.network.eval().requires_grad_(False)
 
 
 def enlarged(images: np.ndarray) -> np.ndarray:

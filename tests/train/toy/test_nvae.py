@@ -10,6 +10,7 @@ from ohlora_lib import checkpoints
 from ohlora_lib.models.nvae import CONDITIONS, SMOKE
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, FEMALE
 from ohlora_lib.toyworld.face_sets import Faces
+from ohlora_lib.train.nvae import ConditionedFaces
 from ohlora_lib.train.toy import __main__ as command
 from ohlora_lib.train.toy import nvae
 
@@ -80,12 +81,30 @@ def test_training_goes_on_from_the_embedded_weights(run, tmp_path, monkeypatch):
     training = command.NVAETraining
     monkeypatch.setattr(command.checkpoints, "load", lambda name: first)
     monkeypatch.setattr(
-        command, "NVAETraining", lambda *a: started.append((a[0], a[2])) or training(*a)
+        command, "NVAETraining", lambda *a: started.append((a[0], a[2], a[5])) or training(*a)
     )
+    monkeypatch.setattr(nvae, "MEASURE_STEPS", 1)
     run("--steps", "1", "--go-on")
-    network, plan = started[0]
-    assert network is first and plan.beta_warm_up == 0 and plan.batch == 4
+    network, plan, measure = started[0]
+    assert network is first and plan.beta_warm_up == 0 and plan.batch == 4 and plan.swap > 0
+    assert not measure.training and not any(p.requires_grad for p in measure.parameters())
+    assert (tmp_path / "work" / "nvae-measure-0.pt").exists()
     assert "--go-on" in (tmp_path / "out" / "nvae.md").read_text()
+
+
+def test_conditions_of_the_swap_loss_are_measured_in_blurred_and_mirrored_faces_too():
+    rng = np.random.default_rng(0)
+    right = rng.random(64)
+    images = np.zeros((64, 64, 64, 3), np.uint8)
+    images[:, :, :32] = ((1 - right) * 255)[:, None, None, None]
+    images[:, :, 32:] = (right * 255)[:, None, None, None]
+    conditions = np.full((64, 5), 0.5, np.float32)
+    conditions[:, nvae.HEAD] = right
+    training = nvae.MeasureTraining(ConditionedFaces(images, conditions, "halves"), 0, batch=32)
+    for step in range(60):
+        training.step(step, step / 60)
+    found = training.measure().measure(images[:, :, ::-1])
+    assert np.corrcoef(found[:, nvae.HEAD], 1 - right)[0, 1] > 0.7
 
 
 def test_figures_of_a_network_on_held_out_women(some):
