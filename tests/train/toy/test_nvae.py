@@ -103,7 +103,7 @@ def test_conditions_of_the_swap_loss_are_measured_in_blurred_and_mirrored_faces_
     training = nvae.MeasureTraining(ConditionedFaces(images, conditions, "halves"), 0, batch=32)
     for step in range(60):
         training.step(step, step / 60)
-    found = training.measure().measure(images[:, :, ::-1])
+    found = training.measure().measure(images[:, :, ::-1].copy())
     assert np.corrcoef(found[:, nvae.HEAD], 1 - right)[0, 1] > 0.7
 
 
