@@ -117,7 +117,6 @@ def test_second_generator_costs_what_networks_of_the_toy_world_cost():
         found, usual = (Pipeline.load(one, scale) for one in ("steering_adversarial", "steering"))
         toy = Pipeline.load("ohlora_v3", "quick").constants
         assert found.constants == toy and found.declared == usual.declared
-    assert found.costs()["12_generators"].seconds < 0.2 * 20_000 * 2 * 0.09
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
