@@ -50,7 +50,7 @@ COUNTS = {
     "shown": 1, "min_kept": 24, "faces": 32, "edited": 2, "rendered": 24, "count": 1,
 }  # fmt: skip
 LABELED = 32
-CONSTANTS = {"labeled": LABELED, "filter_epochs": 1, "choices": 1}
+CONSTANTS = {"labeled": LABELED, "filter_epochs": 1, "choices": 1, "images_v1": COUNTS["images"]}
 
 
 def stand_in(config: object) -> torch.nn.Module:

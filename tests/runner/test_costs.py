@@ -13,7 +13,7 @@ from ohlora_lib.models.mtcnn import MTCNN
 from ohlora_lib.models.stylegan import GeneratorConfig, Mapping
 from ohlora_lib.runner import run
 from ohlora_lib.runner.costs import Cost, CostError, costs, evaluate
-from ohlora_lib.runner.launch import systems
+from ohlora_lib.runner.launch import SCALES, systems
 from ohlora_lib.runner.pipeline import Pipeline
 from ohlora_lib.steering import scene
 from ohlora_lib.train.classifier import FILTER_TRAININGS, FaceEvaluator
@@ -96,10 +96,19 @@ def test_hours_of_a_paper_run_are_those_of_its_networks():
     rated = (7200 + 6000) * (0.05 + 20 * 0.02)
     assert found["05_finetune_v8"].seconds == pytest.approx(454621.85 + rated + 20, abs=0.01)
     assert found["01_generate"].seconds == pytest.approx(10_000 * 0.06 + 20)
+    kept = 15_000 * 4930 / 13_000  # of the second round, not of the latents sampled since
+    assert found["11_failures"].seconds == pytest.approx(kept * 0.4 + 20)
     assert found["01_generate"].disk == pytest.approx(1.1e9)
     assert found["09_select_final_vectors"].seconds == pytest.approx(50 * 2000 * 0.23 + 20)
     assert found["08_test_vectors"].memory == 9.5e9 and found["05_finetune_v8"].memory == 7.8e9
     assert found["02_label_and_filter"].disk == pytest.approx(20 * 2.7e7 + 2000 * 256 * 256 * 3)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_constants_that_repeat_a_stage_s_count_agree_with_it(scale):
+    pipeline = Pipeline.load("ohlora_v3", scale)
+    counts = {stage.name: stage.parameters.get("images") for stage in pipeline.stages}
+    assert pipeline.constants["images_v1"] == counts["01_generate_v1"]
 
 
 @pytest.mark.parametrize("system", systems())
