@@ -207,13 +207,18 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for the copy, which is kept; a copy "
                         "that is there is continued")  # fmt: skip
     options = parser.parse_args()
+    if options.scale == "paper" and (problem := checkpoints.problem("mtcnn")):
+        raise SystemExit(problem)
     wrong = 0
     with tempfile.TemporaryDirectory() as temporary:
         root = options.keep or Path(temporary) / "repository"
         if not (root / "pipelines").exists():
-            rehearsal.copy_repository(root)
+            made = root.with_name(f"{root.name}.part")  # what was interrupted is made again
+            shutil.rmtree(made, ignore_errors=True)
+            rehearsal.copy_repository(made)
             if options.scale == "paper":
-                prepare(root, options.small)
+                prepare(made, options.small)
+            made.rename(root)
             if not options.small:
                 calibrate = [*rehearsal.command(options.systems[0]), "--calibrate"]
                 subprocess.run(calibrate, cwd=root, check=True)
