@@ -34,6 +34,7 @@ from ohlora_lib.models.facexformer import FaceXFormerConfig
 from ohlora_lib.models.mtcnn import MTCNNConfig
 from ohlora_lib.models.stylegan import GeneratorConfig
 from ohlora_lib.runner.launch import SCALES
+from ohlora_lib.runner.pipeline import Pipeline
 from ohlora_lib.store import ROOT
 from tests import rehearsal
 
@@ -211,6 +212,15 @@ def compared(system: str, table: pd.DataFrame, small: bool) -> int:
     return off
 
 
+def about_photographs(system: str, scale: str) -> set[str]:
+    """The stages whose pages are about photographs, not about rendered or toy faces."""
+    stages = Pipeline.load(system, scale).stages
+    if all(stage.parameters.get("domain") != "photo" for stage in stages):
+        return set()
+    only_toy = {stage.name for stage in stages if r"Literal[\"toy\"]" in stage.notebook.read_text()}
+    return {stage.name for stage in stages} - only_toy
+
+
 def main() -> int:
     systems = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -241,8 +251,9 @@ def main() -> int:
             print(f"{system}: {'FAILED' if status else 'came to its end'}")
             if len(table):
                 wrong += compared(system, table, options.small)
-            photo = options.scale == "paper" or system.startswith("published_")
-            statements = rehearsal.toy_statements(root, system) if photo else []
+            photo = about_photographs(system, options.scale)
+            statements = [line for line in rehearsal.toy_statements(root, system)
+                          if line.partition(".md:")[0] in photo]  # fmt: skip
             if statements:
                 print("  pages speak of the toy world:", *statements, sep="\n    ")
             wrong += len(statements)
