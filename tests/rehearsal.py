@@ -46,10 +46,11 @@ RECIPES = {
 COUNTS = {
     "images": 64, "folds": 2, "test_images": 16, "population": 16, "epochs": 1, "eval_count": 1,
     "eval_images": 16, "test_latents": 2, "calibration_latents": 2, "confirmation_latents": 2,
-    "max_selected": 2, "min_selected": 1, "shown": 1, "min_kept": 24, "faces": 16,
+    "confirmation_seeds": 1, "judge_population": 16, "max_selected": 2, "min_selected": 1,
+    "shown": 1, "min_kept": 24, "faces": 32, "edited": 2, "rendered": 24, "count": 1,
 }  # fmt: skip
 LABELED = 32
-CONSTANTS = {"labeled": LABELED, "filter_epochs": 1, "choices": 1}
+CONSTANTS = {"labeled": LABELED, "filter_epochs": 1, "choices": 1, "images_v1": COUNTS["images"]}
 
 
 def stand_in(config: object) -> torch.nn.Module:
@@ -112,7 +113,9 @@ def reduce_counts(root: Path, **counts: int) -> None:
             paper = stage.setdefault("scales", {}).setdefault("paper", {})
             declared = stage.get("parameters", {}).keys() | paper.keys()
             declared |= {key for scale in stage["scales"].values() for key in scale or ()}
-            paper.update({k: v for k, v in counts.items() if k in declared})
+            given = {**stage.get("parameters", {}), **paper}
+            none = {k for k, v in given.items() if v == 0 and k != "epochs"}  # 0 epochs: as planned
+            paper.update({k: v for k, v in counts.items() if k in declared - none})
             if "cutoffs" in declared:
                 paper["min_kept"] = counts["min_kept"]
             if "directions" in declared:

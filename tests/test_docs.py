@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import yaml
 
+from ohlora_lib.checkpoints import resolver
 from ohlora_lib.faces.concept import FITS, concept_conditions
 from ohlora_lib.faces.properties import FILTER_PROPERTIES, PROPERTIES
+from ohlora_lib.runner.costs import Cost
+from ohlora_lib.runner.pipeline import Pipeline
 from ohlora_lib.steering.comparison import METERS
 from ohlora_lib.steering.method_spec import DIRECTIONS
+from ohlora_lib.steering.selection import Z_VECTORS, group_names_file
 from ohlora_lib.toyworld import face_sets
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, filter_truth, sample_attributes
 from ohlora_lib.toyworld.defects import KINDS
@@ -74,3 +78,30 @@ def test_citation_names_this_version_and_the_same_works_as_the_bibliography():
     addresses = {one["url"].rsplit("/", 1)[-1] for one in citation["references"]}
     assert all(address in bibliography for address in addresses)
     assert bibliography.count("@") == len(citation["references"]) + 1
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_readme_has_the_five_commands_to_the_pages_of_the_published_weights(name):
+    """They fetch exactly the weights and the selection that the pipeline names."""
+    block = re.search(r"```bash\n(\S+ published_v8.*?)```", (ROOT / name).read_text(), re.DOTALL)[1]
+    commands = [line.partition("  #")[0].split() for line in block.splitlines()]
+    stages = Pipeline.load("published_v8", "paper").stages
+    assert len(commands) == 5 and commands[0][-1] == "--dry-run"
+    assert sorted(commands[1][4:]) == sorted(set().union(*(stage.weights for stage in stages)))
+    folder, address = commands[2][4], commands[2][-1].strip('"')
+    assert folder in [stage.parameters.get("selection") for stage in stages]
+    assert {Z_VECTORS, group_names_file()} == {
+        re.sub(r"\{.*\}", part, address).rpartition("/")[2]
+        for part in re.search(r"\{(.*)\}", address)[1].split(",")
+    }
+    assert [one[-1] for one in commands[3:]] == ["smoke", "paper"]
+
+
+@pytest.mark.parametrize("name", ["published_weights.md", "published_weights.ko.md"])
+def test_page_of_the_published_weights_states_what_dry_run_estimates(name, monkeypatch):
+    monkeypatch.setattr(resolver, "SPEED", ROOT / "nothing")  # not this machine's speed
+    pipeline = Pipeline.load("published_v8", "paper")
+    cost = sum((one.on(2) for one in pipeline.costs(2).values()), Cost())
+    text = (DOCS / name).read_text()
+    assert re.search(rf"{cost.seconds / 3600:.0f} ?(hours|시간)", text)
+    assert f"{cost.disk / 1e9:.1f} GB" in text and f"{cost.memory / 1e9:.1f} GB" in text

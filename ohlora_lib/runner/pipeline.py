@@ -362,13 +362,20 @@ def _explain(error: dict[str, Any], raw: object) -> str:
 
 
 def _constants(spec: _Pipeline, scale: str, where: str) -> dict[str, float | str]:
-    """Those that a pipeline declares for a scale; a name stands for that system's of all scales."""
+    """Those that a pipeline declares for a scale, or for all scales if that is "".
+
+    SYSTEM or SYSTEM/SCALE stands for that system's: of all scales, or of this one at every scale.
+    """
     if isinstance(spec.constants, str):
-        path = ROOT / "pipelines" / f"{spec.constants}.yaml"
+        system, _, same = spec.constants.partition("/")
+        path = ROOT / "pipelines" / f"{system}.yaml"
         if not path.is_file():
             raise PipelineError(f"{where}: constants: there is no {path.relative_to(ROOT)}")
+        if same not in ("", *SCALES):
+            raise PipelineError(f"{where}: constants: {same!r} is none of {', '.join(SCALES)}")
         name = path.relative_to(ROOT).as_posix()
-        return _constants(_validated(path.read_text(encoding="utf-8"), name), "", name)
+        other = _validated(path.read_text(encoding="utf-8"), name)
+        return _constants(other, same if scale else "", name)
     return {**spec.constants, **spec.scale_constants.get(scale, {})}
 
 

@@ -31,6 +31,8 @@ UNCERTAINTY = (
 )
 """Measured per network: `constants` in pipelines/ohlora_v3.yaml, and in float32 without it."""
 LOG_EVERY = 60.0  # seconds
+BY_HAND = {"labels": "labels made by a person", "selection": "a selection made elsewhere"}
+"""Parameters that name what no stage makes -> what it is."""
 LOCK = ROOT / "data" / ".lock"
 
 
@@ -195,9 +197,11 @@ def requirements(
         f"  (from speeds measured on this machine, {day})" if day else f"  ({UNCERTAINTY})"
     )
     for one in stages:
-        if path := one.parameters.get("labels"):
-            state = "found" if (ROOT / str(path)).exists() else f"missing, {one.name} reads it"
-            lines.append(f"  labels made by a person: {path} ({state})")
+        for key, what in BY_HAND.items():
+            path = str(one.parameters.get(key) or "")
+            if path.startswith("data/"):
+                state = "found" if (ROOT / path).exists() else f"missing, {one.name} reads it"
+                lines.append(f"  {what}: {path} ({state})")
     return lines
 
 

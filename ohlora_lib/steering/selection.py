@@ -22,6 +22,8 @@ Z_VECTORS = "ohlora_z_vectors.csv"
 LABEL_SIZE = 7
 COLUMNS = ("case", "vector_no", "passed", "group_name", *CORRELATIONS, SUM)
 """VectorFind-v8's columns; v7 has neither `passed` nor the sum."""
+PUBLISHED_NAMES = {"svm_group_name": "group_name"}
+"""Columns that v9's option `mixed` names otherwise."""
 
 
 def group_names_file(layer: str = "w") -> str:
@@ -109,9 +111,8 @@ def read_selection(folder: str | Path, layer: str = "w") -> Selection:
                 "project (WannaBeSuperteur/AI_Projects, which has it beside its code)"
             )
     numbers = _without_row_numbers(read_table(vectors))
-    info = _without_row_numbers(
-        read_table(folder / group_names_file(layer), ["case", "group_name"])
-    )
+    info = _without_row_numbers(read_table(folder / group_names_file(layer), ["case"]))
+    info = info.rename(columns=PUBLISHED_NAMES)
     if [str(name) for name in numbers.columns] != [str(i) for i in range(numbers.shape[1])]:
         raise StoreError(f"{vectors}: its headers must be 0, 1, 2 … (z, then the 7 label values)")
     if len(numbers) != len(info):

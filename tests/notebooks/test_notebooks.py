@@ -79,6 +79,28 @@ def test_prose_states_no_result(cells):
             assert not re.search(r"\d+\.\d+ ?%|\d{2,} ?%", cell.source), cell.source
 
 
+def test_only_cells_that_know_the_domain_speak_of_the_toy_world(cells, path):
+    """A page about photographs that says so is wrong; gai_p3 and rendered faces have no others."""
+    if path.parent != ROOT / "notebooks":
+        return
+    for cell in code(cells):
+        texts = [node.value for node in ast.walk(ast.parse(cell.source))
+                 if isinstance(node, ast.Constant) and isinstance(node.value, str)]  # fmt: skip
+        said = [text for text in texts if text != "toy" and re.search(r"\btoy\b", text, re.I)]
+        assert not said or "has_truth" in cell.source, said
+
+
+def test_faces_that_the_parser_misses_or_distorts_are_told_by_03_and_04():
+    """`check_faces` stops where there is no face; `implausible` goes into the page's finding."""
+    for name, checks in (("03_segment", ("check_faces", "implausible")),
+                         ("04_property_scores", ("implausible",))):  # fmt: skip
+        cells = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells
+        *_, last = (cell.source for cell in code(cells) if "finding(" in cell.source)
+        source = "\n".join(cell.source for cell in code(cells))
+        assert all(f"{check}(" in source for check in checks)
+        assert re.search(r"if problems:.*are implausible", last, re.DOTALL), last
+
+
 def test_notebook_runs_alone_as_in_jupyterlab(path, tmp_path, monkeypatch):
     """From its defaults, in the notebooks' folder, without the runner."""
     ignore = shutil.ignore_patterns("__pycache__")

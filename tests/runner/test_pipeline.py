@@ -70,6 +70,9 @@ def test_constants_may_be_those_of_another_system_and_missing_names_are_told(rep
     repository.write_pipeline({**later, "constants": "nowhere"}, "later")
     code, output = repository.run("later", "--scale", "paper", "--dry-run")
     assert code == 1 and "there is no pipelines/nowhere.yaml" in output
+    repository.write_pipeline({**later, "constants": "demo/huge"}, "later")
+    code, output = repository.run("later", "--scale", "paper", "--dry-run")
+    assert code == 1 and "constants: 'huge' is none of smoke, quick, paper" in output
     stage["cost"] = {"seconds": "confirmation_latents * 2"}
     repository.write_pipeline(later, "later")
     code, output = repository.run("later", "--scale", "paper", "--dry-run")

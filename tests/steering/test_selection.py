@@ -62,6 +62,16 @@ def test_published_group_names_are_read(tmp_path, version, letters, count):
     assert (read.info["group_name"].str.len() == letters).all()
 
 
+def test_the_columns_of_the_published_mixed_option_are_read(tmp_path):
+    """Its groups are called otherwise, and it has no vector_no."""
+    write_selection(selection(), tmp_path, layer="mapping_split1")
+    names = tmp_path / "ohlora_mapping_split1_group_names.csv"
+    table = pd.read_csv(names).drop(columns="vector_no")
+    table.rename(columns={"group_name": "svm_group_name"}).to_csv(names, index=False)
+    read = read_selection(tmp_path, layer="mapping_split1")
+    assert read.info["group_name"].tolist() == selection().info["group_name"].tolist()
+
+
 def test_row_numbers_without_a_name_are_no_part_of_a_latent(tmp_path):
     write_selection(selection(), tmp_path)
     for name in ("ohlora_z_vectors.csv", "ohlora_w_group_names.csv"):
