@@ -127,22 +127,24 @@ def _make_fitted(network, fitted, seeds, conditions):
 
 
 LOWER_IS_BETTER = ("Fréchet ratio", "AUROC of a fresh judge")
-HIGHER_IS_BETTER = ("recall",)
+RECALL = "recall"
 
 
-def kept(table: pd.DataFrame, attempt: str, baseline: str = "baseline") -> bool:
-    """Whether an attempt is kept. `table`: a row per attempt and seed, with these columns.
+def why_dropped(table: pd.DataFrame, attempt: str, baseline: str = "baseline") -> list[str]:
+    """The columns for which an attempt is dropped; none if it is kept. `table`: a row per attempt
+    and seed.
 
-    It is if in each seed the Fréchet ratio is lower than the baseline's, and if over all seeds a
-    fresh judge does not tell its faces from real ones better, and recall is not lower.
+    It is kept if in each seed the Fréchet ratio is lower than the baseline's, and if over all seeds
+    a fresh judge does not tell its faces from real ones better, and recall is not lower.
     """
     by_seed = table.set_index(["attempt", "seed"]).sort_index()
     new, old = by_seed.loc[attempt], by_seed.loc[baseline]
     if len(new) < 3 or not new.index.equals(old.index):
         raise ValueError(f"{attempt}: three seeds or more are needed, those of the baseline")
     first, second = LOWER_IS_BETTER
-    return bool(
-        (new[first] < old[first]).all()
-        and new[second].mean() <= old[second].mean()
-        and (new[list(HIGHER_IS_BETTER)].mean() >= old[list(HIGHER_IS_BETTER)].mean()).all()
-    )
+    met = {
+        first: (new[first] < old[first]).all(),
+        second: new[second].mean() <= old[second].mean(),
+        RECALL: new[RECALL].mean() >= old[RECALL].mean(),
+    }
+    return [column for column, reached in met.items() if not reached]

@@ -289,7 +289,7 @@ def expected_labels(values: np.ndarray, sharpness: np.ndarray) -> np.ndarray:
 def calibrate(network: ConditionCNN, images: np.ndarray, truth: np.ndarray) -> None:
     """Scale and shift the values so that they are the best linear estimate of the true conditions
     (N, 5) of these images (N, R, R, 3); those that do not rise with the truth stay as they are."""
-    values = network.measure(images)
+    values = network.measure(images, clip=False)
     for at in range(len(CONDITIONS)):
         if values[:, at].std() < 1e-6:
             continue

@@ -18,6 +18,8 @@ class Interval(NamedTuple):
     high: float
 
     def __format__(self, form: str) -> str:
+        sign = form[:1] if form[:1] in "+- " else ""
+        form = f"{sign}z{form[len(sign) :]}"  # z: no minus before a value that is rounded to 0
         return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
 
 

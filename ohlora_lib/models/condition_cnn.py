@@ -54,8 +54,8 @@ class ConditionCNN(nn.Module):
         return self.scale * values + self.offset
 
     @torch.no_grad()
-    def measure(self, images: np.ndarray) -> np.ndarray:
-        """(N, S, S, 3) uint8 RGB -> (N, 5) values within 0..1, in eval mode."""
+    def measure(self, images: np.ndarray, clip: bool = True) -> np.ndarray:
+        """(N, S, S, 3) uint8 RGB -> (N, 5) values within 0..1 (if `clip`), in eval mode."""
         training, device = self.training, self.sharpness.device
         self.eval()
         parts = [
@@ -63,4 +63,5 @@ class ConditionCNN(nn.Module):
             for at in range(0, len(images), BATCH)
         ]
         self.train(training)
-        return torch.cat(parts).clamp(0, 1).float().cpu().numpy()
+        values = torch.cat(parts).float().cpu().numpy()
+        return values.clip(0, 1) if clip else values
