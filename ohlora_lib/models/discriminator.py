@@ -6,7 +6,7 @@ Large maps are computed for a few images at a time: a hook there is called once 
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -189,3 +189,22 @@ class Discriminator(nn.Module):
         if label is not None:
             x = torch.cat([x, label.to(x.dtype)], dim=1)
         return getattr(self, f"layer{last + 2}")(x)
+
+
+def with_resolution(discriminator: Discriminator, resolution: int, seed: int = 0) -> Discriminator:
+    """A copy that takes larger images, with new levels before those of `discriminator`.
+
+    At `lod` k, a copy with k new levels gives the same scores as before.
+    """
+    grown = Discriminator(replace(discriminator.config, resolution=resolution), seed)
+    new = grown.levels - discriminator.levels
+    if new < 0:
+        raise ValueError(
+            f"resolution {resolution}: this discriminator takes {discriminator.config.resolution}"
+        )
+    for name, part in discriminator.named_children():
+        kind = name.rstrip("0123456789")
+        moved = {"input": new, "layer": 2 * new}.get(kind, 0)
+        own = f"{kind}{int(name[len(kind) :]) + moved}" if moved else name
+        getattr(grown, own).load_state_dict(part.state_dict())
+    return grown

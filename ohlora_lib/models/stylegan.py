@@ -19,7 +19,7 @@ Every learned weight is stored at unit scale and multiplied by `gain / sqrt(fan_
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -475,6 +475,19 @@ class Generator(nn.Module):
 
     def from_wp(self, wp, noise=None, lod=None):
         return self.synthesis(wp, noise=noise, lod=lod)
+
+
+def with_resolution(generator: Generator, resolution: int, seed: int = 0) -> Generator:
+    """A copy that draws at another resolution: without its last blocks, or with new ones on top.
+
+    At `lod` k, a copy with k new blocks draws the same images as before.
+    """
+    config = replace(generator.config, resolution=resolution)
+    grown = Generator(config, seed)
+    own = grown.state_dict()
+    kept = {name: value for name, value in generator.state_dict().items() if name in own}
+    grown.load_state_dict(own | kept)
+    return grown
 
 
 def mix_styles(wp, other, first: int | torch.Tensor):

@@ -40,8 +40,9 @@ class FaceSet:
     """Faces 0 to count - 1 of a seed.
 
     `shared_texture`: all use texture seed 0 (strands, bokeh), so that the attributes determine the
-    image, as regression needs. `poor`: all have visible defects of any strength, as the usual one
-    in twenty is too few to learn from. `rare`: of four faces one is old, one wears glasses, one has
+    image, as regression needs. `own_hair`: only strands differ nevertheless; shared ones would be
+    drawn into all hair. `poor`: all have visible defects of any strength, as the usual one in
+    twenty is too few to learn from. `rare`: of four faces one is old, one wears glasses, one has
     such defects, and one is an ordinary sample.
     """
 
@@ -51,6 +52,7 @@ class FaceSet:
     shared_texture: bool = False
     poor: bool = False
     rare: bool = False
+    own_hair: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def _code_only(source: str) -> str:
 
 def _name(wanted: FaceSet, count: str = "") -> str:
     texture = "shared" if wanted.shared_texture else "own"
+    texture += "_own_hair" * wanted.own_hair
     kind = "-poor" * wanted.poor + "-rare" * wanted.rare
     return f"{wanted.seed}-{count or wanted.count}-{wanted.size}-{texture}{kind}"
 
@@ -164,14 +167,21 @@ def _render_shard(task, path: Path) -> None:
 
 
 def _render_one(wanted: FaceSet, index: int):
-    texture = 0 if wanted.shared_texture else texture_seed(wanted.seed, index)
     kind = RARE[index % len(RARE)] if wanted.rare else ""
     people = (sample_attributes(wanted.seed, index + draw * MOST_FACES) for draw in numbers())
     face = next(one for one in people if not kind or getattr(one, kind))
     if wanted.poor or (wanted.rare and not kind and index % 2):
         drawn = np.random.default_rng([wanted.seed, index, 2]).random()
         face = replace(face, quality=float(DEFECTS_BELOW * drawn))
-    return render(face, texture, wanted.size)
+    texture, hair = texture_seeds(wanted, index)
+    return render(face, texture, wanted.size, hair)
+
+
+def texture_seeds(wanted: FaceSet, index: int) -> tuple[int, int]:
+    """The seeds of a face's textures and of those of its hair."""
+    own = texture_seed(wanted.seed, index)
+    texture = 0 if wanted.shared_texture else own
+    return texture, own if wanted.own_hair else texture
 
 
 def _join(shards: list[Path], part: str, count: int, path: Path) -> None:

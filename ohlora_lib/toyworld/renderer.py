@@ -40,12 +40,15 @@ class Rendered:
     attributes: FaceAttributes
 
 
-def render(attributes, seed=0, size=128):
-    """Draw a face. `seed` sets its textures only (strands, irises, bokeh); size is 64 to 512."""
+def render(attributes, seed=0, size=128, hair_seed=None):
+    """Draw a face. `seed` sets its textures only (strands, irises, bokeh); size is 64 to 512.
+
+    `hair_seed` sets the textures of the hair instead, if given.
+    """
     if not 64 <= size <= 512:
         raise ValueError(f"size {size}: a face is drawn at 64 to 512 pixels")
     canvas = Canvas.blank(size * SUPERSAMPLING, head_roll(attributes))
-    _draw(canvas, attributes, seed)
+    _draw(canvas, attributes, seed, seed if hair_seed is None else hair_seed)
     return Rendered(_image(canvas, attributes, size), _parse_map(canvas, size), attributes)
 
 
@@ -54,10 +57,10 @@ def face(seed, index, size=128):
     return render(sample_attributes(seed, index), texture_seed(seed, index), size)
 
 
-def _draw(canvas, a, seed):
+def _draw(canvas, a, seed, hair_seed):
     """All layers, back to front."""
     head = build_head(a)
-    hair = Hair(canvas, head, a, seed)
+    hair = Hair(canvas, head, a, hair_seed)
     paint_background(canvas, a, seed)
     hair.paint_back()
     face_mask = canvas.polygon(face_outline(head, a))

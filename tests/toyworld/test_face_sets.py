@@ -11,7 +11,7 @@ from ohlora_lib.toyworld.face_sets import FaceSet, load_faces
 @pytest.fixture
 def rare(monkeypatch):
     """(12, A) attributes of a rare set's faces; nothing is drawn."""
-    monkeypatch.setattr(training_faces, "render", lambda face, texture, size: face)
+    monkeypatch.setattr(training_faces, "render", lambda face, *_: face)
     wanted = FaceSet(5, 12, rare=True)
     drawn = [training_faces._render_one(wanted, index) for index in range(12)]
     return np.array([list(face.to_dict().values()) for face in drawn], np.float32)
@@ -46,7 +46,7 @@ def test_the_digest_changes_with_code_only():
 
 
 def test_poor_faces_have_defects_of_any_strength_and_only_they(monkeypatch):
-    monkeypatch.setattr(training_faces, "render", lambda face, texture, size: (face, texture))
+    monkeypatch.setattr(training_faces, "render", lambda face, texture, *_: (face, texture))
     column = ATTRIBUTE_NAMES.index("quality")
     drawn = [training_faces._render_one(FaceSet(5, 40, poor=True), i) for i in range(40)]
     quality = np.array([list(face.to_dict().values())[column] for face, _ in drawn])

@@ -26,17 +26,16 @@ from ohlora_lib.toyworld.face_sets import (
 from ohlora_lib.train.nvae import ConditionedFaces, NVAETraining
 from ohlora_lib.train.toy import annotator, nvae, parser, quality, second_generator
 from ohlora_lib.train.toy.card import Card, write_card
-from ohlora_lib.train.toy.defect_maps import load_defect_maps
+from ohlora_lib.train.toy.change_maps import load_change_maps
 from ohlora_lib.train.toy.entangle import latents
 from ohlora_lib.train.toy.loop import Budget, Reached, fit, resume
 from ohlora_lib.train.toy.original_adversarial import AdversarialPlan, AdversarialTraining
 from ohlora_lib.train.toy.original_defects import strengthen
 from ohlora_lib.train.toy.original_mapping import MappingTraining
-from ohlora_lib.train.toy.original_regression import RegressionPlan, RegressionTraining
-from ohlora_lib.train.toy.perceptual import PerceptualLoss
+from ohlora_lib.train.toy.original_regression import FURTHER, RegressionPlan, RegressionTraining
 
 WORK = ROOT / "data" / "toyworld" / "train"
-MAPPING_SHARE, REGRESSION_SHARE = 0.04, 0.36  # of the minutes of `original`
+MAPPING_SHARE, REGRESSION_SHARE = 0.06, 0.3  # of the minutes of `original`
 
 
 def train_parser(options) -> None:
@@ -105,34 +104,41 @@ def train_original(options) -> None:
     """The original generator and its discriminator, in four steps.
 
     The mapping (`original_mapping`), regression on pairs of z and face (`original_regression`),
-    adversarial training (`original_adversarial`), and stronger defects (`original_defects`).
+    adversarial training (`original_adversarial`), and, for a new one, stronger defects
+    (`original_defects`).
     """
-    real = faces(options, PAIR_SEED, options.faces, shared_texture=True)
     where = (options.device, options.seed)
-    mapping = MappingTraining(*where)
+    before = critic = None
+    if options.go_on:
+        before, critic = (checkpoints.load(n) for n in ("original", "original-discriminator"))
+    mapping = MappingTraining(*where, before=before)
     reached = [run(mapping, options, "original-mapping", MAPPING_SHARE)]
+    wanted = FaceSet(PAIR_SEED, options.faces, size=256, shared_texture=True, own_hair=True)
+    real = load_faces(wanted, workers=options.workers)
     regression = RegressionTraining(
         mapping.settle(),
         real,
         latents(PAIR_SEED, len(real)),
         *where,
-        planned(RegressionPlan(), options),
-        perceptual=perceptual_loss(options),
-        defect_maps=load_defect_maps(real, workers=options.workers),
+        planned(FURTHER if before else RegressionPlan(), options),
+        change_maps=load_change_maps(wanted, real, workers=options.workers),
     )
     share = options.regression_share
     reached.append(run(regression, options, "original-regression", share))
-    training = AdversarialTraining(regression, *where, planned(AdversarialPlan(), options))
+    plan = planned(AdversarialPlan(), options)
+    training = AdversarialTraining(regression, *where, plan, critic=critic)
     rest = 1 - share - MAPPING_SHARE
     reached.append(run(training, options, "original-adversarial", rest))
     training.settle()
-    strengthen(training.average, options.seed)
+    if not before:
+        strengthen(training.average, options.seed)
     ship(training.average, options, "original")
     ship(training.discriminator, options, "original-discriminator")
     about = Card(
         "Original generator and discriminator",
-        "StyleGAN1 in GenForce's layout: z -> 128 px face; the attributes are entangled in z. "
-        "`python -m ohlora_lib.train.toy.generator_quality` compares it with rendered faces.",
+        "StyleGAN1 in GenForce's layout: z -> 256 px face, 128 px at `lod` 1; the attributes are "
+        "entangled in z. `python -m ohlora_lib.train.toy.generator_quality` compares it with "
+        "rendered faces.",
         f"{describe(real)}, each with the z that its attributes are mapped to",
         command(options, "original"),
         "its own training pairs (generator_quality measures the rest)",
@@ -222,20 +228,6 @@ def training_and_test_faces(options) -> tuple[Faces, Faces]:
     return faces(options, TRAIN_SEED, options.faces), test
 
 
-def perceptual_loss(options) -> PerceptualLoss:
-    """With the networks that have been trained already."""
-    found = []
-    for name in ("annotator", "quality-start"):
-        path = options.out / f"{name}.safetensors"
-        path = path if path.exists() else checkpoints.EMBEDDED / path.name
-        if path.exists():
-            found.append(checkpoints.load(path).to(options.device).eval().requires_grad_(False))
-        else:
-            print(f"no {name} yet: training without its perceptual loss", file=sys.stderr)
-            found.append(None)
-    return PerceptualLoss(*found)
-
-
 def run(training, options, name: str, share: float = 1.0) -> Reached:
     """Run a training for its share of the budget."""
     checkpoint = options.work / f"{name}-{options.seed}.pt"
@@ -305,7 +297,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add(
         "--go-on",
         action="store_true",
-        help="adversarial, nvae: start from the embedded weights, at full resolution and beta",
+        help="original, adversarial, nvae: start from the embedded weights",
     )
     add("--anew", action="store_true", help="discard the checkpoint of an earlier run")
     add(

@@ -1,17 +1,17 @@
 """The original generator, step 3: adversarial training sharpens what regression blurs.
 
-The regression loss stays, so that every z keeps its face, but counts half in hair, which is blurred
-most. The generator's noise inputs stay off: they would turn hair into grain.
+The regression loss stays, so that every z keeps its face. Both networks alternate between the full
+resolution and half of it, so that images of either size are sharp. The generator's noise inputs
+stay off: they would turn hair into grain.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ohlora_lib.faces.classes import HAIR
-from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
+from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig, with_resolution
 from ohlora_lib.models.precision import autocast
 from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.face_sets import as_images
@@ -22,29 +22,24 @@ from ohlora_lib.train.toy.original_regression import (
     average_weights,
     draw,
     regression_loss,
-    set_rates,
     shares,
     trained,
 )
 
-EMBEDDED = DiscriminatorConfig(resolution=128, fmaps_base=2048, fmaps_max=128)
+EMBEDDED = DiscriminatorConfig(resolution=256, fmaps_base=2048, fmaps_max=128)
 
 
 @dataclass(frozen=True)
 class AdversarialPlan:
     """Optimization settings. R1 (`gamma`) every `penalty_every` steps, times that number."""
 
-    batch: int = 12
+    batch: int = 8
+    lods: tuple[int, ...] = (1, 0)  # in turn
     rare: float = 3.0  # in real and generated batches; see `original_regression.shares`
     learning_rate: float = 2e-3
-    mapping_rate: float = 2.0  # times the learning rate, as in `RegressionPlan`
     adversarial: float = 0.3
-    perceptual: float = (
-        0.1  # more would work against the discriminator where z does not determine the face
-    )
     gamma: float = 1.0
     penalty_every: int = 8
-    hair_share: float = 0.5  # factor of the pixel loss inside hair
     alone: float = 0.03  # progress until which only the discriminator trains
     average: float = 0.998
 
@@ -52,7 +47,16 @@ class AdversarialPlan:
 class AdversarialTraining:
     """A `loop.Training` of both networks; `average` as in `RegressionTraining`."""
 
-    def __init__(self, start: RegressionTraining, device, seed=0, plan=None, config=EMBEDDED):
+    def __init__(
+        self,
+        start: RegressionTraining,
+        device,
+        seed=0,
+        plan=None,
+        config=EMBEDDED,
+        critic: Discriminator | None = None,
+    ):
+        """`critic`: a discriminator to go on from, of this or a smaller resolution."""
         self.start, self.device, self.seed = start, device, seed
         self.plan = plan or AdversarialPlan()
         self.shares = shares(start.faces, self.plan.rare)
@@ -60,20 +64,26 @@ class AdversarialTraining:
         self.average = Generator(start.generator.config).to(device).requires_grad_(False)
         for network in (self.generator, self.average):
             network.load_state_dict(start.average.state_dict())
-        self.discriminator = Discriminator(config, seed).to(device)
+        self.discriminator = (
+            with_resolution(critic, config.resolution, seed)
+            if critic
+            else Discriminator(config, seed)
+        ).to(device)
         self.generator_optimizer = torch.optim.Adam(trained(self.generator), betas=(0.0, 0.99))
         self.discriminator_optimizer = torch.optim.Adam(
-            self.discriminator.parameters(), betas=(0.0, 0.99)
+            self.discriminator.requires_grad_(True).parameters(), betas=(0.0, 0.99)
         )
         names = ("generator", "average", "discriminator")
         names += ("generator_optimizer", "discriminator_optimizer")
         self.parts = {name: getattr(self, name) for name in names}
-        self.identity = identity(self, config, start.faces) | {"start": start.identity}
+        self.identity = identity(self, config, start.faces)
+        self.identity |= {"start": start.identity, "goes on": critic is not None}
 
     def step(self, step, progress):
         rng, plan = stream(self.seed + 1_000_000, step), self.plan
         factor = min(1.0, 3 * (1 - progress) + 0.05)
-        set_rates(self.generator_optimizer, plan, factor)
+        lod = plan.lods[step % len(plan.lods)]
+        set_rate(self.generator_optimizer, plan.learning_rate * factor)
         set_rate(self.discriminator_optimizer, plan.learning_rate * factor)
         rows, others = (
             np.sort(rng.choice(len(self.shares), plan.batch, replace=False, p=self.shares))
@@ -81,50 +91,46 @@ class AdversarialTraining:
         )
         alone = progress < plan.alone
         with torch.set_grad_enabled(not alone):
-            fake = draw(self.generator, self.start.z[rows].to(self.device))
-        losses, image_gradient = self._train_discriminator(fake, others, step)
+            fake = draw(self.generator, self.start.z[rows].to(self.device), lod)
+        losses, image_gradient = self._train_discriminator(fake, others, step, lod)
         if not alone:
-            losses |= self._train_generator(fake, image_gradient, rows)
+            losses |= self._train_generator(fake, image_gradient, rows, lod)
             decay = min(plan.average, step / (step + 10))
             average_weights(self.average, self.generator, decay)
-        return losses
+        return {"lod": lod} | losses
 
-    def _train_discriminator(self, fake, others, step):
+    def _train_discriminator(self, fake, others, step, lod):
         """Losses, and the gradient for the generator's images: one forward pass serves both."""
         shown = fake.detach().requires_grad_(True)
-        score = self._score(shown)
+        score = self._score(shown, lod)
         fooled = F.softplus(-score).mean()
         (image_gradient,) = torch.autograd.grad(fooled, shown, retain_graph=True)
-        real = as_images(self.start.faces.images[others], self.device)
-        loss = F.softplus(score).mean() + F.softplus(-self._score(real)).mean()
-        if step % self.plan.penalty_every == 0:
-            loss = loss + self._penalty(real)
+        real = F.avg_pool2d(as_images(self.start.faces.images[others], self.device), 2**lod)
+        loss = F.softplus(score).mean() + F.softplus(-self._score(real, lod)).mean()
+        if step // len(self.plan.lods) % self.plan.penalty_every == 0:
+            loss = loss + self._penalty(real, lod)
         update(self.discriminator_optimizer, loss)
         return {"discriminator": loss.item(), "fooled": fooled.item()}, image_gradient
 
-    def _train_generator(self, fake, image_gradient, rows):
-        plan = replace(self.start.plan, perceptual=self.plan.perceptual)
-        images, weight = self.start.targets(rows)
-        hair = torch.from_numpy(self.start.faces.maps[rows] == HAIR).to(self.device)[:, None]
-        weight = torch.where(hair, weight * self.plan.hair_share, weight)
-        kept = regression_loss(fake, images, weight, plan, self.start.perceptual)
+    def _train_generator(self, fake, image_gradient, rows, lod):
+        kept = regression_loss(fake, *self.start.targets(rows, lod), self.start.plan)
         update(
             self.generator_optimizer,
             kept + self.plan.adversarial * (image_gradient * fake).sum(),
         )
         return {"kept": kept.item()}
 
-    def _penalty(self, real):
+    def _penalty(self, real, lod=0):
         """R1: the squared gradient of the score at real images, in float32."""
         real = real.detach().requires_grad_(True)
-        score = self.discriminator(real).sum()
+        score = self.discriminator(at_full_size(real, lod), lod=lod).sum()
         (gradient,) = torch.autograd.grad(score, real, create_graph=True)
         strength = self.plan.gamma / 2 * self.plan.penalty_every
         return strength * gradient.square().sum((1, 2, 3)).mean()
 
-    def _score(self, images):
+    def _score(self, images, lod):
         with autocast(device=self.device):
-            return self.discriminator(images).float()
+            return self.discriminator(at_full_size(images, lod), lod=lod).float()
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -139,6 +145,11 @@ class AdversarialTraining:
         drawn = draw(self.average, self.start.z[rows].to(self.device))
         real = as_images(self.start.faces.images[rows], self.device)
         return {"mean absolute error (0..255)": (drawn - real).abs().mean().item() * 127.5}
+
+
+def at_full_size(images, lod):
+    """The discriminator averages them down again: (N, 3, r, r) -> (N, 3, r 2^lod, r 2^lod)."""
+    return F.interpolate(images, scale_factor=2**lod) if lod else images
 
 
 def update(optimizer, loss):

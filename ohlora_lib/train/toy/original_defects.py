@@ -12,7 +12,7 @@ from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.defects import KINDS
 from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.toy.entangle import DRAWS, Entangle
-from ohlora_lib.train.toy.original_mapping import defects
+from ohlora_lib.train.toy.original_mapping import defects, read_through
 
 GAINS = {"warp": 0.3, "melt": 0.7, "smear": 0.7, "blobs": 0.6, "patches": 1.0, "cast": 1.0}
 """Amplification of each kind. Chosen on the generator's own pairs, by the annotator and by eye: of
@@ -31,7 +31,7 @@ def strengthen(generator: Generator, seed: int = 0) -> None:
     w = torch.cat([generator.mapping(part.to(device)).cpu() for part in z.split(1000)])
     w, center = w.double().numpy(), w.double().mean(0).numpy()
     gains = np.array([GAINS[kind] for kind in KINDS])
-    read_through(generator, center, stronger(w - center, defects(drawn), gains))
+    read_through(generator, center, center, stronger(w - center, defects(drawn), gains))
 
 
 def stronger(away: np.ndarray, strength: np.ndarray, gains: np.ndarray) -> np.ndarray:
@@ -45,16 +45,3 @@ def stronger(away: np.ndarray, strength: np.ndarray, gains: np.ndarray) -> np.nd
     read = np.linalg.solve(covariance + ridge, away.T @ strength / len(away))
     along = np.linalg.lstsq(strength, away, rcond=None)[0]
     return np.eye(len(covariance)) + read @ (gains[:, None] * along)
-
-
-@torch.no_grad()
-def read_through(generator: Generator, center: np.ndarray, matrix: np.ndarray) -> None:
-    """Change the styles in place: those of w become those of `center + (w - center) @ matrix`."""
-    device = generator.truncation.w_avg.device
-    center, matrix = (torch.from_numpy(a).to(device) for a in (center, matrix))
-    for i in range(generator.config.layers):
-        style = getattr(generator.synthesis, f"layer{i}").style
-        before = style.weight.double()
-        after = before @ matrix.T
-        style.weight.copy_(after)
-        style.bias.add_(style.scale / style.rate * ((before - after) @ center))

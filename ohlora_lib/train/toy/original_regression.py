@@ -1,7 +1,11 @@
 """The original generator, step 2: regression on pairs of z and rendered face.
 
 Adversarial training from scratch takes days on a CPU; regression learns to draw faces within
-minutes, blurred where z does not determine them. `original_adversarial` sharpens them.
+minutes, blurred where z does not determine them. `original_adversarial` sharpens them. The mapping
+stays as it is: trained on a fixed set of z, it would memorize them.
+
+Each face has strands of its own, which its z does not determine. So pixels inside hair hardly
+count; their colors do, and how strong strands of each direction are (`perceptual`).
 """
 
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ohlora_lib.faces.classes import (
+    HAIR,
     INNER_MOUTH,
     LEFT_BROW,
     LEFT_EYE,
@@ -24,53 +29,53 @@ from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.attributes import GLASSES
 from ohlora_lib.toyworld.face_sets import DEFECTS_BELOW, Faces, as_images
 from ohlora_lib.train.checkpoint import stream
-from ohlora_lib.train.toy.loop import identity
-from ohlora_lib.train.toy.perceptual import PerceptualLoss
+from ohlora_lib.train.toy.loop import identity, set_rate
+from ohlora_lib.train.toy.perceptual import texture_distance
 
 CURLY = 0.7  # fewer than one face in ten
+SMALLER = (64, 32)  # pixels: at these sizes strands are a color, and hair counts like all else
 SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
 
 
 @dataclass(frozen=True)
 class RegressionPlan:
-    """Optimization settings. `stages`: from which progress on which lod (2: quarter size)."""
+    """Optimization settings. `stages`: from which progress on which lods, in turn."""
 
     batch: int = 16
     learning_rate: float = 8e-3
-    mapping_rate: float = 4.0  # times the learning rate: mapping layers learn 100 times slower
-    stages: tuple[tuple[float, int], ...] = ((0.0, 3), (0.03, 2), (0.1, 1), (0.25, 0))
+    stages: tuple[tuple[float, tuple[int, ...]], ...] = (
+        (0.0, (4,)),
+        (0.03, (3,)),
+        (0.1, (2,)),
+        (0.25, (1,)),
+        (0.7, (1, 0)),
+    )
     rare: float = 8.0  # how much more often rare faces are sampled; see `shares`
-    region_weight: float = 5.0
-    defect_weight: float = 8.0  # of a pixel with a defect
-    perceptual: float = 0.2  # weight of the loss in the annotator's features
-    perceptual_quality: float = 0.3  # and in those of the quality network
-    perceptual_up_to: int = 1  # lod; in smaller images those networks see no faces
+    region_weight: float = 5.0  # of small parts
+    change_weight: float = 8.0  # of a pixel with a defect or glasses
+    edge_weight: float = 2.0  # of pixels at the edge of hair
+    hair_share: float = 0.15  # factor of the pixel loss inside hair
+    texture: float = 2.0  # weight of the perceptual loss
     average: float = 0.995  # decay of the moving average of the weights
 
-    def lod(self, progress: float) -> int:
-        return [lod for start, lod in self.stages if start <= progress][-1]
+    def lod(self, step: int, progress: float) -> int:
+        lods = [lods for start, lods in self.stages if start <= progress][-1]
+        return lods[step % len(lods)]
+
+
+FURTHER = RegressionPlan(learning_rate=4e-3, stages=((0.0, (2, 1)), (0.3, (1, 0))))
+"""For a generator that has been trained already."""
 
 
 class RegressionTraining:
     """A `loop.Training` of `generator`; `average` is the moving average of its weights.
 
-    With `defect_maps`, pixels with a defect have a higher weight.
+    With `change_maps`, pixels with a defect or glasses have a higher weight.
     """
 
-    def __init__(
-        self,
-        start: Generator,
-        faces,
-        z,
-        device,
-        seed=0,
-        plan=None,
-        perceptual=None,
-        defect_maps=None,
-    ):
+    def __init__(self, start: Generator, faces, z, device, seed=0, plan=None, change_maps=None):
         self.faces, self.z, self.device, self.seed = faces, torch.from_numpy(z), device, seed
-        self.plan = plan or RegressionPlan()
-        self.perceptual, self.defect_maps = perceptual, defect_maps
+        self.plan, self.change_maps = plan or RegressionPlan(), change_maps
         self.shares = shares(faces, self.plan.rare)
         self.generator = start.to(device)
         self.average = Generator(start.config).to(device).requires_grad_(False)
@@ -84,12 +89,11 @@ class RegressionTraining:
         self.identity = identity(self, start.config, faces)
 
     def step(self, step, progress):
-        rng, lod = stream(self.seed, step), self.plan.lod(progress)
+        rng, lod = stream(self.seed, step), self.plan.lod(step, progress)
         rows = np.sort(rng.choice(len(self.faces), self.plan.batch, replace=False, p=self.shares))
         drawn = draw(self.generator, self.z[rows].to(self.device), lod)
-        perceptual = self.perceptual if lod <= self.plan.perceptual_up_to else None
-        loss = regression_loss(drawn, *self.targets(rows, lod), self.plan, perceptual)
-        set_rates(self.optimizer, self.plan, _rate(progress))
+        loss = regression_loss(drawn, *self.targets(rows, lod), self.plan)
+        set_rate(self.optimizer, self.plan.learning_rate * _rate(progress))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -99,15 +103,26 @@ class RegressionTraining:
     def targets(self, rows, lod=0):
         """Faces at a lod: images (N, 3, r, r) and each pixel's weight (N, 1, r, r), mean 1."""
         images = as_images(self.faces.images[rows], self.device)
-        maps = torch.from_numpy(self.faces.maps[rows]).to(self.device)
-        small = torch.isin(maps, torch.tensor(SMALL_PARTS, dtype=maps.dtype, device=self.device))
-        weight = 1 + self.plan.region_weight * F.avg_pool2d(small[:, None].float(), 7, 1, 3)
-        if self.defect_maps is not None:
-            where = torch.from_numpy(self.defect_maps.of(rows)).to(self.device)
-            weight = weight + self.plan.defect_weight * where[:, None]
+        maps = torch.from_numpy(self.faces.maps[rows]).to(self.device)[:, None]
+        weight = region_weights(maps, self.plan)
+        if self.change_maps is not None:
+            where = torch.from_numpy(self.change_maps.of(rows)).to(self.device)
+            weight = weight + self.plan.change_weight * where[:, None]
         if lod:
             images, weight = F.avg_pool2d(images, 2**lod), F.avg_pool2d(weight, 2**lod)
         return images, weight / weight.mean()
+
+
+def region_weights(maps: torch.Tensor, plan: RegressionPlan) -> torch.Tensor:
+    """Class maps (N, 1, R, R) -> weights (N, 1, R, R): high near small parts and edges of hair."""
+    near, thin = (max(3, maps.shape[-1] // part | 1) for part in (20, 42))
+    small = torch.isin(maps, torch.tensor(SMALL_PARTS, dtype=maps.dtype, device=maps.device))
+    hair = (maps == HAIR).float()
+    beside = F.avg_pool2d(hair, thin, 1, thin // 2)
+    edge = 4 * beside * (1 - beside)
+    weight = torch.where((hair > 0) & (edge < 0.5), plan.hair_share, 1.0)
+    weight = weight + plan.edge_weight * edge
+    return weight + plan.region_weight * F.avg_pool2d(small.float(), near, 1, near // 2)
 
 
 def shares(faces: Faces, rare: float) -> np.ndarray:
@@ -120,18 +135,12 @@ def shares(faces: Faces, rare: float) -> np.ndarray:
     return share / share.sum()
 
 
-def set_rates(optimizer, plan, factor: float) -> None:
-    """Set the plan's learning rate times a factor in both parameter groups of `trained`."""
-    for group, times in zip(optimizer.param_groups, (plan.mapping_rate, 1.0), strict=True):
-        group["lr"] = plan.learning_rate * times * factor
-
-
-def trained(generator: Generator) -> list[dict]:
-    """Parameter groups: mapping, and synthesis without noise strengths, which stay 0 (no grain)."""
-    for name, parameter in generator.named_parameters():
+def trained(generator: Generator) -> list[torch.nn.Parameter]:
+    """The parameters of the synthesis but noise strengths, which stay 0: strands, not grain."""
+    generator.mapping.requires_grad_(False)
+    for name, parameter in generator.synthesis.named_parameters():
         parameter.requires_grad_(not name.endswith("apply_noise.weight"))
-    drawing = (p for p in generator.synthesis.parameters() if p.requires_grad)
-    return [{"params": list(generator.mapping.parameters())}, {"params": list(drawing)}]
+    return [p for p in generator.synthesis.parameters() if p.requires_grad]
 
 
 def draw(generator: Generator, z: torch.Tensor, lod: int = 0) -> torch.Tensor:
@@ -143,15 +152,17 @@ def draw(generator: Generator, z: torch.Tensor, lod: int = 0) -> torch.Tensor:
     return images[..., :: 2**lod, :: 2**lod] if lod else images
 
 
-def regression_loss(drawn, images, weight, plan, perceptual: PerceptualLoss | None = None):
-    """Weighted L1 of pixels, L1 of their differences and of smaller sizes, perceptual loss."""
+def regression_loss(drawn, images, weight, plan):
+    """Weighted L1 of pixels and of their differences, L1 of smaller sizes, perceptual loss."""
     error = drawn - images
-    loss = (error.abs() * weight).mean() + 0.5 * sum(d.abs().mean() for d in _differences(error))
-    for size in (2, 4):
-        loss = loss + 0.5 * F.avg_pool2d(error, size).abs().mean()
-    if perceptual is not None:
-        loss = loss + perceptual(drawn, images, plan)
-    return loss
+    loss = (error.abs() * weight).mean()
+    across, down = _differences(error)
+    loss = loss + 0.5 * (across.abs() * weight[..., 1:]).mean()
+    loss = loss + 0.5 * (down.abs() * weight[..., 1:, :]).mean()
+    for side in SMALLER:
+        if side < error.shape[-1]:
+            loss = loss + 0.5 * F.adaptive_avg_pool2d(error, side).abs().mean()
+    return loss + plan.texture * texture_distance(drawn, images)
 
 
 def _differences(x):

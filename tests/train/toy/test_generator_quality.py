@@ -4,14 +4,24 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from ohlora_lib import checkpoints
+from ohlora_lib.faces.classes import HAIR
 from ohlora_lib.measure.similarity import compare
 from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
-from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig, with_resolution
+from ohlora_lib.models.unet_parser import UNetConfig, UNetParser
 from ohlora_lib.toyworld.face_sets import Faces
 from ohlora_lib.train.toy import generator_quality
-from ohlora_lib.train.toy.generator_quality import generate, parsed_pairs, quality
+from ohlora_lib.train.toy.generator_quality import (
+    draw,
+    generate,
+    parsed_pairs,
+    quality,
+    strands,
+    told_apart,
+)
 
 SMALL = {"widths": (4, 6, 8), "close_widths": (4, 6), "features": 5, "resolution": 32}
 
@@ -52,18 +62,50 @@ def test_generated_face_is_the_same_whatever_the_count(generator):
     assert np.array_equal(few[0], more[0]) and not np.array_equal(more[0], more[1])
 
 
+def test_images_of_half_the_size_are_those_of_the_generator_without_its_last_block(generator):
+    z = torch.randn(3, 512, generator=torch.Generator().manual_seed(0))
+    small = draw(generator, z, size=16)
+    assert small.shape == (3, 16, 16, 3)
+    assert np.array_equal(small, draw(with_resolution(generator, 16), z))
+    assert draw(generator, z).shape == (3, 32, 32, 3)
+
+
+def test_network_tells_other_images_apart_but_not_the_same_kind():
+    real, same, dull = pictures(90, 0), pictures(90, 1), pictures(90, 2, 0.1)
+    assert abs(told_apart(real, same) - 0.5) < 0.25 < told_apart(real, dull) - 0.5
+
+
+def test_strands_of_both_sides_are_compared_as_in_a_mirror():
+    y, x = np.mgrid[:64, :64]
+    slope = np.where(x < 32, x + y, 63 - x + y)  # the right half mirrors the left
+    mirrored = np.repeat((127 + 80 * np.sin(slope))[..., None], 3, 2).astype(np.uint8)[None]
+    maps = np.full((1, 64, 64), HAIR, np.uint8)
+    left, right = strands(mirrored, maps)
+    assert left.argmax() == right.argmax() and right.sum() == pytest.approx(left.sum(), rel=0.1)
+    parallel = mirrored.copy()
+    parallel[:, :, 32:] = mirrored[:, :, :32]
+    left, right = strands(parallel, maps)
+    assert left.argmax() != right.argmax()
+    assert not strands(mirrored, np.zeros_like(maps)).any(), "only hair counts"
+
+
 def test_command_leaves_figures_and_a_sheet(tmp_path, monkeypatch, annotator, generator, capsys):
-    for name, network in (("generator", generator), ("annotator", annotator)):
+    parser = UNetParser(UNetConfig(widths=(4, 6, 8), resolution=32))
+    networks = {"generator": generator, "annotator": annotator, "parser": parser}
+    for name, network in networks.items():
         checkpoints.save(network, tmp_path / f"{name}.safetensors")
     real = Faces(pictures(128, 0), np.zeros(0), np.zeros(0))
     monkeypatch.setattr(generator_quality, "load_faces", lambda wanted: real)
     arguments = [str(tmp_path / "generator.safetensors"), "--faces", "64", "--out", str(tmp_path)]
-    arguments += ["--annotator", str(tmp_path / "annotator.safetensors")]
+    for name in ("annotator", "parser"):
+        arguments += [f"--{name}", str(tmp_path / f"{name}.safetensors")]
     assert generator_quality.main(arguments) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["frechet ratio"] == pytest.approx(
         figures["frechet"] / figures["frechet of two rendered sets"]
     )
+    assert figures["frechet ratio, parser"] > 3, "the generator has not been trained"
+    assert figures["told from rendered, AUROC"] > 0.9
     assert (tmp_path / "sheet/000/000000.png").exists()
 
 

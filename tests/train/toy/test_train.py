@@ -8,24 +8,28 @@ import pytest
 import torch
 
 from ohlora_lib import checkpoints
-from ohlora_lib.faces.classes import LEFT_EYE, RIGHT_EYE
-from ohlora_lib.models.annotator import Annotator, AnnotatorConfig
-from ohlora_lib.models.discriminator import DiscriminatorConfig
-from ohlora_lib.models.filter_cnn import FilterCNN, FilterCNNConfig
+from ohlora_lib.checkpoints import registry
+from ohlora_lib.faces.classes import HAIR, LEFT_EYE, RIGHT_EYE
+from ohlora_lib.models.annotator import AnnotatorConfig
+from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig
 from ohlora_lib.models.unet_parser import UNetConfig
 from ohlora_lib.toyworld import face_sets as faces
 from ohlora_lib.toyworld import sample_attributes
-from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, GLASSES
 from ohlora_lib.toyworld.background import pick
 from ohlora_lib.toyworld.defects import KINDS, defect_strength
 from ohlora_lib.toyworld.face_sets import DEFECTS_BELOW, FaceSet, load_faces
 from ohlora_lib.train.toy import __main__ as command
 from ohlora_lib.train.toy import annotator, augment, original_defects, parser
-from ohlora_lib.train.toy.defect_maps import load_defect_maps
+from ohlora_lib.train.toy.change_maps import load_change_maps
 from ohlora_lib.train.toy.entangle import DRAWS, Entangle, draws, latents
 from ohlora_lib.train.toy.loop import Budget, fit
-from ohlora_lib.train.toy.original_adversarial import AdversarialPlan, AdversarialTraining
+from ohlora_lib.train.toy.original_adversarial import (
+    AdversarialPlan,
+    AdversarialTraining,
+    at_full_size,
+)
 from ohlora_lib.train.toy.original_mapping import (
     DEFECT_KIND,
     QUALITY,
@@ -33,11 +37,17 @@ from ohlora_lib.train.toy.original_mapping import (
     MappingPlan,
     MappingTraining,
     defects,
+    read_through,
     some_people,
     start_open,
 )
-from ohlora_lib.train.toy.original_regression import RegressionPlan, RegressionTraining, draw
-from ohlora_lib.train.toy.perceptual import PerceptualLoss
+from ohlora_lib.train.toy.original_regression import (
+    RegressionPlan,
+    RegressionTraining,
+    draw,
+    region_weights,
+)
+from ohlora_lib.train.toy.perceptual import texture_distance
 
 CPU = torch.device("cpu")
 QUIET = {"say": lambda line: None}
@@ -50,8 +60,8 @@ def headless(monkeypatch):
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    """Twelve small faces that share their textures."""
-    wanted = FaceSet(seed=1, count=12, size=64, shared_texture=True)
+    """Twelve small faces that share all textures but their hair's."""
+    wanted = FaceSet(seed=1, count=12, size=64, shared_texture=True, own_hair=True)
     return load_faces(wanted, tmp_path_factory.mktemp("faces"), workers=1)
 
 
@@ -299,7 +309,7 @@ def test_styles_read_each_defect_stronger_out_of_w_and_all_else_as_before(small)
     for one in (generator, changed):
         one.synthesis.layer3.style.bias.data.fill_(0.4)
     center = rng.normal(size=small.w_size)
-    original_defects.read_through(changed, center, matrix)
+    read_through(changed, center, center, matrix)
     w = center + away[:5]
     moved, w = (torch.from_numpy(x).float() for x in (center + away[:5] @ matrix, w))
     with torch.no_grad():
@@ -326,9 +336,30 @@ def test_mapping_learns_to_tell_the_draws_apart_and_leaves_styles_that_fit_its_w
     assert styles.mean().abs() < 0.05 and 0.1 < styles.std() < 1
 
 
+def test_mapping_that_goes_on_keeps_the_faces_and_learns_further(small):
+    config = replace(small, resolution=16, mapping_layers=3, mapping_width=128)
+    before = MappingTraining(CPU, plan=MappingPlan(batch=64), config=config).settle()
+    larger = replace(config, resolution=32)
+    plan = MappingPlan(batch=256, learning_rate=0.2)
+    training = MappingTraining(CPU, plan=plan, config=larger, before=before)
+    z = torch.randn(50, config.z_size, generator=torch.Generator().manual_seed(1))
+
+    def apart(generator):
+        with torch.no_grad():
+            made = generator(z, lod=1)[..., ::2, ::2]
+            return ((made - before(z)).square().mean() / before(z).var(0).mean()).sqrt()
+
+    assert apart(training.generator) == 0
+    losses = [training.step(step, 0.3) for step in range(60)]
+    assert losses[0]["draws"] < 1, "its reader knows something from the start"
+    assert losses[-1]["draws"] < 0.98 * losses[0]["draws"]
+    unsettled = apart(training.generator)
+    assert apart(training.settle()) < 0.7 * unsettled
+
+
 def test_generator_learns_its_pairs_and_keeps_its_noise_off(tmp_path, few, small):
     z = latents(1, len(few))
-    plan = RegressionPlan(batch=6, stages=((0.0, 1), (0.5, 0)))
+    plan = RegressionPlan(batch=6, stages=((0.0, (1,)), (0.5, (1, 0))))
     training = RegressionTraining(Generator(small), few, z, CPU, plan=plan)
     losses = []
     inner = training.step
@@ -345,21 +376,35 @@ def test_generator_learns_its_pairs_and_keeps_its_noise_off(tmp_path, few, small
     assert noise and all((p == 0).all() for p in noise)
 
 
-def test_judges_pull_toward_the_face_at_any_size():
-    sizes = {"widths": (4, 8), "close_widths": (4, 8), "features": 4, "resolution": 64}
-    annotator = Annotator(AnnotatorConfig(("eyes",), **sizes))
-    filter_sizes = {"resolution": 64, "width": 1 / 8, "padding": 1}
-    quality = FilterCNN(FilterCNNConfig(filter="quality", tower_of="gender", **filter_sizes))
-    face = torch.rand(2, 3, 32, 32) * 2 - 1
-    plan = RegressionPlan()
-    for perceptual in (PerceptualLoss(annotator.eval()), PerceptualLoss(quality=quality.eval())):
-        other = (-face).requires_grad_()
-        assert perceptual(face, face, plan) == 0
-        distance = perceptual(other, face, plan)
-        distance.backward()
-        nearer = perceptual(other.detach() - 5 * other.grad, face, plan)
-        assert nearer < distance.item()
-    assert PerceptualLoss()(-face, face, plan) == 0
+def stripes(angle, phase=0.0, side=64):
+    """(1, 3, side, side) in -1..1: strands that run at right angles to `angle` (radians)."""
+    y, x = torch.meshgrid(*(torch.arange(float(side)),) * 2, indexing="ij")
+    wave = torch.cos((x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / 4) + phase)
+    return 0.5 * wave.expand(1, 3, side, side)
+
+
+def test_perceptual_loss_wants_strands_of_that_direction_not_in_that_place():
+    wanted = stripes(0.3)
+    moved, turned, none = stripes(0.3, phase=np.pi), stripes(1.9), torch.zeros_like(wanted)
+    assert texture_distance(wanted, wanted) == 0
+    pixels = (moved - wanted).abs().mean()
+    assert pixels > (none - wanted).abs().mean(), "pixel errors prefer no strands at all"
+    near, far, blurred = (texture_distance(x, wanted) for x in (moved, turned, none))
+    assert near < 0.2 * blurred and blurred < far
+
+    made = (0.1 * torch.randn(1, 3, 64, 64)).requires_grad_()
+    before = texture_distance(made, wanted)
+    before.backward()
+    assert texture_distance(made.detach() - 50 * made.grad, wanted) < before
+
+
+def test_inside_hair_pixels_hardly_count_and_at_its_edge_they_do(small):
+    maps = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    maps[..., :40, :] = HAIR
+    maps[..., 50:54, 10:20] = LEFT_EYE
+    weight = region_weights(maps, RegressionPlan())[0, 0]
+    inside, edge, elsewhere, eye = weight[10, 40], weight[39, 40], weight[60, 50], weight[52, 15]
+    assert inside < 0.2 < 1 == elsewhere < edge < eye
 
 
 def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, few, small):
@@ -382,6 +427,23 @@ def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, 
     for key, value in one.average.state_dict().items():
         assert torch.equal(two.average.state_dict()[key], value)
     assert np.isfinite(list(two.figures().values())).all()
+
+
+def test_discriminator_goes_on_at_a_higher_resolution(few, small):
+    z = latents(1, len(few))
+    first = RegressionTraining(Generator(small), few, z, CPU, plan=RegressionPlan(batch=4))
+    old = Discriminator(DiscriminatorConfig(resolution=32, fmaps_base=256), seed=3)
+    config = DiscriminatorConfig(resolution=64, fmaps_base=256)
+    training = AdversarialTraining(
+        first, CPU, plan=AdversarialPlan(batch=4), config=config, critic=old
+    )
+    images = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        score = training.discriminator(at_full_size(images, 1), lod=1)
+        assert torch.equal(score, old(images))
+    losses = [training.step(step, 0.5) for step in range(2)]
+    assert [found["lod"] for found in losses] == [1, 0]
+    assert np.isfinite([value for found in losses for value in found.values()]).all()
 
 
 def test_lazy_r1_is_multiplied_by_its_interval(few, small):
@@ -418,10 +480,10 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
 ):
     critic = DiscriminatorConfig(resolution=64, fmaps_base=256)
     monkeypatch.setattr(command, "WORK", tmp_path / "work")
-    monkeypatch.setattr(command, "faces", lambda *_, **__: few)
+    monkeypatch.setattr(command, "load_faces", lambda *_, **__: few)
+    monkeypatch.setattr(command, "load_change_maps", lambda *_, **__: None)
     monkeypatch.setattr(command, "MappingTraining", partial(MappingTraining, config=small))
     monkeypatch.setattr(command, "AdversarialTraining", partial(AdversarialTraining, config=critic))
-    monkeypatch.setattr(checkpoints, "EMBEDDED", tmp_path)  # no annotator, no perceptual loss
     monkeypatch.setattr(original_defects, "PEOPLE", 2000)
     styles = []
 
@@ -444,6 +506,18 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
     assert torch.allclose(generator.truncation.w_avg, w.mean(0), rtol=0.05, atol=0.05)
     assert "--batch 4" in (out / "original.md").read_text()
 
+    monkeypatch.setattr(registry, "FOLDER", out)  # what --go-on starts from
+    monkeypatch.setattr(command, "WORK", tmp_path / "further")
+    further = ["--go-on", "--seed", "1", "--out", str(tmp_path / "further")]
+    assert command.main(["original", *options[:4], *further]) == 0
+    last = checkpoints.load(tmp_path / "further/original.safetensors")
+    z = torch.randn(8, 512, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        first, later, other = (g.mapping(z) for g in (generator, last, Generator(small, seed=9)))
+    assert (later - first).std() < 0.5 * (other - first).std(), "it is the same mapping, trained on"
+    assert len(styles) == 2, "the defects are strong already"
+    assert "--go-on" in (tmp_path / "further/original.md").read_text()
+
 
 @pytest.mark.parametrize(
     ("options", "remedy"),
@@ -456,17 +530,22 @@ def test_mistakes_are_told_with_their_remedy(options, remedy, monkeypatch, capsy
     assert remedy in capsys.readouterr().err
 
 
-def test_where_defects_are_counts_more(tmp_path, small):
-    wanted = FaceSet(seed=7, count=40, size=64, shared_texture=True)
+def test_where_defects_and_glasses_are_counts_more(tmp_path, small):
+    wanted = FaceSet(seed=7, count=40, size=64, shared_texture=True, own_hair=True)
     some = load_faces(wanted, tmp_path, workers=1)
-    poor = some.column("quality") < DEFECTS_BELOW
-    spoiled = load_defect_maps(some, tmp_path, workers=1)
-    where = spoiled.of(np.arange(40))
-    assert poor.any() and where.shape == (40, 64, 64) and not where[~poor].any()
+    poor, worn = some.column("quality") < DEFECTS_BELOW, some.column("glasses") > GLASSES
+    changed = load_change_maps(wanted, some, tmp_path, workers=1)
+    where = changed.of(np.arange(40))
+    assert poor.any() and where.shape == (40, 64, 64) and not where[~poor & ~worn].any()
+    only = where[worn & ~poor]
+    assert len(only) and (only.max((1, 2)) == 1).all() and (only > 0).mean() < 0.1, "the rims"
     worst = some.column("quality").argmin()
     assert (where[worst] == 1).any()
-    z, plan = latents(7, 40), RegressionPlan(region_weight=0, defect_weight=3)
-    training = RegressionTraining(Generator(small), some, z, CPU, plan=plan, defect_maps=spoiled)
+    z, plan = (
+        latents(7, 40),
+        RegressionPlan(region_weight=0, edge_weight=0, change_weight=3, hair_share=1),
+    )
+    training = RegressionTraining(Generator(small), some, z, CPU, plan=plan, change_maps=changed)
     weight = training.targets(np.array([worst]))[1][0, 0].numpy()
     spoilt, whole = weight[where[worst] == 1], weight[where[worst] == 0]
     assert spoilt.min() == pytest.approx(4 * whole.max()) and weight.mean() == pytest.approx(1)
