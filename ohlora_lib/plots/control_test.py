@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.plots.sheets import labeled_sheet
@@ -68,7 +69,8 @@ def pass_curves(curves: Mapping[str, pd.DataFrame], lowest: float = 0.8) -> Figu
             style = {"color": SERIES[color], "ls": ("-", "--", ":")[dashes % 3]}
             axes.plot(table.index, table[name], label=name, **style)
         axes.set(title=label, xlabel="cutoff of all three", ylim=(-0.03, 1.03))
-        axes.set(xlim=(lowest, 1), xticks=np.linspace(lowest, 1, 5)[:-1])
+        axes.set(xlim=(lowest, 1))
+        axes.xaxis.set_major_locator(MultipleLocator(0.05 if lowest > 0.7 else 0.1))
     panels[0, 0].set_ylabel("fraction of latents that pass")
     lines = panels[0, 0].get_legend_handles_labels()
     figure.legend(*lines, loc="outside lower center", ncols=2 if methods > 3 else 1)

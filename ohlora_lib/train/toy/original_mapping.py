@@ -62,8 +62,15 @@ class MappingTraining:
         w = self.mapping(self.start.to(device)).detach()
         self.mean, self.std = w.mean(0), w.std(0).mean()
         torch.manual_seed(seed)
-        self.reader = (self._linear_reader(w) if before else self._reader()).to(device)
+        width = self.plan.reader_width
+        self.reader = nn.Sequential(
+            nn.Linear(config.w_size, width), nn.LeakyReLU(0.2), nn.Linear(width, DRAWS)
+        ).to(device)
         self.plain_reader = nn.Linear(config.w_size, len(KINDS)).to(device)
+        self.usual = defects(stream(seed, 0).standard_normal((20_000, DRAWS))).std()
+        if before:
+            self.reader = nn.Linear(config.w_size, DRAWS).to(device)
+            self._solve_readers()
         readers = [*self.reader.parameters(), *self.plain_reader.parameters()]
         self.optimizer = torch.optim.Adam(
             [{"params": self.mapping.parameters()}, {"params": readers}], betas=(0.9, 0.99)
@@ -74,26 +81,25 @@ class MappingTraining:
             "plain_reader": self.plain_reader,
             "optimizer": self.optimizer,
         }
-        self.usual = defects(stream(seed, 0).standard_normal((20_000, DRAWS))).std()
         self.identity = identity(self, config) | {"goes on": before is not None}
 
-    def _reader(self) -> nn.Module:
-        width = self.plan.reader_width
-        return nn.Sequential(
-            nn.Linear(self.config.w_size, width), nn.LeakyReLU(0.2), nn.Linear(width, DRAWS)
-        )
-
-    def _linear_reader(self, w: torch.Tensor) -> nn.Module:
-        """The least-squares solution for the w of `start`."""
-        away = ((w - self.mean) / self.std).double().cpu()
-        drawn = torch.from_numpy(self.entangle.to_draws(self.start.double().numpy()))
-        gram = away.T @ away
-        ridge = 0.02 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-        reader = nn.Linear(self.config.w_size, DRAWS)
-        with torch.no_grad():
-            reader.weight.copy_(torch.linalg.solve(gram + ridge, away.T @ drawn).T)
-            reader.bias.zero_()
-        return reader
+    @torch.no_grad()
+    def _solve_readers(self, count: int = 20_000) -> None:
+        """Start both readers as the least-squares solutions for the present w."""
+        rng = stream(self.seed, 0)
+        people = some_people(rng, count, round(self.plan.poor * count))
+        z = torch.from_numpy(self.entangle.latents(people, rng))
+        w = torch.cat([self.mapping(part.to(self.device)) for part in z.split(1000)])
+        away = ((w - self.mean) / self.std).double().cpu().numpy()
+        away = np.hstack([away, np.ones((count, 1))])
+        wanted = np.hstack([people, defects(people) / self.usual])
+        solution = torch.from_numpy(np.linalg.lstsq(away, wanted, rcond=1e-4)[0].T)
+        for reader, rows in (
+            (self.reader, solution[:DRAWS]),
+            (self.plain_reader, solution[DRAWS:]),
+        ):
+            reader.weight.copy_(rows[:, :-1])
+            reader.bias.copy_(rows[:, -1])
 
     def step(self, step, progress):
         rng, batch = stream(self.seed, step + 1), self.plan.batch
@@ -105,7 +111,7 @@ class MappingTraining:
         loss = draws_loss + self.plan.defects * defects_loss
         rates = (self.plan.learning_rate, self.plan.reader_rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * (min(1.0, 2 * (1 - progress)) + 1e-3)
+            group["lr"] = rate * (min(1.0, 0.02 + 20 * progress, 2 * (1 - progress)) + 1e-3)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
