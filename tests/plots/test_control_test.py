@@ -92,3 +92,14 @@ def test_correlation_by_start_has_a_row_per_method_and_the_cutoffs():
     assert [axes.lines[0].get_ydata()[0] for axes in figure.axes[:3]] == [0.5, 0.6, 0.7]
     assert figure.axes[0].get_ylabel() == "b\nc\ncorrelation"
     assert figure.axes[3].get_ylabel()[0] == "a"
+
+
+@pytest.mark.parametrize("lowest", [0.5, 0.8])
+def test_cutoffs_have_round_ticks(lowest):
+    cutoffs = np.linspace(lowest, 1, 30)
+    curve = pd.DataFrame({"svm": np.linspace(1, 0, 30)}, index=cutoffs)
+    figure = plots.pass_curves({"parser": curve, "CNN": curve}, lowest)
+    for axes in figure.axes:
+        ticks = axes.get_xticks()
+        shown = ticks[(ticks >= lowest - 1e-9) & (ticks <= 1)]
+        assert len(shown) >= 4 and np.allclose(shown * 20, np.round(shown * 20))
