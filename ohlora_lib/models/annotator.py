@@ -92,29 +92,27 @@ class Annotator(nn.Module):
         self.register_buffer("offset", torch.zeros(len(config.filters)))
 
     def forward(self, images) -> AnnotatorOutput:
-        maps = self.maps(images)
-        last = maps[len(self.steps) - 1], maps[-1]
-        features = torch.tanh(self.embed(torch.cat([x.flatten(1) for x in last], 1)))
+        features = torch.tanh(self.embed(self._last_maps(images)))
         return AnnotatorOutput(self.regress(features), self.decide(features), features)
 
-    def maps(self, images) -> list[torch.Tensor]:
-        """Feature maps after each step of the whole image and of the close-up (perceptual loss)."""
+    def _last_maps(self, images) -> torch.Tensor:
+        """(N, values) the last maps of the whole image and of the close-up."""
         maps = []
         for x, steps in ((images, self.steps), (close_up(images), self.close_steps)):
             for step in steps:
                 x = step(x)
-                maps.append(x)
-        return maps
+            maps.append(x.flatten(1))
+        return torch.cat(maps, 1)
 
     @torch.no_grad()
     def _feature_count(self) -> int:
-        """Number of values in the last maps of both branches."""
+        """Number of values in the last maps."""
         size = self.config.resolution
         blank = torch.zeros(1, 3, size, size)
         training = self.training
-        maps = self.eval().maps(blank)
+        count = self.eval()._last_maps(blank).shape[1]
         self.train(training)
-        return maps[len(self.steps) - 1].numel() + maps[-1].numel()
+        return count
 
     @torch.no_grad()
     def annotate(self, images: np.ndarray, batch: int = 64) -> Annotations:

@@ -34,6 +34,9 @@ class AdversarialPlan:
     """Optimization settings. R1 (`gamma`) every `penalty_every` steps, times that number."""
 
     batch: int = 8
+    fresh: float = (
+        0.375  # of the generated images: of new z, which have no face to be compared with
+    )
     lods: tuple[int, ...] = (1, 0)  # in turn
     rare: float = 3.0  # in real and generated batches; see `original_regression.shares`
     learning_rate: float = 2e-3
@@ -85,27 +88,32 @@ class AdversarialTraining:
         lod = plan.lods[step % len(plan.lods)]
         set_rate(self.generator_optimizer, plan.learning_rate * factor)
         set_rate(self.discriminator_optimizer, plan.learning_rate * factor)
+        fresh = round(plan.fresh * plan.batch)
         rows, others = (
-            np.sort(rng.choice(len(self.shares), plan.batch, replace=False, p=self.shares))
+            np.sort(rng.choice(len(self.shares), plan.batch - fresh, replace=False, p=self.shares))
             for _ in range(2)
         )
+        usual = rng.choice(len(self.shares), fresh, replace=False)  # as frequent as new z are
+        new = rng.standard_normal((fresh, self.start.z.shape[1]), np.float32)
+        z = torch.cat([self.start.z[rows], torch.from_numpy(new)]).to(self.device)
         alone = progress < plan.alone
         with torch.set_grad_enabled(not alone):
-            fake = draw(self.generator, self.start.z[rows].to(self.device), lod)
-        losses, image_gradient = self._train_discriminator(fake, others, step, lod)
+            fake = draw(self.generator, z, lod)
+        faces = as_images(self.start.faces.images[np.append(others, usual)], self.device)
+        real = F.avg_pool2d(faces, 2**lod)
+        losses, image_gradient = self._train_discriminator(fake, real, step, lod)
         if not alone:
             losses |= self._train_generator(fake, image_gradient, rows, lod)
             decay = min(plan.average, step / (step + 10))
             average_weights(self.average, self.generator, decay)
         return {"lod": lod} | losses
 
-    def _train_discriminator(self, fake, others, step, lod):
+    def _train_discriminator(self, fake, real, step, lod):
         """Losses, and the gradient for the generator's images: one forward pass serves both."""
         shown = fake.detach().requires_grad_(True)
         score = self._score(shown, lod)
         fooled = F.softplus(-score).mean()
         (image_gradient,) = torch.autograd.grad(fooled, shown, retain_graph=True)
-        real = F.avg_pool2d(as_images(self.start.faces.images[others], self.device), 2**lod)
         loss = F.softplus(score).mean() + F.softplus(-self._score(real, lod)).mean()
         if step // len(self.plan.lods) % self.plan.penalty_every == 0:
             loss = loss + self._penalty(real, lod)
@@ -113,7 +121,7 @@ class AdversarialTraining:
         return {"discriminator": loss.item(), "fooled": fooled.item()}, image_gradient
 
     def _train_generator(self, fake, image_gradient, rows, lod):
-        kept = regression_loss(fake, *self.start.targets(rows, lod), self.start.plan)
+        kept = regression_loss(fake[: len(rows)], *self.start.targets(rows, lod), self.start.plan)
         update(
             self.generator_optimizer,
             kept + self.plan.adversarial * (image_gradient * fake).sum(),
