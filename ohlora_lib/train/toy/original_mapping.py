@@ -128,6 +128,9 @@ class MappingTraining:
         if self.before is None:
             return start_quiet(self.generator, self.start.to(self.device))
         self.generator.truncation.w_avg.copy_(self.mean)
+        drawing = self.generator.synthesis
+        for level in range(self.before.synthesis.levels, drawing.levels):  # new blocks: gray images
+            getattr(drawing, f"output{level}").weight.data.mul_(0.1)
         return follow(self.generator, self.before, self._latents(stream(self.seed, 0), 20_000))
 
     def _latents(self, rng: np.random.Generator, count: int) -> torch.Tensor:
