@@ -91,13 +91,13 @@ def coarse_features(parser, images: np.ndarray, batch: int = 50) -> np.ndarray:
     return np.concatenate(found)
 
 
-def told_apart(real: np.ndarray, made: np.ndarray, seed: int = 0, epochs: int = 6) -> float:
+def told_apart(real: np.ndarray, made: np.ndarray, seed: int = 0, epochs: int = 15) -> float:
     """AUROC of a new network that learns to tell (N, R, R, 3) from (M, R, R, 3), on a third."""
     images, truth = np.concatenate([real, made]), np.repeat([1.0, 0.0], [len(real), len(made)])
     order = stream(seed, 0).permutation(len(images))
     held, rest = np.split(order, [len(order) // 3])
     network = RealismCNN(RealismCNNConfig(widths=(8, 16, 32, 64), resolution=real.shape[1]), seed)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     batches = [
         rows
         for epoch in range(epochs)
