@@ -46,10 +46,10 @@ class MappingPlan:
     poor: float = 0.4  # of a batch: z with (nearly) a defect; by chance it would be a tenth
 
 
-FURTHER = MappingPlan(defects=0.05, poor=0.25)
+FURTHER = MappingPlan(defects=0.1, poor=0.25)
 """For a mapping that goes on: at 0.3 the few defects drowned the gradient of all other draws (100
 steps at 0.05 took a seventh off their error, 354 steps at 0.3 nothing)."""
-SOLVED_EVERY = 500  # steps; the linear readers follow a mapping that changes fast too slowly
+SOLVED_EVERY = 200  # steps; the linear readers follow a mapping that changes fast too slowly
 
 
 class MappingTraining:
