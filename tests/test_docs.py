@@ -84,11 +84,12 @@ def test_citation_names_this_version_and_the_same_works_as_the_bibliography():
 def test_readme_has_the_five_commands_to_the_pages_of_the_published_weights(name):
     """They fetch exactly the weights and the selection that the pipeline names."""
     block = re.search(r"```bash\n(\S+ published_v8.*?)```", (ROOT / name).read_text(), re.DOTALL)[1]
-    commands = [line.partition("  #")[0].split() for line in block.splitlines()]
+    lines = block.replace("\\\n", "").splitlines()
+    commands = [line.partition("  #")[0].split() for line in lines]
     stages = Pipeline.load("published_v8", "paper").stages
     assert len(commands) == 5 and commands[0][-1] == "--dry-run"
     assert sorted(commands[1][4:]) == sorted(set().union(*(stage.weights for stage in stages)))
-    folder, address = commands[2][4], commands[2][-1].strip('"')
+    folder, address = commands[2][4], commands[2][-1].replace('"', "")
     assert folder in [stage.parameters.get("selection") for stage in stages]
     assert {Z_VECTORS, group_names_file()} == {
         re.sub(r"\{.*\}", part, address).rpartition("/")[2]
