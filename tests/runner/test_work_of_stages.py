@@ -46,12 +46,12 @@ def root(tmp_path_factory):
         for name, reads, outputs, given in zip(STAGES, READS, OUTPUTS, PARAMETERS, strict=True)
     ]  # fmt: skip
     content = {"title": "Work", "summary": "Three stages.", "stages": stages}
-    (root / "pipelines/work.yaml").write_text(yaml.safe_dump(content))
+    (root / "pipelines/edited.yaml").write_text(yaml.safe_dump(content))
     return root
 
 
 def start(root, *arguments):
-    command = rehearsal.command("work", *arguments, scale="smoke")
+    command = rehearsal.command("edited", *arguments, scale="smoke")
     return subprocess.Popen(
         command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -71,7 +71,7 @@ def edit(root, name, old, new):
 
 def work(root):
     """All finished work: file -> when it was written, and its contents."""
-    data = root / "data/work/smoke"
+    data = root / "data/edited/smoke"
     return {
         path.relative_to(data).as_posix(): (
             path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()
@@ -83,7 +83,7 @@ def work(root):
 def interrupt(root, stage):
     """Run until this stage has done its expensive part, then stop as Ctrl-C does."""
     process, deadline = start(root), time.monotonic() + 900
-    expensive = root / "data/work/smoke" / STAGES[stage] / EXPENSIVE[stage]
+    expensive = root / "data/edited/smoke" / STAGES[stage] / EXPENSIVE[stage]
     while not expensive.exists():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -91,7 +91,7 @@ def interrupt(root, stage):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode, output
-    assert not (root / f"data/work/smoke/{STAGES[stage]}.manifest.json").exists(), "it had ended"
+    assert not (root / f"data/edited/smoke/{STAGES[stage]}.manifest.json").exists(), "it had ended"
 
 
 def edit_texts(root, stage):
@@ -127,7 +127,7 @@ def test_plots_and_texts_recompute_nothing_and_the_trainer_asks(root):
         done = is_kept(done, root)
         edit_texts(root, 2)
     for name in STAGES:
-        assert "Changed Changed" in (root / f"reports/work/{name}.md").read_text()
+        assert "Changed Changed" in (root / f"reports/edited/{name}.md").read_text()
 
     edit(root, TRAINER, "r1_gamma: float = 10.0", "r1_gamma: float = 20.0")
     code, output = run(root)
