@@ -119,9 +119,10 @@ class MappingTraining:
         draws_loss = self._missed(self.reader(w), people)
         defects_loss = self._missed(self.plain_reader(w), defects(people) / self.usual)
         loss = draws_loss + self.plan.defects * defects_loss
+        rise = min(1.0, 0.02 + 20 * progress) if self.before else 1.0
         rates = (self.plan.learning_rate, self.plan.reader_rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * (min(1.0, 0.02 + 20 * progress, 2 * (1 - progress)) + 1e-3)
+            group["lr"] = rate * (min(rise, 2 * (1 - progress)) + 1e-3)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
