@@ -48,6 +48,20 @@ PATIENCE = 10.0  # seconds without a result after which the workers are checked
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PACKAGES = ("numpy", "opencv-python-headless", "torch")
 
+QUIET_WORKERS = {
+    # Networks stay in memory: spilled to disk they would be read again for every job.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    # Dask watches itself: by default with 11 % of a core for two workers, so with 2 %.
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.scheduler.active-memory-manager.start": False,
+}
+"""Settings of workers of this machine."""
+
 _lock = threading.Lock()  # one job at a time, also in a worker with several threads
 _inside = False  # this process is a worker
 
@@ -480,13 +494,8 @@ def local(count: int, memory: float | None = None) -> "Iterator[LocalCluster]":
 
     limit = int(memory or 0.9 * available() / count) or "auto"
     security = Security.temporary()
-    given = {
-        # Networks stay in memory: spilled to disk they would be read again for every job.
-        f"distributed.worker.memory.{name}": False
-        for name in ("target", "spill", "pause")
-    }
     with (
-        dask.config.set(given),
+        dask.config.set(QUIET_WORKERS),
         tempfile.TemporaryDirectory(prefix="ohlora-dask-") as folder,
         _environment(security),
         LocalCluster(
