@@ -1,15 +1,18 @@
-"""How fast this machine runs the published networks: the seconds that costs are computed from.
+"""How fast this machine runs the networks: the seconds that costs are computed from.
 
-`measure` runs every network with random weights for a few seconds, on a GPU if there is one, else
-on one CPU thread. CPU time is counted, so that other programs hardly matter.
+`measure` runs every published network with random weights, and some of the toy world's, for a few
+seconds each, on a GPU if there is one, else on one CPU thread. CPU time is counted, so that other
+programs hardly matter.
 """
 
 import time
 from collections.abc import Callable
+from statistics import median
 
 import numpy as np
 import torch
 
+from ohlora_lib.checkpoints.registry import load
 from ohlora_lib.checkpoints.resolver import SPEED
 from ohlora_lib.models import precision
 from ohlora_lib.models.discriminator import Discriminator
@@ -22,18 +25,26 @@ from ohlora_lib.store.atomic import write_json
 
 BATCH = 8
 SECONDS = 4.0  # per network
+SMALL = {"generator": 0.012, "parser": 0.0066, "annotator": 0.0025}
+"""Seconds per image of the toy world's networks on one thread of the machine (an EPYC with
+AVX512-BF16) on which the pipelines' constants of the smaller scales were measured."""
 
 
 def measure() -> dict[str, object]:
-    """Constant of the pipelines -> seconds per image; also device and day. Written to SPEED."""
+    """Constant of the pipelines -> seconds per image; also device and day. Written to SPEED.
+
+    `small_slower`: how many times longer than on the machine of SMALL the toy world's take.
+    """
     device, threads = precision.fastest_device(), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         found = {name: _seconds(work, device) for name, work in _works(device).items()}
+        small = {name: _seconds(work, device) for name, work in _small_works(device).items()}
     finally:
         torch.set_num_threads(threads)
     found["facexformer_seconds"] += found.pop("mtcnn_seconds")
     found["cnn_seconds"] = max(found["cnn_seconds"], found.pop("filter_seconds"))
+    found["small_slower"] = median(small[name] / SMALL[name] for name in SMALL)
     found |= {"device": device.type, "day": time.strftime("%Y-%m-%d")}
     write_json(SPEED, found)
     return found
@@ -92,6 +103,25 @@ def _works(device: torch.device) -> dict[str, Callable[[], object]]:
         "filter_seconds": exact(lambda: filtering(images)),
         "filter_training_seconds": training(FilterCNN().to(device)),
         "property_training_seconds": training(PropertyCNN().to(device)),
+    }
+
+
+def _small_works(device: torch.device) -> dict[str, Callable[[], object]]:
+    """One batch through networks of the toy world."""
+    generator = precision.place(load("original").eval(), device=device)
+    parser, annotator = (load(name).to(device) for name in ("parser", "annotator"))
+    normal = torch.Generator().manual_seed(1)
+    z = torch.randn(BATCH, generator.config.z_size, generator=normal).to(device)
+    photos = np.zeros((BATCH, 128, 128, 3), np.uint8)
+
+    def draw() -> object:
+        with precision.inference(device=device):
+            return generator(z)
+
+    return {
+        "generator": draw,
+        "parser": lambda: parser.parse(photos),
+        "annotator": lambda: annotator.annotate(photos),
     }
 
 

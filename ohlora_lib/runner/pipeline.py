@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any, Literal, Protocol
 
 import yaml
@@ -307,18 +306,15 @@ class Pipeline:
         return self.stages[at : at + 1] if only else self.stages[at:]
 
     def costs(self, processes: int = 1) -> dict[str, costs.Cost]:
-        """Stage name -> its cost at this scale, with the constants of this machine if measured.
+        """Stage name -> its cost at this scale, with what was measured on this machine.
 
-        They are measured for the published networks. At a scale with other networks, the time is
-        multiplied by how much slower than declared this machine is on average.
+        Constants are measured for the published networks. A scale with constants of its own has
+        other networks: its times are multiplied by how much slower than assumed those run here.
         """
-        own = {name: one for name, one in self.measured.items() if isinstance(one, int | float)}
-        own = {name: one for name, one in own.items() if name in self.declared}
-        constants, slower = self.constants, 1.0
+        own = {name: one for name, one in self.measured.items() if name in self.declared}
+        constants, slower = self.constants, float(self.measured.get("small_slower", 1.0))
         if constants == self.declared:
-            constants = {**constants, **own}
-        elif own:
-            slower = median(one / self.declared[name] for name, one in own.items())
+            constants, slower = {**constants, **own}, 1.0
         try:
             found = costs.costs(self.stages, constants, processes)
         except costs.CostError as error:

@@ -188,7 +188,7 @@ def requirements(
     on_gpu = measured.get("device", "cpu") != "cpu"
     cores = 1 if on_gpu else workers or processes_for(float(stage.LARGE))
     costs = {name: one.on(cores) for name, one in pipeline.costs(cores).items()}
-    whole = sum((costs[one.name] for one in stages), Cost())
+    whole = sum((costs[one.name] for one in stages), Cost(memory=0))
     where = "with this GPU" if on_gpu else f"without a GPU, {cores} threads"
     lines = [f"needs, {where}:  {whole}"]
     lines += [f"  {one.name:32} {costs[one.name]}" for one in stages]
@@ -228,9 +228,9 @@ def calibrate(pipeline: Pipeline) -> None:
     found = pipeline.measured
     print(f"seconds per image, {found['device']}, one thread, {found['day']}:")
     for name, seconds in found.items():
-        if isinstance(seconds, float):
-            assumed = pipeline.declared.get(name)
+        if assumed := pipeline.declared.get(name):
             print(f"  {name:26} {seconds:8.4f}  (assumed before: {assumed})")
+    print(f"The toy world's networks take {found['small_slower']:.2f} times as long as assumed.")
 
 
 def run_stage(
