@@ -26,10 +26,11 @@ from ohlora_lib.runner.stage import StageFailed
 from ohlora_lib.store import ROOT, StoreError
 
 UNCERTAINTY = (
-    "hours: within a factor of 2 with AVX512-BF16, 3 to 8 times as many on other CPUs; GPUs are "
-    "not estimated; ./run_all.sh --calibrate measures this machine in a minute"
+    "hours of one CPU with fast bfloat16: others take up to 6 times as many; GPUs are not "
+    "estimated; ./run_all.sh --calibrate measures this machine in a minute"
 )
-"""Measured per network: `constants` in pipelines/ohlora_v3.yaml, and in float32 without it."""
+"""Measured per network: `constants` in pipelines/ohlora_v3.yaml, and those of `--calibrate` on an
+EPYC with AVX512-BF16, without AMX."""
 LOG_EVERY = 60.0  # seconds
 BY_HAND = {"labels": "labels made by a person", "selection": "a selection made elsewhere"}
 """Parameters that name what no stage makes -> what it is."""
