@@ -477,16 +477,23 @@ class Generator(nn.Module):
         return self.synthesis(wp, noise=noise, lod=lod)
 
 
-def with_resolution(generator: Generator, resolution: int, seed: int = 0) -> Generator:
-    """A copy that draws at another resolution: without its last blocks, or with new ones on top.
+def with_resolution(
+    generator: Generator, resolution: int, seed: int = 0, top: Generator | None = None
+) -> Generator:
+    """A copy that draws at another resolution: without its last blocks, or with more on top, which
+    are those of `top` or new.
 
-    At `lod` k, a copy with k new blocks draws the same images as before.
+    Its own lod changes with it, so that by default it draws the same images as before, unless it
+    lacks the blocks.
     """
-    config = replace(generator.config, resolution=resolution)
-    grown = Generator(config, seed)
+    grown = Generator(replace(generator.config, resolution=resolution), seed)
     own = grown.state_dict()
+    if top is not None:
+        own |= {name: value for name, value in top.state_dict().items() if name in own}
     kept = {name: value for name, value in generator.state_dict().items() if name in own}
     grown.load_state_dict(own | kept)
+    lod = generator.synthesis.lod + math.log2(resolution / generator.config.resolution)
+    grown.synthesis.lod.copy_(lod.clamp(min=0))
     return grown
 
 

@@ -136,7 +136,7 @@ class OhLora:
         if request.shape[1:] != (len(EXPRESSION),) or not np.isfinite(request).all():
             raise VectorError("eyes, mouth and pose must be finite numbers, (N, 3)")
         w = self.w[face] + request @ self.directions[face]
-        return Sampler(self.generator, number_format).images(w)
+        return Sampler(self.generator, number_format, lod=0).images(w)
 
     def _check(self, face: int) -> None:
         if not 0 <= face < len(self):

@@ -4,7 +4,7 @@ z -> mapping_split1 -> mapping_split2 -> w -> image; only FineTune-v9's mapping 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
@@ -87,13 +87,29 @@ class Sampler:
     """A StyleGAN for arrays: no truncation, the checkpoint's own noise.
 
     `number_format` is that of the synthesis, `batch` how many latents it takes at a time. Smaller
-    images are enlarged to `least_size`.
+    images are enlarged to `least_size`. `lod` k draws at resolution / 2^k; None is the checkpoint's
+    own, at which the meters read its faces: 1 for the toy world's generators of 256 px.
     """
 
     generator: Generator
     number_format: str = "auto"
     batch: int = BLOCK
     least_size: int = 0
+    lod: int | None = None
+
+    @property
+    def to_show(self) -> "Sampler":
+        """The same at full resolution, for people to look at."""
+        return replace(self, lod=0)
+
+    @property
+    def size(self) -> int:
+        """Pixels of an image's side."""
+        return max(self.generator.config.resolution >> self._lod, self.least_size)
+
+    @property
+    def _lod(self) -> int:
+        return int(self.generator.synthesis.lod) if self.lod is None else self.lod
 
     @cached_property
     def device(self) -> torch.device:
@@ -152,7 +168,8 @@ class Sampler:
 
     def _synthesize(self, styles: tuple[int, int] | None, *given: np.ndarray) -> np.ndarray:
         if styles is None:
-            return self._batched(self.generator.from_w, given, self.number_format, self._pixels)
+            draw = partial(self.generator.from_w, lod=self.lod)
+            return self._batched(draw, given, self.number_format, self._pixels)
         layers = self.generator.config.layers
         if styles[1] > layers:
             raise VectorError(f"layer {styles[1] - 1}: this generator has layers 0 to {layers - 1}")
@@ -160,12 +177,14 @@ class Sampler:
         inside[slice(*styles)] = True
 
         def mixed(w, other):
-            return self.generator.from_wp(torch.where(inside, w[:, None], other[:, None]))
+            wp = torch.where(inside, w[:, None], other[:, None])
+            return self.generator.from_wp(wp, lod=self.lod)
 
         return self._batched(mixed, given, self.number_format, self._pixels)
 
     def _pixels(self, images: torch.Tensor) -> np.ndarray:
-        return enlarged(to_uint8(images), self.least_size)
+        step = 2**self._lod  # the generator enlarges what it draws at a lower resolution
+        return enlarged(to_uint8(images[..., ::step, ::step]), self.least_size)
 
     def _batched(self, network: Callable, arrays: tuple, number_format: str, to_array: Callable):
         parts = []

@@ -91,7 +91,7 @@ class Explorer(anywidget.AnyWidget):
             "parser": parser is not None,
             "formats": animation.formats(),
             "explained": dict(explained or {}),
-            "size": exploration.sampler.generator.config.resolution,
+            "size": exploration.sampler.size,
         }
         super().__init__(options=options, state=state)
         self.on_msg(self._receive)
