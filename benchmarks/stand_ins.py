@@ -54,6 +54,7 @@ def toy_generator(config: GeneratorConfig) -> Generator:
             ratio = getattr(module, "scale", 1.0) / getattr(theirs[name], "scale", 1.0)
             _put(place, value * (ratio if key == "weight" and hasattr(module, "scale") else 1.0),
                  halves=name.endswith(".style"), kept=name == "mapping.dense0")  # fmt: skip
+    made.synthesis.lod.zero_()  # published networks draw at full size
     if config.resolution > toy.config.resolution:
         top = made.synthesis.levels - 1
         getattr(made.synthesis, f"output{top}").weight.zero_()

@@ -192,19 +192,19 @@ class Discriminator(nn.Module):
 
 
 def with_resolution(discriminator: Discriminator, resolution: int, seed: int = 0) -> Discriminator:
-    """A copy that takes larger images, with new levels before those of `discriminator`.
+    """A copy that takes images of another size: with new levels before those of `discriminator`, or
+    without its first ones.
 
     At `lod` k, a copy with k new levels gives the same scores as before.
     """
-    grown = Discriminator(replace(discriminator.config, resolution=resolution), seed)
-    new = grown.levels - discriminator.levels
-    if new < 0:
-        raise ValueError(
-            f"resolution {resolution}: this discriminator takes {discriminator.config.resolution}"
-        )
+    changed = Discriminator(replace(discriminator.config, resolution=resolution), seed)
+    new = changed.levels - discriminator.levels
     for name, part in discriminator.named_children():
         kind = name.rstrip("0123456789")
-        moved = {"input": new, "layer": 2 * new}.get(kind, 0)
-        own = f"{kind}{int(name[len(kind) :]) + moved}" if moved else name
-        getattr(grown, own).load_state_dict(part.state_dict())
-    return grown
+        if moved := {"input": new, "layer": 2 * new}.get(kind, 0):
+            number = int(name[len(kind) :]) + moved
+            if number < 0:
+                continue
+            name = f"{kind}{number}"
+        getattr(changed, name).load_state_dict(part.state_dict())
+    return changed

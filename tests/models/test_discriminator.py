@@ -5,7 +5,12 @@ import torch
 
 from benchmarks.plain_stylegan import plain_scores
 from ohlora_lib.models import precision, stylegan
-from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig, MinibatchStddev
+from ohlora_lib.models.discriminator import (
+    Discriminator,
+    DiscriminatorConfig,
+    MinibatchStddev,
+    with_resolution,
+)
 
 SMALL = {"resolution": 32, "fmaps_base": 256, "fmaps_max": 16}
 
@@ -159,3 +164,13 @@ def test_front_and_head_are_the_whole_way(level):
     assert torch.equal(
         critic.head(critic.front(images, level), level, label), critic(images, label)
     )
+
+
+def test_a_discriminator_without_its_first_level_scores_as_the_whole_does_at_lod_1():
+    whole = small()
+    half = with_resolution(whole, 16)
+    images = pictures(4, 16)
+    enlarged = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.allclose(half(images), whole(enlarged, lod=1))
+    again = with_resolution(half, 32)
+    assert torch.allclose(again(enlarged, lod=1), half(images))

@@ -9,7 +9,13 @@ import torch
 from benchmarks.plain_stylegan import plain_images
 from ohlora_lib.models import precision, stylegan
 from ohlora_lib.models.cpu.styled_activation import styled_activation
-from ohlora_lib.models.stylegan import Generator, GeneratorConfig, mix_styles, to_uint8
+from ohlora_lib.models.stylegan import (
+    Generator,
+    GeneratorConfig,
+    mix_styles,
+    to_uint8,
+    with_resolution,
+)
 
 SMALL = {"resolution": 32, "z_size": 24, "w_size": 24, "mapping_width": 24}
 SMALL |= {"fmaps_base": 256, "fmaps_max": 16}
@@ -224,6 +230,19 @@ def test_lod_draws_small_and_enlarges_and_fades_between(few_at_once):
     torch.testing.assert_close(between, 0.75 * whole + 0.25 * half)
     with pytest.raises(ValueError, match=r"lod 3\.5"):
         network(z, lod=3.5)
+
+
+def test_blocks_that_were_taken_off_a_generator_are_put_back_on_another():
+    whole, other = small(1, label_size=7), small(2)
+    half = whole.config.resolution // 2
+    other = with_resolution(other, half)
+    back = with_resolution(other, whole.config.resolution, top=whole)
+    assert back.synthesis.lod == 1 and with_resolution(back, half).synthesis.lod == 0
+    own, top = back.state_dict(), whole.state_dict()
+    for name, value in other.state_dict().items():
+        assert torch.equal(own[name], value) or name == "synthesis.lod"
+    added = own.keys() - other.state_dict().keys()
+    assert added and all(torch.equal(own[name], top[name]) for name in added)
 
 
 def test_the_activations_own_backward_is_the_derivative():

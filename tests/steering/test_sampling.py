@@ -5,7 +5,7 @@ import pytest
 
 from ohlora_lib import checkpoints
 from ohlora_lib.models.pixels import resize_bicubic
-from ohlora_lib.models.stylegan import Generator, GeneratorConfig
+from ohlora_lib.models.stylegan import Generator, GeneratorConfig, with_resolution
 from ohlora_lib.steering.groups import VectorError
 from ohlora_lib.steering.sampling import LEAST_SIZE, Sampler, latents, load_sampler
 from ohlora_lib.store import StoreError
@@ -62,6 +62,20 @@ def test_a_sampler_is_loaded_by_name_or_file_and_nothing_but_a_generator(tmp_pat
         load_sampler("annotator")
     with pytest.raises(StoreError, match="outside the repository"):
         load_sampler("../g.safetensors")
+
+
+def test_the_checkpoints_lod_sets_the_size_that_meters_read_and_people_see_all_pixels(sampler):
+    large = with_resolution(sampler.generator, 32, seed=3)  # draws as before by default: lod 1
+    reading = Sampler(large)
+    vectors = sampler.vectors(latents(0, range(2), 512))
+    assert reading.size == 16 and reading.to_show.size == 32
+    assert np.array_equal(reading.images(vectors), sampler.images(vectors))
+    inside = {"unedited": vectors[[1, 0]], "styles": (0, 2)}
+    assert np.array_equal(reading.images(vectors, **inside), sampler.images(vectors, **inside))
+    shown = reading.to_show.images(vectors)
+    assert shown.shape == (2, 32, 32, 3)
+    assert np.array_equal(shown, Sampler(large, lod=0).images(vectors))
+    assert not np.array_equal(shown[:, ::2, ::2], sampler.images(vectors))
 
 
 def test_images_of_a_small_generator_are_enlarged_for_the_meters(tmp_path, sampler):

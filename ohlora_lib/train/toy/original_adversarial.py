@@ -142,9 +142,11 @@ class AdversarialTraining:
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Set the average w, which truncation uses, now that the mapping is final."""
+        """Set the average w, which truncation uses, now that the mapping is final, and the lod at
+        which the meters read the images."""
         w = self.average.mapping(self.start.z[:10_000].to(self.device))
         self.average.truncation.w_avg.copy_(w.mean(0))
+        self.average.synthesis.lod.fill_(max(self.plan.lods))
 
     @torch.no_grad()
     def figures(self, count: int = 64) -> dict[str, float]:
