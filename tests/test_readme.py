@@ -10,7 +10,7 @@ from PIL import Image
 
 from ohlora_lib.pages import index
 from ohlora_lib.pages.index import READMES
-from ohlora_lib.runner.pipeline import Pipeline, shown_systems
+from ohlora_lib.runner.pipeline import FIRST, Pipeline, shown_systems
 from ohlora_lib.steering.comparison import CONFIRMING, USED
 from ohlora_lib.steering.ohlora import EMBEDDED_FACES, OhLora
 from ohlora_lib.steering.sampling import Sampler
@@ -172,7 +172,7 @@ def test_tables_have_published_numbers_ours_and_a_column_per_meter(tmp_path, mon
     (tmp_path / "s/05.json").write_text(
         json.dumps({"scale": "quick", "finding": found, "figures": {}})
     )
-    rows = (index.Result(both("women here"), "93.7%", "05", "women", "images"),
+    rows = (index.Result(both("women"), "93.7%", "05", "women", "images", both("here")),
             index.Result(both("not run"), "1", "06", "women"))  # fmt: skip
     rates = (index.Rate(both("`svm`"), "strict", "05", "svm"),
              index.Rate(both("`svm`"), "lenient", "05", "svm", ", v8"),
@@ -186,9 +186,9 @@ def test_tables_have_published_numbers_ours_and_a_column_per_meter(tmp_path, mon
     link = "[s/05](s/05.md)"
     assert tables[:7] == [
         "| | published |",
-        "| women here | 93.7% |",
+        "| women | 93.7% |",
         "| | here | from |",
-        f"| women here | 94% (91%–96%), n = 300 | {link} |",
+        f"| women (here) | 94% (91%–96%), n = 300 | {link} |",
         "| method | cutoffs | n | property CNN | parser | external judge | from |",
         "| `svm` | strict | 20 | 92% (a) | – | 68% (b) | [05](s/05.md) |",
         "| `svm` | lenient | 20 | – | 50% (c) | – | [05](s/05.md) |",
@@ -214,6 +214,42 @@ def test_korean_index_has_its_own_title_at_the_english_anchor_and_counts(tmp_pat
     assert "\n## My system\n" in english and "| kept | 4,930 of 13,000 |" in english
     assert '\n## <a id="my-system"></a>시스템\n' in korean and "3 of 4 of a kind" in korean
     assert "| kept | 4,930 / 13,000 |" in korean and "| kept | 3 / 4 (75%) |" in korean
+
+
+def test_korean_index_asks_in_korean_and_the_scale_is_a_column_only_where_pages_differ(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(index, "REPORTS", tmp_path)
+    (tmp_path / "s").mkdir()
+    for stage, scale in (("05", "quick"), ("06", "quick")):
+        found = {"sentence": f"Found in {stage}", "headline": [], "picture": "faces"}
+        record = {
+            "scale": scale,
+            "finding": found,
+            "figures": {"faces": {"alt": "Faces", "file": "f"}},
+        }
+        (tmp_path / f"s/{stage}.json").write_text(json.dumps(record))
+    system = index.System("s", "S", "", ("05", "06"), picture="05", korean_alt="얼굴",
+                          questions={"05": "무엇인가?"})  # fmt: skip
+    english, korean = (index.index_page([system], language) for language in ("en", "ko"))
+    assert "| [05](s/05.md) | Found in 05 |\n" in english and 'alt="Faces"' in english
+    assert "All pages are of `quick` [scale]" in english
+    assert "| [05](s/05.md) | 무엇인가? |\n" in korean and 'alt="얼굴"' in korean
+    assert "| [06](s/06.md) | Found in 06 |\n" in korean
+    record["scale"] = "smoke"
+    (tmp_path / "s/06.json").write_text(json.dumps(record))
+    english = index.index_page([system])
+    assert "| [06](s/06.md) | Found in 06 | smoke |\n" in english and "All pages" not in english
+
+
+def test_every_notebook_of_a_shown_system_has_a_korean_question():
+    questions = [question for system in SYSTEMS for question in system.questions.values()]
+    assert all(re.search("[가-힣].*\\?$", question) for question in questions)
+
+
+def test_index_begins_with_the_versions_of_oh_lora():
+    names = [system.name for system in SYSTEMS]
+    assert names[:5] == list(FIRST) and sorted(names[5:]) == names[5:]
 
 
 def test_animation_comes_before_the_picture_once_it_is_made(tmp_path, monkeypatch):

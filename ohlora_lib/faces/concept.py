@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.faces.shares import percent
 
 FITS = "fits the concept"
 
@@ -102,7 +103,8 @@ class FilteredImages:
         """How many images pass, and how many are kept if that is not the same."""
         passing, total = int(self.passed[ALL].sum()), len(self.passed)
         low, high = _interval(passing, total)
-        text = f"{passing:,} of {total:,} ({passing / total:.1%}; {low:.1%}–{high:.1%})"
+        share = percent(passing / total, 1)
+        text = f"{passing:,} of {total:,} ({share}; {percent(low, 1)}–{percent(high, 1)})"
         return f"{text} pass; {len(self.numbers):,} kept by rank" if self.by_rank else text
 
 
@@ -205,7 +207,10 @@ def _interval(count: int, images: int) -> tuple[float, float]:
 
 def shares_as_text(shares: pd.DataFrame) -> pd.DataFrame:
     """`concept_shares` as a table to read: a row per condition, a column per set."""
-    text = [f"{one.share:.1%} ({one.low:.1%} to {one.high:.1%})" for one in shares.itertuples()]
+    text = [
+        f"{percent(one.share, 1)} ({percent(one.low, 1)} to {percent(one.high, 1)})"
+        for one in shares.itertuples()
+    ]
     table = shares.assign(text=text).pivot(index="condition", columns="set", values="text")
     order = shares["condition"].unique(), shares["set"].unique()
     return table.loc[order[0], order[1]].rename_axis(index="share of images", columns=None)

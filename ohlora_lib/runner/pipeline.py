@@ -37,7 +37,11 @@ from ohlora_lib.pages import index
 from ohlora_lib.pages.comparison import Text
 from ohlora_lib.runner import costs
 from ohlora_lib.runner.launch import SCALES, systems
+from ohlora_lib.runner.questions import QUESTIONS
 from ohlora_lib.store import ROOT
+
+FIRST = ("ohlora_v3", "ohlora_v2", "ohlora_v3_1", "steering", "steering_adversarial")
+"""The systems that come first in the index, in order."""
 
 
 class PipelineError(Exception):
@@ -95,6 +99,7 @@ class _Result(_Model):
     stage: str
     headline: str
     count: str = ""
+    note: Text | None = None
 
 
 class _Rate(_Model):
@@ -122,6 +127,7 @@ class _Animation(_Model):
 
 class _Readme(_Model):
     picture: str = ""
+    korean_alt: str = ""
     animation: _Animation | None = None
     results: list[_Result] = []
     rates: list[_Rate] = []
@@ -130,7 +136,8 @@ class _Readme(_Model):
 
 _ROWS = {"results": index.Result, "rates": index.Rate, "highlights": index.Highlight}
 _PARTS = {"readme": _Readme, "results": _Result, "rates": _Rate, "highlights": _Highlight,
-          "animation": _Animation} | dict.fromkeys(("label", "meter", "alt"), Text)  # fmt: skip
+          "animation": _Animation}  # fmt: skip
+_PARTS |= dict.fromkeys(("label", "meter", "alt", "note"), Text)
 """Key -> the model of what stands there."""
 
 
@@ -279,6 +286,12 @@ class Pipeline:
             extends=spec.extends,
             korean=spec.korean,
             korean_title=spec.korean_title,
+            korean_alt=spec.readme.korean_alt,
+            questions={
+                stage.name: QUESTIONS.get(stage.notebook.stem, "")
+                for stage in stages
+                if stage.system == system
+            },
         )
         return cls(scale, about, tuple(stages), constants, declared, resolver)
 
@@ -323,8 +336,9 @@ class Pipeline:
 
 
 def shown_systems() -> list[index.System]:
-    """Every system, for the index."""
-    return [Pipeline.load(name, "quick").shown for name in systems()]
+    """Every system, for the index and in its order."""
+    names = sorted(systems(), key=lambda name: (name not in FIRST, (*FIRST, name).index(name)))
+    return [Pipeline.load(name, "quick").shown for name in names]
 
 
 @cache

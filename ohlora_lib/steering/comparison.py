@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION, FILTER_PROPERTIES
+from ohlora_lib.faces.shares import percent
 from ohlora_lib.steering.control_test import meter_columns
 from ohlora_lib.steering.select import (
     CORRELATIONS,
@@ -395,9 +396,8 @@ def headline(tested: pd.DataFrame, methods: list[str], used: Collection[str]) ->
 
 
 def rate(row: pd.Series) -> str:
-    """A row of `pass_rates` as "40% (22%–61%)"; 0% and 100% are exact: 299 of 300 are 99.7%."""
-    digits = 1 if 0 < row.rate < 0.005 or 0.995 <= row.rate < 1 else 0
-    return f"{row.rate:.{digits}%} ({row.low:.0%}–{row.high:.0%})"
+    """A row of `pass_rates` as "40% (22%–61%)"."""
+    return f"{percent(row.rate)} ({percent(row.low)}–{percent(row.high)})"
 
 
 def triple(row: pd.Series) -> str:

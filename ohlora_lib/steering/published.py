@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from ohlora_lib.faces.properties import EXPRESSION
+from ohlora_lib.faces.shares import percent
 from ohlora_lib.steering.select import (
     CUTOFFS_V7,
     CUTOFFS_V7_RECHECK,
@@ -94,8 +95,9 @@ def cutoffs_text(cutoffs: CorrelationCutoffs) -> str:
 def funnel_row(source: str, step: str, count: int, tested: int) -> dict[str, object]:
     """A row of the table cutoff -> count -> share, with the share's 95 % interval."""
     low, high = wilson_interval(count, tested)
-    share = f"{count / tested:.1%} ({low:.1%}–{high:.1%})" if step != "tested" else "–"
-    return {"source": source, "step": step, "latents": count, "share of tested": share}
+    share = f"{percent(count / tested, 1)} ({percent(low, 1)}–{percent(high, 1)})"
+    shown = share if step != "tested" else "–"
+    return {"source": source, "step": step, "latents": count, "share of tested": shown}
 
 
 def published_funnel() -> pd.DataFrame:

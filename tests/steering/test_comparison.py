@@ -201,8 +201,8 @@ def test_the_headline_names_method_and_meter():
 
 def test_only_all_is_100_percent():
     row = {"low": 0.98, "high": 0.999}
-    assert comparison.rate(pd.Series({"rate": 299 / 300} | row)) == "99.7% (98%–100%)"
-    assert comparison.rate(pd.Series({"rate": 1.0} | row)) == "100% (98%–100%)"
+    assert comparison.rate(pd.Series({"rate": 299 / 300} | row)) == "99.7% (98%–99.9%)"
+    assert comparison.rate(pd.Series({"rate": 1.0, "low": 0.98, "high": 1.0})) == "100% (98%–100%)"
 
 
 def test_steps_are_ordered_only_where_intervals_do_not_overlap():
