@@ -29,7 +29,7 @@ WORDS = {
         "pipeline: 08_test_vectors is notebook 08 in that system. Names with v7, v8 and v9 are the "
         "original project's: v7 belongs to its Oh-LoRA v2, v8 to v3, v9 to v3.1 "
         "([methods](../docs/methods.md)).",
-        "scale": "All pages are of `{}` [scale](../docs/glossary.md#scale).",
+        "scale": "All pages are of `{}` [scale](../docs/glossary.md).",
         "ranking": "The values of the next two tables cannot be ranked: faces, networks and sizes "
         "differ ([limitations](../docs/limitations.md)).",
         "links": "[Comparison of the systems](comparison.md) · [Glossary](../docs/glossary.md) · "
@@ -54,7 +54,7 @@ WORDS = {
         "페이지 본문과 아래 수치의 이름은 영어이며, 결과는 각 페이지의 맨 위에 있습니다. "
         "이름에 붙은 v7, v8, v9는 원 프로젝트의 번호로, v7은 Oh-LoRA v2, v8은 v3, "
         "v9는 v3.1에 해당합니다([방법](../docs/methods.ko.md)).",
-        "scale": "모든 페이지의 [규모](../docs/glossary.ko.md#scale)는 `{}`입니다.",
+        "scale": "모든 페이지의 [규모](../docs/glossary.ko.md)는 `{}`입니다.",
         "ranking": "다음 두 표의 값으로는 우열을 가릴 수 없습니다. 얼굴, 신경망, 규모가 서로 "
         "다르기 때문입니다([한계](../docs/limitations.ko.md)).",
         "links": "[시스템 비교](comparison.ko.md) · [용어집](../docs/glossary.ko.md) · "
