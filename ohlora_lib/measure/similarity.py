@@ -89,6 +89,23 @@ def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(squares, 0, None))
 
 
+def nearest_gap(
+    first: np.ndarray, second: np.ndarray, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Distances (N, A), (N, B) of N faces to two sets -> by how much the nearest face of the second
+    set is farther, in the mean, and the one-sided p of a permutation of the sets' faces."""
+    both = np.concatenate([first, second], axis=1)
+    rng = np.random.default_rng(seed)
+
+    def gap(order: np.ndarray) -> float:
+        near, far = np.split(both[:, order], [first.shape[1]], axis=1)
+        return float((far.min(1) - near.min(1)).mean())
+
+    found = gap(np.arange(both.shape[1]))
+    at_least = sum(gap(rng.permutation(both.shape[1])) >= found for _ in range(draws))
+    return found, (1 + at_least) / (1 + draws)
+
+
 def _radius(own: np.ndarray, neighbors: int) -> np.ndarray:
     """(N, N) distances within a set -> (N,) distance to the k-th other."""
     return np.partition(own, neighbors, axis=1)[:, neighbors]

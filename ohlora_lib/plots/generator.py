@@ -8,18 +8,19 @@ import seaborn
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ohlora_lib.plots.style import SERIES
+from ohlora_lib.plots.style import INK, SERIES
 
 ATTRIBUTES = {
-    "eyes": "eyes: opening of the lids",
+    "gender": "gender: female",
+    "age": "age",
+    "quality": "image quality",
+    "glasses": "glasses",
+    "background_mean": "background: lightness",
+    "eyes": "eyes: opening",
     "mouth": "mouth: opening",
     "pose": "pose: turn of the head",
-    "gender": "gender (higher is female)",
-    "age": "age (higher is older)",
-    "quality": "quality (higher is better)",
     "hair_color": "hair: lightness",
     "hair_length": "hair: length",
-    "background_mean": "background: lightness",
 }
 """Attribute -> label of its axis."""
 
@@ -38,18 +39,26 @@ def average_face(mean: np.ndarray, std: np.ndarray) -> Figure:
 
 
 def attribute_histograms(
-    generated: Mapping[str, np.ndarray], rendered: Mapping[str, np.ndarray]
+    generated: Mapping[str, np.ndarray],
+    rendered: Mapping[str, np.ndarray],
+    cutoffs: Mapping[str, float],
 ) -> Figure:
-    """Histograms of ATTRIBUTES, name -> (N,) values each, in generated and in rendered faces."""
-    figure, grid = pyplot.subplots(3, 3, figsize=(8.6, 6))
+    """Histograms of ATTRIBUTES, name -> (N,) values each, in generated and in rendered faces, with
+    a dashed line at each of the `cutoffs`."""
+    figure, grid = pyplot.subplots(2, 5, figsize=(8.6, 3.8))
     sets = {"rendered": (rendered, SERIES[5]), "generated": (generated, SERIES[0])}
     for axes, (name, label) in zip(grid.flat, ATTRIBUTES.items(), strict=True):
         both = np.concatenate([rendered[name], generated[name]])
         bins = np.linspace(*np.quantile(both, (0.002, 0.998)), 26)
         for which, (values, color) in sets.items():
+            own = values[name]
             style = {"element": "step", "fill": which == "rendered", "stat": "percent", "lw": 1.4}
-            seaborn.histplot(x=values[name], bins=bins, ax=axes, color=color, label=which, **style)
-        axes.set(xlabel=label, ylabel="faces (%)")
+            which = f"{which} ({len(own):,})"
+            seaborn.histplot(x=own, bins=bins, ax=axes, color=color, label=which, **style)
+        if name in cutoffs:
+            axes.axvline(cutoffs[name], color=INK, ls="--", lw=1)
+        axes.set(xlabel=label, ylabel="")
+    figure.supylabel("faces (%)", fontsize="medium")
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
 

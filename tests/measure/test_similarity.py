@@ -8,6 +8,7 @@ from ohlora_lib.measure.similarity import (
     compare_with_reference,
     distances,
     frechet_distance,
+    nearest_gap,
     neighborhoods,
     relative_path_length,
 )
@@ -108,3 +109,15 @@ def test_a_path_is_as_long_as_its_steps_together_relative_to_its_ends():
     straight = np.array([[0.0, 0], [1, 0], [3, 0]])
     detour = np.array([[0.0, 0], [0, 4], [3, 4]])
     assert relative_path_length(np.stack([straight, detour])).tolist() == [1, 7 / 5]
+
+
+def test_only_a_set_that_is_repeated_is_nearer_than_chance(rng):
+    known, other = rng.standard_normal((2, 40, 8))
+    copies = known + 0.1 * rng.standard_normal(known.shape)
+    gap, p = nearest_gap(distances(copies, known), distances(copies, other))
+    direct = distances(copies, other).min(1) - distances(copies, known).min(1)
+    assert gap == pytest.approx(direct.mean()) and gap > 0 and p == 1 / 1001
+    gap, p = nearest_gap(distances(copies, other), distances(copies, known))
+    assert gap == pytest.approx(-direct.mean()) and p == 1
+    new = rng.standard_normal((40, 8))
+    assert nearest_gap(distances(new, known), distances(new, other))[1] > 0.05

@@ -22,13 +22,20 @@ def test_histograms_name_both_sets_and_show_percentages():
     low, high = (
         {name: rng.normal(shift, 0.1, 50) for name in plots.ATTRIBUTES} for shift in (0, 5)
     )
-    figure = plots.attribute_histograms(generated=high, rendered=low)
+    figure = plots.attribute_histograms(generated=high, rendered=low, cutoffs={"age": 0.65})
     handles, names = figure.axes[0].get_legend_handles_labels()
     drawn = dict(zip(names, handles, strict=True))
-    x, y = drawn["generated"].get_data()
+    x, y = drawn["generated (50)"].get_data()
     assert np.average(x, weights=y) > 4  # a line: generated; an area: rendered
-    assert drawn["rendered"].get_paths()[0].vertices[:, 1].max() > 0
+    assert drawn["rendered (50)"].get_paths()[0].vertices[:, 1].max() > 0
     assert [axes.get_xlabel() for axes in figure.axes] == list(plots.ATTRIBUTES.values())
+    dashed = {
+        axes.get_xlabel(): line.get_xdata()[0]
+        for axes in figure.axes
+        for line in axes.lines
+        if line.get_linestyle() == "--"
+    }
+    assert dashed == {"age": 0.65}
     pyplot.close(figure)
 
 
