@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import MUTED, SERIES
 
-LABELS = ("gender (female)", "quality (good)", "age (old)", "glass (wears glasses)")
+LABELS = ("female", "good quality", "old", "wears glasses")
+MOST_TICKS = 10
 
 
 def losses(log: pd.DataFrame) -> Figure:
@@ -29,21 +29,26 @@ def losses(log: pd.DataFrame) -> Figure:
         color=MUTED,
     )  # fmt: skip
     for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xticks(_ticks(log.step))
     right.set(
         xlabel="step", ylabel="AUROC", title="Discriminator: real or generated", ylim=(-0.02, 1.02)
     )
     return figure
 
 
+def _ticks(steps: pd.Series) -> pd.Series:
+    """The evaluations, or every second, third, … where they are many."""
+    return steps[:: -(-len(steps) // MOST_TICKS)]
+
+
 def filter_properties(log: pd.DataFrame, images: int, meter: str) -> Figure:
-    """Mean gender, quality, age and glass of `images` new images per row of the log."""
+    """The meter's mean probabilities (LABELS) of `images` new images per row of the log."""
     figure, panels = pyplot.subplots(1, 2, figsize=(8.6, 3))
     named = list(zip(FILTER_PROPERTIES, LABELS, SERIES, strict=False))
     for axes, part in zip(panels, (named[:2], named[2:]), strict=True):
         for name, label, color in part:
             axes.plot(log.step, log[name], "o-", ms=3, color=color, label=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xticks(_ticks(log.step))
         axes.set(xlabel="step", ylabel=f"mean of {images} images")
         axes.legend()
     panels[0].set_title(f"Probabilities by {meter}")

@@ -38,3 +38,10 @@ def test_losses_leave_out_the_row_before_the_first_step():
     drawn = {line.get_label(): line.get_xydata().tolist() for line in left.lines}
     assert drawn == {"generator": [[5, 0.8]], "discriminator": [[5, 1.2]]}
     assert right.lines[0].get_xydata().tolist() == [[5, 0.7]]
+
+
+def test_ticks_stand_at_evaluations():
+    log = pd.DataFrame({"step": np.arange(0, 7 * 26, 7), "discriminator": 1.0, "generator": 0.7})
+    for axes in plots.losses(log.assign(auroc=0.5)).axes:
+        ticks = axes.get_xticks()
+        assert len(ticks) == 9 and ticks.tolist() == list(range(0, 26 * 7, 21))
