@@ -1,4 +1,4 @@
-"""Figures of notebook 07: groups, SVM accuracy, cosines, the tails, and the number of samples."""
+"""Figures of notebook 07: groups, SVM accuracy, leakage, projections, the number of samples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,12 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ohlora_lib.faces.properties import EXPRESSION
-from ohlora_lib.plots.style import MUTED, SERIES
+from ohlora_lib.plots.style import GRID, INK, MUTED, SERIES
 
-BETWEEN = "#c9ced6"
 COLORS = dict(zip(EXPRESSION, SERIES, strict=False))
 """A color each for eyes, mouth and pose."""
+MOST_DOTS = 300
+"""Of a class, in a strip of dots."""
 
 
 def group_sizes(sizes: pd.Series, properties: Sequence[str]) -> Figure:
@@ -44,62 +45,46 @@ def svm_accuracy(report: pd.DataFrame) -> Figure:
     return figure
 
 
-def cosines(matrix: pd.DataFrame) -> Figure:
-    """A square table of cosines with the names of the directions in rows and columns."""
-    figure, axes = pyplot.subplots(figsize=(5.6, 4.4))
-    _diverging(matrix, axes, "cosine")
-    return figure
-
-
 def score_changes(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """For each kind of directions a table (3, P): the change of every score per unit of its own."""
+    """For each kind of directions a table (3, P): the change of every score per unit of its own,
+    which is left blank."""
+    others = {
+        name: table.mask(np.equal.outer(table.index, table.columns)).round(2) + 0.0  # no "-0.00"
+        for name, table in tables.items()
+    }
+    limit = max(0.05, *(table.abs().max().max() for table in others.values()))
     figure, panels = pyplot.subplots(len(tables), 1, figsize=(8.6, 1.9 * len(tables)), sharex=True)
-    for axes, (name, table) in zip(np.atleast_1d(panels), tables.items(), strict=True):
-        _diverging(table, axes, "change")
-        axes.set(title=name, ylabel="step along")
+    for axes, (name, table) in zip(np.atleast_1d(panels), others.items(), strict=True):
+        seaborn.heatmap(
+            table, annot=True, fmt=".2f", ax=axes, cmap="RdBu_r", vmin=-limit, vmax=limit,
+            annot_kws={"size": 8}, cbar_kws={"label": "change"},
+        )  # fmt: skip
+        axes.set_facecolor(GRID)
+        axes.grid(visible=False)
+        axes.tick_params(axis="y", rotation=0)
+        axes.set_xticks(axes.get_xticks(), list(table.columns), rotation=40, ha="right")
+        axes.set(title=name, xlabel="", ylabel="step along")
     axes.set_xlabel("score")
     return figure
 
 
-def _diverging(table: pd.DataFrame, axes: pyplot.Axes, label: str) -> None:
-    table = table.round(2) + 0.0  # no "-0.00"
-    seaborn.heatmap(
-        table, annot=True, fmt=".2f", ax=axes, cmap="RdBu_r", vmin=-1, vmax=1,
-        annot_kws={"size": 8}, cbar_kws={"label": label},
-    )  # fmt: skip
-    axes.tick_params(axis="y", rotation=0)
-    axes.set_xticks(axes.get_xticks(), list(table.columns), rotation=40, ha="right")
-    axes.set(xlabel="", ylabel="")
-
-
 def projections(values: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Property -> projections (N,) of the `lowest`, `between` and `highest` -> a panel for each."""
-    figure, panels = pyplot.subplots(1, len(values), figsize=(8.6, 2.9))
+    """Property -> projections (N,) of the `lowest`, `between` and `highest` -> a panel for each,
+    with a strip of dots and its median per class."""
+    figure, panels = pyplot.subplots(1, len(values), figsize=(8.6, 2.4), sharey=True)
+    rng = np.random.default_rng(0)
     for axes, (name, parts) in zip(panels, values.items(), strict=True):
-        both = np.concatenate(list(parts.values()))
-        few = min(map(len, parts.values()))
-        bins = np.linspace(both.min(), both.max(), int(np.clip(3 * few**0.5, 6, 25)))
-        colors = {"lowest": SERIES[4], "between": BETWEEN, "highest": COLORS[name]}
-        for part in ("between", "lowest", "highest"):
-            share = np.full(len(parts[part]), 1 / max(len(parts[part]), 1))
-            axes.hist(parts[part], bins, weights=share, alpha=0.75, color=colors[part],
-                      label=f"{part} ({len(parts[part]):,})")  # fmt: skip
-        axes.set(title=name, xlabel="projection", yticks=[], ylim=(0, 1.5 * axes.get_ylim()[1]))
-        axes.legend(loc="upper left", fontsize=7)
-        axes.grid(visible=False)
-    panels[0].set_ylabel("share of each class")
-    return figure
-
-
-def tails(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Property -> points (N, 2) of the lowest and of the highest scores -> a panel for each."""
-    figure, panels = pyplot.subplots(1, len(points), figsize=(8.6, 2.9))
-    for axes, (name, (low, high)) in zip(panels, points.items(), strict=True):
-        axes.scatter(*low.T, s=9, color=MUTED, label="lowest", lw=0)
-        axes.scatter(*high.T, s=9, color=COLORS[name], label="highest", lw=0)
-        axes.set(title=name, xticks=[], yticks=[])
-        axes.legend(loc="best", fontsize=8, handletextpad=0.1)
-        axes.grid(visible=False)
+        for at, (points, color) in enumerate(
+            zip(parts.values(), (SERIES[4], MUTED, COLORS[name]), strict=True)
+        ):
+            points = points[:MOST_DOTS]
+            places = at + rng.uniform(-0.3, 0.3, len(points))
+            axes.scatter(points, places, s=9, alpha=0.6, color=color, lw=0)
+            axes.vlines(np.median(points), at - 0.4, at + 0.4, color=INK, lw=1.5)
+        axes.set(title=name, xlabel="projection onto the normal")
+        axes.grid(axis="y", visible=False)
+    panels[0].set_yticks(range(len(parts)), list(parts))
+    panels[0].set_ylabel("class by score")
     return figure
 
 

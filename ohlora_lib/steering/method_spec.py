@@ -16,7 +16,8 @@ DIRECTIONS = {
     "svm controlled": "as svm, made orthogonal to the normals of all other properties",
     "ridge": "one regression of all scores on whitened vectors, its pseudo-inverse",
     "ridge scene": "as ridge, with the colors around the face controlled too",
-    "ridge natural": "as ridge scene; the head turns as a whole, the mouth opens without a smile",
+    "ridge natural": "as ridge, with the colors around the face controlled too; the head turns as "
+    "a whole, the mouth opens without a smile",
     "ridge groups": "a ridge per group, shrunk toward that of all images",
     "gradient": "as v9: unit gradients of a small MLP at each latent",
     "gradient controlled": "the MLP's gradients at each latent, other properties controlled",

@@ -29,14 +29,16 @@ def test_accuracies_stand_in_their_cells_and_a_star_marks_the_svm_of_all():
     assert axes.collections[0].get_clim() == (0.75, 1)
 
 
-def test_cosines_and_changes_are_labeled_by_row_and_column():
-    table = pd.DataFrame([[1.0, -0.004], [0.5, 1.0]], ["a", "b"], ["a", "b"])
-    assert texts(plots.cosines(table).axes[0]) == ["1.00", "0.00", "0.50", "1.00"]
-    figure = plots.score_changes({"svm": table, "ridge": table})
-    assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes[:2]] == [
+def test_changes_fill_the_scale_and_leave_out_a_score_s_own():
+    table = pd.DataFrame([[1.0, -0.004], [0.24, 1.0]], ["a", "b"], ["a", "b"])
+    figure = plots.score_changes({"svm": table, "ridge": table / 2})
+    first, second = figure.axes[:2]
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in (first, second)] == [
         "svm",
         "ridge",
     ]
+    assert texts(first) == ["0.00", "0.24"] and texts(second) == ["0.00", "0.12"]
+    assert all(axes.collections[0].get_clim() == (-0.24, 0.24) for axes in (first, second))
 
 
 def test_the_sample_count_figure_has_a_line_per_method_and_property():
@@ -63,21 +65,19 @@ def test_group_bars_and_their_mean():
     assert "hair_color" in axes.get_xlabel()
 
 
-def test_tails_keep_their_colors():
-    low, high = np.zeros((3, 2)), np.ones((2, 2))
-    axes = plots.tails({"eyes": (low, high), "pose": (low, high)}).axes
-    assert [len(points.get_offsets()) for points in axes[1].collections] == [3, 2]
-    assert axes[1].collections[0].get_label() == "lowest"
-
-
-def test_projections_have_a_panel_per_property_and_a_histogram_per_class():
+def test_projections_have_a_panel_per_property_and_a_strip_per_class():
     rng = np.random.default_rng(0)
-    parts = {"lowest": rng.normal(-2, 1, 30), "between": rng.normal(0, 1, 90)}
+    parts = {"lowest": rng.normal(-2, 1, 30), "between": rng.normal(0, 1, 900)}
     parts["highest"] = rng.normal(2, 1, 30)
     figure = plots.projections(dict.fromkeys(EXPRESSION, parts))
     titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes]
     assert titles == list(EXPRESSION)
-    for drawn in figure.axes[0].containers:
-        assert sum(bar.get_height() for bar in drawn) == pytest.approx(1)
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == ["between (90)", "lowest (30)", "highest (30)"]
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == list(parts)
+    for at, (points, drawn, median) in enumerate(
+        zip(parts.values(), axes.collections[::2], axes.collections[1::2], strict=True)
+    ):
+        x, y = drawn.get_offsets().T
+        assert x.tolist() == points[: plots.MOST_DOTS].tolist()
+        assert (np.abs(y - at) < 0.5).all()
+        assert median.get_segments()[0][0, 0] == np.median(points[: plots.MOST_DOTS])
