@@ -79,7 +79,7 @@ def projections(values: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         ):
             points = points[:MOST_DOTS]
             places = at + rng.uniform(-0.3, 0.3, len(points))
-            axes.scatter(points, places, s=9, alpha=0.6, color=color, lw=0)
+            axes.scatter(points, places, s=9, alpha=0.6, color=color, lw=0, zorder=3)
             axes.vlines(np.median(points), at - 0.4, at + 0.4, color=INK, lw=1.5)
         axes.set(title=name, xlabel="projection onto the normal")
         axes.grid(axis="y", visible=False)
