@@ -43,18 +43,6 @@ def agreement(one: LinearDirections, other: LinearDirections) -> np.ndarray:
     return (first * second).sum(axis=1) / lengths
 
 
-def projection_agreement(
-    one: LinearDirections, other: LinearDirections, vectors: np.ndarray
-) -> np.ndarray:
-    """By property, the correlation of the projections of vectors (N, D) onto two directions.
-
-    Unlike the cosine, it hardly counts components along which the vectors do not vary.
-    """
-    both = (vectors @ directions.vectors[0].T for directions in (one, other))
-    first, second = ((x - x.mean(axis=0)) / x.std(axis=0) for x in both)
-    return (first * second).mean(axis=0)
-
-
 def sample_count_curve(
     vectors: np.ndarray,
     scores: pd.DataFrame,
@@ -63,9 +51,8 @@ def sample_count_curve(
 ) -> pd.DataFrame:
     """Vectors (N, D), scores -> a row per count n, method (svm, ridge) and property.
 
-    `agreement`: the cosine of the directions of two disjoint samples of n latents; `projections`:
-    their `projection_agreement` on all N; `leakage`, by a regression on all N; `accuracy`, the
-    SVM's. All without groups.
+    `agreement`: the cosine of the directions of two disjoint samples of n latents; `leakage`, by a
+    regression on all N; `accuracy`, the SVM's. All without groups.
     """
     config = config or SvmConfig()
     if max(counts) * 2 > len(vectors):
@@ -86,7 +73,6 @@ def sample_count_curve(
                     "n": count,
                     "method": method,
                     "agreement": agreement(one.directions, other.directions),
-                    "projections": projection_agreement(one.directions, other.directions, vectors),
                     "leakage": leakage(score_changes(one.directions, slopes)),
                     "accuracy": overall_accuracy(one.report) if method == "svm" else np.nan,
                 },
