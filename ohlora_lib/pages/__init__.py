@@ -1,12 +1,13 @@
-"""From a notebook to a report page; a notebook needs these five functions:
+"""From a notebook to a report page; a notebook uses these functions:
 
-    from ohlora_lib.pages import end, finding, say, show, start
+    from ohlora_lib.pages import end, finding, fold, say, show, start
 
 `start` checks the parameters and opens the output folder, `show` puts a figure on the page, `say`
-a sentence, `finding` the one-sentence result with its headline numbers; `end` completes the page.
+a sentence, `fold` what opens on a click, `finding` the one-sentence result with its headline
+numbers; `end` completes the page.
 """
 
-NOTEBOOK = ("end", "finding", "say", "show", "start")
+NOTEBOOK = ("end", "finding", "fold", "say", "show", "start")
 
 
 def __getattr__(name: str):

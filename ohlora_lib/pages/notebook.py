@@ -1,4 +1,4 @@
-"""What a notebook calls to fill its page: start, show, say, finding and end.
+"""What a notebook calls to fill its page: start, show, say, fold, finding and end.
 
 Everything is an ordinary Jupyter output that also reads well in JupyterLab. What the report writer
 needs in addition is in the output's metadata under the key `ohlora`.
@@ -93,6 +93,12 @@ def say(sentence: str) -> None:
     _emit({"text/markdown": sentence, "text/plain": sentence}, {})
 
 
+def fold(title: str, *parts: str | pd.DataFrame) -> None:
+    """Put texts (Markdown) and tables on the page, folded away under a title."""
+    texts = [part if isinstance(part, str) else markdown_table(part) for part in parts]
+    say("\n\n".join([f"<details><summary>{title}</summary>", *filter(None, texts), "</details>"]))
+
+
 def finding(
     sentence: str,
     headline: dict[str, str],
@@ -100,12 +106,14 @@ def finding(
     limitation: str = "",
     listed: int | None = None,
     more: str = "More numbers",
+    table: pd.DataFrame | None = None,
 ) -> None:
     """The page's one-sentence answer, its headline numbers, the name of its main figure, and what
     the answer does not say.
 
     They are shown at the top of the page; all but the limitation also in the index of all reports
-    and in the README. Numbers after the first `listed` are folded away under the heading `more`.
+    and in the README. Numbers after the first `listed` are folded away under the heading `more`,
+    or, if there is a `table` of them, shown as this.
     """
     sentence, limitation = _one_line(sentence), _one_line(limitation)
     # Pairs, not a mapping: a notebook file does not keep a mapping's order.
@@ -114,7 +122,9 @@ def finding(
     numbers = [f"- {name}: **{value}**" for name, value in pairs]
     shown, folded = numbers[:listed], numbers[len(numbers[:listed]) :]
     lines = [f"**{sentence}**", "", *shown]
-    if folded:
+    if table is not None:
+        lines += ["", *markdown_table(table).split("\n")]
+    elif folded:
         lines += ["", f"<details><summary>{more}</summary>", "", *folded, "", "</details>"]
     if limitation:
         lines += ["", f"**Limitation:** {limitation}"]

@@ -12,7 +12,7 @@ from matplotlib.ticker import MultipleLocator
 from ohlora_lib.faces.properties import EXPRESSION
 from ohlora_lib.plots.sheets import labeled_sheet
 from ohlora_lib.plots.style import MUTED, SERIES
-from ohlora_lib.steering.responses import EYES, MOUTH, POSE
+from ohlora_lib.steering.responses import MOUTH, POSE
 from ohlora_lib.steering.select import CorrelationCutoffs
 
 METER_STYLES = {"cnn": ("property CNN", SERIES[1]), "parser": ("parser", SERIES[0]),
@@ -77,14 +77,6 @@ def pass_curves(curves: Mapping[str, pd.DataFrame], lowest: float = 0.8) -> Figu
     return figure
 
 
-def all_requests(images: np.ndarray) -> Figure:
-    """The 50 images (50, H, W, 3) of one latent: mouth by row, pose by column, eyes by half."""
-    grid = images.reshape(len(EYES), len(MOUTH), len(POSE), *images.shape[1:])
-    by_mouth = grid.swapaxes(0, 1).reshape(-1, *images.shape[1:])
-    heads = [f"eyes {eyes:g}\npose {pose:g}" for eyes in EYES for pose in POSE]
-    return labeled_sheet(by_mouth, len(heads), [f"mouth {level:g}" for level in MOUTH], heads)
-
-
 def mouth_and_pose(images: np.ndarray) -> Figure:
     """25 images of one latent, a row per mouth level, a column per pose level."""
     rows = [f"mouth {level:g}" for level in MOUTH]
@@ -99,29 +91,29 @@ def strips(images: Mapping[str, np.ndarray]) -> Figure:
     )
 
 
-LOWEST = 0.5
-"""Lower correlations are drawn at this one, so that a single latent does not stretch the axis."""
+NEAREST = 1e-3
+"""Correlations nearer to 1 are drawn at this distance."""
 
 
 def correlation_by_start(
     tested: pd.DataFrame, methods: Sequence[str], cutoffs: CorrelationCutoffs, meter: str
 ) -> Figure:
-    """Unedited score against correlation on a meter: a dot per latent, a row per method."""
+    """Unedited score against 1 - correlation on a meter, which increases downward: a dot per latent
+    (at 1 if it has no correlation), a row of panels per method."""
     figure, grid = pyplot.subplots(
-        len(methods), 3, figsize=(8.6, 2.3 * len(methods)), sharey=True, squeeze=False
+        len(methods), 3, figsize=(8.6, 2.4 * len(methods)), sharey=True, squeeze=False
     )
     least, (label, color) = asdict(cutoffs), METER_STYLES[meter]
     for row, method in zip(grid, methods, strict=True):
         mine = tested[tested["method"] == method]
         for axes, name in zip(row, EXPRESSION, strict=True):
-            start, found = mine[f"unedited_{name}"], mine[f"{meter}_{name}_corr"]
-            low = found < LOWEST
-            axes.scatter(start[~low], found[~low], s=9, lw=0, alpha=0.6, color=color, label=label)
-            axes.scatter(start[low], low[low] * LOWEST, s=22, marker="v", color=color,
-                         label=f"below {LOWEST:g}")  # fmt: skip
-            axes.axhline(least[name], color=MUTED, lw=1, ls="--", label="cutoff")
-            axes.set(xlabel=f"{name} before steering (std. deviations)")
-            axes.set_ylim(LOWEST - 0.02, 1.02)
-        row[0].set_ylabel("\n".join([*method.split(", "), "correlation"]))
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncol=3)
+            missing = (1 - mine[f"{meter}_{name}_corr"].fillna(0)).clip(lower=NEAREST)
+            axes.scatter(mine[f"unedited_{name}"], missing, s=9, lw=0, alpha=0.6, color=color,
+                         label=label)  # fmt: skip
+            axes.axhline(1 - least[name], color=MUTED, lw=1, ls="--", label="cutoff")
+            axes.set(xlabel=f"{name} before steering (std. deviations)", yscale="log")
+            axes.set_ylim(2.5, 0.8 * NEAREST)
+        row[0].set_title(method, loc="left")
+        row[0].set_ylabel("1 − correlation")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncol=2)
     return figure

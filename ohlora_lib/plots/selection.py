@@ -48,11 +48,10 @@ def by_mouth(images: np.ndarray, eyes: int, mouth: int) -> np.ndarray:
 def expression_grid(
     images: np.ndarray, eyes: Sequence[float], mouth: Sequence[float], pose: Sequence[float]
 ) -> Figure:
-    """Images (E*M*P, H, W, 3), pose varying fastest, then mouth, then eyes: a row per mouth level,
-    and per column one level of eyes and pose."""
-    rows = by_mouth(images, len(eyes), len(mouth))
-    heads = [f"eyes {e:g}\npose {p:g}" for e in eyes for p in pose]
-    return labeled_sheet(rows, len(heads), [f"mouth {m:g}" for m in mouth], heads)
+    """Images (E*M*P, H, W, 3), pose varying fastest, then mouth, then eyes: a row per level of eyes
+    and mouth, a column per level of pose."""
+    rows = [f"eyes {e:g}, mouth {m:g}" for e in eyes for m in mouth]
+    return labeled_sheet(images, len(pose), rows, [f"pose {p:g}" for p in pose])
 
 
 def strips(images: np.ndarray, names: Sequence[str]) -> Figure:

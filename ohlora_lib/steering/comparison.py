@@ -5,8 +5,9 @@ of its columns: `cnn` (the property CNN), `parser` (the parser with its computed
 the test had them, `annotator` and `judge` (the external judge).
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -49,8 +50,11 @@ PUBLISHED = pd.DataFrame(
 on. Pass counts are from the published tables (`steering.select`); v9's tables are not published."""
 CURVE = np.round(np.arange(0.5, 1, 0.01), 2)
 """The cutoffs of a pass curve."""
-SMALLEST_SLOPE = 1e-6
-"""Below this mean slope a property does not move, so nothing is divided by it."""
+SMALLEST_SLOPE = 0.1
+"""Standard deviations per requested unit: what moves less is not divided by it, which would
+multiply noise by more than ten."""
+SURE = 0.05
+"""The p below which a paired test shows a difference."""
 
 
 def meters_of(tested: pd.DataFrame) -> dict[str, str]:
@@ -75,14 +79,36 @@ def pass_rates(tested: pd.DataFrame, meter: str, cutoffs: CorrelationCutoffs) ->
     return table.assign(rate=table.passed / table.tested, low=low, high=high)
 
 
-def lowest_meter(tested: pd.DataFrame, method: str) -> tuple[str, int]:
-    """The meter on which the fewest latents of a method pass strictly, and how many do."""
-    passed = {
-        label: int(pass_rates(tested, meter, CUTOFFS_V7).passed[method])
+def passed_by_meter(tested: pd.DataFrame, method: str) -> str:
+    """How many latents of a method pass strictly, as "299 of 300 by the parser, ..."."""
+    count = int((tested["method"] == method).sum())
+    return ", ".join(
+        f"{pass_rates(tested, meter, CUTOFFS_V7).passed[method]} of {count} by the {label}"
+        for meter, label in meters_of(tested).items()
+    )
+
+
+def pass_rate_table(tested: pd.DataFrame, cutoffs: CorrelationCutoffs) -> pd.DataFrame:
+    """Methods × meters: pass rates with their intervals, as text."""
+    columns = {
+        label: pass_rates(tested, meter, cutoffs).apply(rate, axis=1)
         for meter, label in meters_of(tested).items()
     }
-    lowest = min(passed, key=passed.get)
-    return lowest, passed[lowest]
+    return pd.DataFrame(columns).rename_axis("method")
+
+
+def correlation_table(tested: pd.DataFrame) -> pd.DataFrame:
+    """Methods × meters: mean correlations of eyes / mouth / pose, as text; and n."""
+    columns = {"latents": tested.groupby("method", sort=False).size()}
+    for meter, label in meters_of(tested).items():
+        columns[label] = mean_correlations(tested, meter).apply(triple, axis=1)
+    return pd.DataFrame(columns).rename_axis("method")
+
+
+def confirmed_rows(tested: pd.DataFrame) -> pd.DataFrame:
+    """Of each method its confirmation latents, or its test latents if it has no others."""
+    fresh = tested["part"] == "confirmation"
+    return tested[fresh | ~tested["method"].isin(tested.loc[fresh, "method"])]
 
 
 def mean_correlations(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
@@ -156,6 +182,14 @@ def response_table(tested: pd.DataFrame, method: str, meter: str) -> pd.DataFram
     return pd.DataFrame(table).T[columns].rename_axis("one unit of")
 
 
+def relative_responses(tested: pd.DataFrame, method: str, meter: str) -> pd.DataFrame:
+    """`response_table` per unit of the row's own movement, so that methods that move differently
+    can be compared; NaN where it is below SMALLEST_SLOPE."""
+    table = response_table(tested, method, meter)
+    own = pd.Series(np.diag(table[list(EXPRESSION)]), table.index)
+    return table.div(own.where(own.abs() >= SMALLEST_SLOPE), axis=0)
+
+
 def steering_table(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
     """How each method steers on this meter, as text, for eyes / mouth / pose: slope per requested
     unit with its standard deviation over the latents, correlation, fraction of rising steps, and
@@ -163,9 +197,9 @@ def steering_table(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
     rows = meter_columns(tested, meter)
     methods = rows.groupby(tested["method"], sort=False)
 
-    def means(what: str, form: str = "{:.2f}") -> pd.Series:
+    def means(what: str, form: Callable[[float], str] = "{:.2f}".format) -> pd.Series:
         table = methods[[f"{name}_{what}" for name in EXPRESSION]].mean()
-        return table.apply(lambda row: " / ".join(form.format(value) for value in row), axis=1)
+        return table.apply(lambda row: " / ".join(map(form, row)), axis=1)
 
     deviations = methods[[f"{name}_slope" for name in EXPRESSION]].std(ddof=0)
     columns = {
@@ -174,9 +208,9 @@ def steering_table(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
             lambda row: " / ".join(f"{value:.2f}" for value in row), axis=1
         ),
         "correlation": means("corr"),
-        "rising steps": means("monotonic", "{:.0%}"),
-        "at the lowest level": means("lowest", "{:+.2f}"),
-        "at the highest level": means("highest", "{:+.2f}"),
+        "rising steps": means("monotonic", percent),
+        "at the lowest level": means("lowest", "{:+.2f}".format),
+        "at the highest level": means("highest", "{:+.2f}".format),
     }
     return pd.DataFrame(columns).rename_axis("eyes / mouth / pose")
 
@@ -194,58 +228,96 @@ ABLATION = {
 
 
 def ablation_table(tested: pd.DataFrame) -> pd.DataFrame:
-    """Those steps of ABLATION that were tested, as text: the strict pass rate on each meter, and on
-    the last one the least mean correlation and the slopes. The judge is last if it was there."""
-    names = {step: name for step, name in ABLATION.items() if name in set(tested["method"])}
-    meters = meters_of(tested)
-    columns = {
-        f"{label}: strict pass": pass_rates(tested, meter, CUTOFFS_V7).apply(rate, axis=1)
-        for meter, label in meters.items()
-    }
-    last, label = list(meters.items())[-1]
-    columns[f"{label}: slope, eyes / mouth / pose"] = mean_slopes(tested, last).apply(
-        triple, axis=1
+    """Those steps of ABLATION that were tested, on `confirmed_rows`, as text: the strict pass rate
+    on each meter, and the leakage. A row's name tells on how many latents."""
+    rows = confirmed_rows(tested)
+    steps = {name: step for step, name in ABLATION.items() if name in set(rows["method"])}
+    table = pass_rate_table(rows, CUTOFFS_V7)
+    leakage = side_effects(rows).apply(triple, axis=1)
+    table = table.assign(**{"leakage, eyes / mouth / pose": leakage}).loc[list(steps)]
+    counts = rows.groupby("method").size()
+    names = [f"{step} (n = {counts[name]})" for name, step in steps.items()]
+    return table.set_axis(names).rename_axis("changed")
+
+
+def step_name(before: str, after: str) -> str:
+    """What distinguishes a method from the one before it: components that are new or gone."""
+    (old, *had), (new, *has) = before.split(", "), after.split(", ")
+    changes = [one for one in has if one not in had]
+    changes += [f"without {one}" for one in had if one not in has]
+    return " + ".join([*([f"{new} instead of {old}"] if new != old else []), *changes])
+
+
+def gains_by_step(tested: pd.DataFrame, methods: Sequence[str], meter: str) -> str:
+    """How the strict pass rate changes from each method to the next, in percentage points."""
+    rates = 100 * pass_rates(tested, meter, CUTOFFS_V7).rate[list(methods)]
+    return ", ".join(
+        f"'{step_name(one, other)}' {rates[other] - rates[one]:+.0f}"
+        for one, other in pairwise(methods)
     )
-    columns[f"{label}: lowest mean correlation"] = mean_correlations(tested, last).min(axis=1)
-    columns["parser: leakage, eyes / mouth / pose"] = side_effects(tested).apply(triple, axis=1)
-    table = pd.DataFrame(columns).loc[list(names.values())]
-    return table.set_axis(list(names)).rename_axis("changed")
 
 
 def ablation_summary(tested: pd.DataFrame) -> str:
-    """What `ablation_table` shows, in words: whether its rates order the components (on its last
-    meter), which step brings the highest rate, and which the largest fall of leakage."""
-    steps = {name: step for step, name in ABLATION.items() if name in set(tested["method"])}
-    meter, label = list(meters_of(tested).items())[-1]
-    rates = pass_rates(tested, meter, CUTOFFS_V7).loc[list(steps)]
-    falls = -side_effects(tested).loc[list(steps), list(EXPRESSION)].mean(axis=1).diff().dropna()
-    if falls.empty:
+    """What each step of ABLATION brings, a Markdown list: how many latents pass before and after
+    it (on the last meter, with an exact McNemar test), and the mean leakage.
+
+    Compared are the confirmed methods; if fewer than two are, all, on the test latents.
+    """
+    from scipy.stats import binomtest  # slow to import
+
+    for part in ("confirmation", "test"):
+        rows = tested[tested["part"] == part]
+        names = [name for name in ABLATION.values() if name in set(rows["method"])]
+        if len(names) > 1:
+            break
+    else:
         return ""
-    which = "all rows overlap: they" if rates.low.max() <= rates.high.min() else "some rows overlap"
-    ending = " do not order the components." if which.endswith("they") else ": these have no order."
-    text = [
-        f"By the {label} (n = {int(rates.tested.min())}), the 95 % intervals of {which}{ending}",
-        f"The highest rate is first reached with '{steps[rates.rate.idxmax()]}'; "
-        f"leakage falls most with '{steps[falls.idxmax()]}'.",
-    ]
-    free, still = (f"{name}, calibrated, recentered" for name in ("ridge", "ridge scene"))
-    if meter == "judge" and {free, still} <= set(steps):
-        before, after = (
-            response_table(tested, name, meter).loc["pose", ["pose", "roll"]]
-            for name in (free, still)
-        )
-        text.append(
-            f"With '{steps[still]}' the judge reads a turn (yaw) of {after.pose:.2f} and a tilt "
-            f"(roll) of {after.roll:.2f} per unit of pose, without it {before.pose:.2f} and "
-            f"{before.roll:.2f}."
-        )
-        if after.pose < 0.8 * before.pose:
-            text.append(
-                "The parser's pose is the slope of the line through the eyes, which a tilt changes "
-                "as well as a turn; a turn also changes what is seen beside the head. So with the "
-                "background kept she tilts more than she turns. `ridge natural` was made for this."
+    meter, label = list(meters_of(rows).items())[-1]
+    latent = [name for name in ("seed", "idx") if name in rows]
+    passed = pd.DataFrame(
+        {
+            name: passes(meter_columns(mine, meter), CUTOFFS_V7, signed=True).set_axis(
+                pd.MultiIndex.from_frame(mine[latent].fillna(-1))
             )
-    return " ".join(text)
+            for name, mine in rows[rows["method"].isin(names)].groupby("method")
+        }
+    )
+    leakage = side_effects(rows)[list(EXPRESSION)].mean(axis=1)
+    lines = [f"Strict pass by the {label} and mean leakage, on the same {len(passed)} latents:", ""]
+    for one, other in pairwise(names):
+        before, after = passed[one], passed[other]
+        gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+        p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+        verdict = ("more pass" if gained > lost else "fewer pass") if p < SURE else "not shown"
+        lines.append(
+            f"* **{step_name(one, other)}**: {before.sum()} → {after.sum()} pass ({gained} gained, "
+            f"{lost} lost, {'p < 0.001' if p < 0.001 else f'p = {p:.3f}'}: {verdict}); "
+            f"leakage {leakage[one]:.2f} → {leakage[other]:.2f}."
+        )
+    return "\n".join(lines)
+
+
+def turn_or_tilt(tested: pd.DataFrame) -> str:
+    """What the external judge sees of pose if the background is controlled, in words; "" if this
+    was not tested."""
+    free, still = (f"{name}, calibrated, recentered" for name in ("ridge", "ridge scene"))
+    if "judge" not in meters_of(tested) or not {free, still} <= set(tested["method"]):
+        return ""
+    before, after = (
+        response_table(tested, name, "judge").loc["pose", ["pose", "roll"]]
+        for name in (free, still)
+    )
+    text = (
+        f"With the background controlled the judge reads a turn (yaw) of {after.pose:.2f} and a "
+        f"tilt (roll) of {after.roll:.2f} per unit of pose, without it {before.pose:.2f} and "
+        f"{before.roll:.2f}."
+    )
+    if after.pose < 0.8 * before.pose:
+        text += (
+            " A turn changes what is seen beside the head, so with the background kept she tilts "
+            "more than she turns. `ridge natural` was made for this."
+        )
+    return text
 
 
 def rank_methods(tested: pd.DataFrame) -> pd.DataFrame:
@@ -266,7 +338,9 @@ def rank_methods(tested: pd.DataFrame) -> pd.DataFrame:
             "leakage": side_effects(tested)[[*EXPRESSION, "background"]].mean(axis=1),
         }
     )
-    return ranking.sort_values(list(ranking), ascending=[False, False, True])
+    ranking = ranking.sort_values(list(ranking), ascending=[False, False, True])
+    ranking.insert(0, "latents", tested.groupby("method").size())
+    return ranking
 
 
 def best_method(tested: pd.DataFrame) -> str:
@@ -303,21 +377,8 @@ def failures(tested: pd.DataFrame, method: str, meter: str) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def results_table(tested: pd.DataFrame) -> pd.DataFrame:
-    """Methods × mean correlations and pass rates with their intervals, on each meter, as text."""
-    columns = {"latents": tested.groupby("method", sort=False).size()}
-    for meter, label in meters_of(tested).items():
-        means = mean_correlations(tested, meter)
-        columns[f"{label}: mean corr. eyes / mouth / pose"] = means.apply(triple, axis=1)
-        for word, cutoffs in CUTOFFS.items():
-            if meter == "cnn" or word == "strict pass":
-                rates = pass_rates(tested, meter, cutoffs)
-                columns[f"{label}: {word}"] = rates.apply(rate, axis=1)
-    return pd.DataFrame(columns).rename_axis("method")
-
-
 def published_table() -> pd.DataFrame:
-    """PUBLISHED with the columns of `results_table`, as text."""
+    """PUBLISHED, as text: latents, mean correlations and passes by the property CNN."""
     label = METERS["cnn"]
     columns = {
         "latents": PUBLISHED.latents,
@@ -364,7 +425,8 @@ def leakage_table(tested: pd.DataFrame) -> pd.DataFrame:
     """Methods × unrequested changes, gains and slope variation (`side_effects`), as text."""
     effects = side_effects(tested)
     shown = pd.DataFrame({"leakage, eyes / mouth / pose": effects.apply(triple, axis=1)})
-    shown = shown.join(effects[["background", "outline", "identity"]])
+    shown = shown.join(effects[["background", "outline"]])
+    shown["identity, all three moved"] = effects["identity"]
     changes = effects[list(FILTER_CHANGES)]
     shown[", ".join(FILTER_PROPERTIES)] = changes.apply(
         lambda row: " / ".join(f"{value:.2f}" for value in row), axis=1

@@ -90,13 +90,6 @@ def identity_changes(
     return pd.Series(means)
 
 
-def narrow_eyes(faces: int) -> np.ndarray:
-    """Images (N, R, R, 3) of rendered faces that look ahead, both eyes as narrow as the renderer
-    draws them: equally narrow, whatever a meter reads."""
-    attributes, _, chosen = _population(faces)
-    return _rendered(attributes, chosen, {"eyes": 0.0, "pose": 0.0}, LEAST_SIZE)
-
-
 def _rendered(
     attributes: list, chosen: np.ndarray, values: Mapping[str, float], size: int
 ) -> np.ndarray:

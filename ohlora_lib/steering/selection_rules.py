@@ -31,7 +31,7 @@ CONDITIONS = {
     "keeps_surroundings": "background or outline changes",
 }
 """Bool columns of `Conditions.check`, and the reason for rejection where one is False."""
-STAGES = ("passes_cnn", "passes_both", "consistent", "selected")
+STAGES = ("passes_cnn", "passes_both", "consistent", "fits", "selected")
 """Bool columns of `apply_rules`: each implies the one before, as long as the rules decide alone."""
 
 
@@ -99,6 +99,14 @@ class GradeRule:
         """Rows of a control test (N) -> columns eyes_grade, mouth_grade, pose_grade."""
         return pd.DataFrame({f"{name}_grade": self._grade(tested, name) for name in EXPRESSION})
 
+    def missed(self, tested: pd.DataFrame, grade: str = GRADES[1]) -> pd.DataFrame:
+        """Per column of the bounds: this grade's bound, the latents' median, and how many are
+        `below` the bound, by the worse meter."""
+        worst = pd.DataFrame({column: _worse_meter(tested, column) for column in self.bounds})
+        bound = self.bounds.loc[grade]
+        below = (~(worst >= bound)).sum()
+        return pd.DataFrame({"bound": bound, "median": worst.median(), "below": below})
+
     def _grade(self, tested: pd.DataFrame, name: str) -> np.ndarray:
         columns = [column for column in self.bounds if column.startswith(f"{name}_")]
         worst = pd.DataFrame({column: _worse_meter(tested, column) for column in columns})
@@ -127,8 +135,8 @@ class SelectionRule:
 
 
 def apply_rules(tested: pd.DataFrame, rule: SelectionRule) -> pd.DataFrame:
-    """Rows of a control test with one method -> the same rows with bool columns STAGES, CONDITIONS,
-    `fits` and `picked` (False: no person has decided yet), the grades and the rank."""
+    """Rows of a control test with one method -> the same rows with bool columns STAGES, CONDITIONS
+    and `picked` (False: no person has decided yet), the grades and the rank."""
     grades, conditions = rule.grades.grade(tested), rule.conditions.check(tested)
     cnn, parser = (meter_columns(tested, meter) for meter in ("cnn", "parser"))
     table = pd.concat([tested, grades, conditions], axis=1)
@@ -214,16 +222,23 @@ def funnel_counts(table: pd.DataFrame) -> pd.Series:
     return pd.Series({"tested": len(table)} | {stage: int(table[stage].sum()) for stage in STAGES})
 
 
-def rejection_reasons(table: pd.DataFrame) -> pd.Series:
-    """Reason -> number of latents that were not selected; one latent may have several reasons."""
+def rejection_reasons(table: pd.DataFrame, named: int = 10) -> pd.DataFrame:
+    """Reasons (rows) why latents were not selected: `latents`, how many, and `which`, the idx of
+    the first `named`. One latent may have several reasons."""
     rejected = table[~table["selected"]]
     fits, picked = rejected["fits"], rejected["picked"]
     reasons = {
         "does not pass by the CNN": ~rejected["passes_cnn"],
         "passes by the CNN, not by the parser": rejected["passes_cnn"] & ~rejected["passes_both"],
         **{reason: ~rejected[name] for name, reason in CONDITIONS.items()},
-        f"has a grade {GRADES[-1]}": (rejected[GRADE_COLUMNS] == GRADES[-1]).any(axis=1),
+        "has a low grade": (rejected[GRADE_COLUMNS] == GRADES[-1]).any(axis=1),
         "fits all rules, but others rank higher": fits & ~picked,
         "fits all rules, but a person rejected it": fits & picked,
     }
-    return pd.Series({reason: int(rows.sum()) for reason, rows in reasons.items()}, name="latents")
+    rows = {}
+    for reason, mine in reasons.items():
+        numbers = [str(idx) for idx in rejected.loc[mine, "idx"]]
+        more = ", …" if len(numbers) > named else ""
+        rows[reason] = (len(numbers), ", ".join(numbers[:named]) + more)
+    found = pd.DataFrame.from_dict(rows, "index", columns=["latents", "which"])
+    return found[found["latents"] > 0]

@@ -313,6 +313,21 @@ def test_numbers_after_the_listed_ones_are_folded_away(shown):
     assert len(shown[-1][1]["ohlora"]["finding"]["headline"]) == 3
 
 
+def test_a_table_can_stand_for_the_numbers_that_are_not_listed(shown):
+    table = pd.DataFrame({"b": ["2"]}, index=pd.Index(["here"], name="row"))
+    page.finding("So.", {"a": "1", "b": "2"}, "", listed=1, table=table)
+    text, note = shown[-1][0]["text/markdown"], shown[-1][1]["ohlora"]["finding"]
+    assert "- a: **1**" in text and "- b:" not in text and "\n> | here  | 2   |" in text
+    assert [name for name, _ in note["headline"]] == ["a", "b"]
+
+
+def test_texts_and_tables_are_folded_under_a_title(shown):
+    page.fold("More", "Some words.", pd.DataFrame({"n": [1]}), "")
+    lines = shown[-1][0]["text/markdown"].split("\n\n")
+    assert lines[:2] == ["<details><summary>More</summary>", "Some words."]
+    assert lines[2].startswith("|   n |") and lines[3:] == ["</details>"]
+
+
 def test_parts_of_a_wide_table_leave_out_rows_without_a_value():
     wide = {f"column {n} {'x' * 30}": ["1", None if n > 1 else "2"] for n in range(6)}
     first, *others = page.markdown_table(pd.DataFrame(wide, ["here", "there"])).split("\n\n")

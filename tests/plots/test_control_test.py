@@ -27,17 +27,6 @@ def gray(levels) -> np.ndarray:
     return np.tile(np.uint8(levels)[:, None, None, None], (4, 4, 3))
 
 
-def test_all_requests_have_mouth_by_row_and_eyes_and_pose_by_column():
-    figure = plots.all_requests(gray(np.arange(50)))
-    shown = pixels(figure)
-    assert shown.shape == (5, 10)
-    for row, mouth in enumerate(figure.rows):
-        for column, head in enumerate(figure.heads):
-            eyes, pose = (line.split()[1] for line in head.split("\n"))
-            request = [float(eyes), float(mouth.split()[1]), float(pose)]
-            assert REQUESTS[shown[row, column]] == pytest.approx(request)
-
-
 def test_mouth_and_pose_are_labeled_by_row_and_column():
     figure = plots.mouth_and_pose(gray(np.arange(25)))
     assert pixels(figure).tolist() == np.arange(25).reshape(5, 5).tolist()
@@ -81,17 +70,17 @@ def test_response_scatter_shows_each_property_with_its_correlations():
 
 def test_correlation_by_start_has_a_row_per_method_and_the_cutoffs():
     columns = {f"unedited_{n}": [k, k + 0.5] for k, n in enumerate(EXPRESSION)}
-    columns |= {f"judge_{n}_corr": [0.8 - k / 2, 0.8 - k / 10] for k, n in enumerate(EXPRESSION)}
+    columns |= {f"judge_{n}_corr": [np.nan, 0.8 - k / 10] for k, n in enumerate(EXPRESSION)}
     table = pd.DataFrame({"method": ["a", "b, c"]} | columns)
     cutoffs = CorrelationCutoffs(0.5, 0.6, 0.7)
     figure = plots.correlation_by_start(table, ["b, c", "a"], cutoffs, "judge")
     found = [axes.collections[0].get_offsets().tolist() for axes in figure.axes]
-    assert found[1] == [[1.5, pytest.approx(0.7)]]
-    assert found[4] == [], "of .3, below the axis"
-    assert figure.axes[4].collections[1].get_offsets().tolist() == [[1, plots.LOWEST]]
-    assert [axes.lines[0].get_ydata()[0] for axes in figure.axes[:3]] == [0.5, 0.6, 0.7]
-    assert figure.axes[0].get_ylabel() == "b\nc\ncorrelation"
-    assert figure.axes[3].get_ylabel()[0] == "a"
+    assert found[1] == [[1.5, pytest.approx(0.3)]]
+    assert found[4] == [[1, 1]], "no correlation"
+    lines = [axes.lines[0].get_ydata()[0] for axes in figure.axes[:3]]
+    assert lines == pytest.approx([0.5, 0.4, 0.3])
+    assert all(axes.yaxis_inverted() and axes.get_yscale() == "log" for axes in figure.axes)
+    assert [axes.get_title(loc="left") for axes in figure.axes[::3]] == ["b, c", "a"]
 
 
 @pytest.mark.parametrize("lowest", [0.5, 0.8])

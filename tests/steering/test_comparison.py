@@ -132,16 +132,19 @@ def test_failures_on_a_meter_are_counted_by_property_with_their_means():
 
 def test_results_and_leakage_are_shown_with_both_meters():
     table = rows("a", "test", [0.91] * 5 + [0.95] * 5, cnn_pose_corr=0.9)
-    shown = comparison.results_table(table).loc["a"]
-    assert shown["latents"] == 10
-    assert shown["property CNN: mean corr. eyes / mouth / pose"] == "0.97 / 0.97 / 0.90"
-    assert shown["parser: mean corr. eyes / mouth / pose"] == "0.93 / 0.97 / 0.97"
-    assert shown["property CNN: pass"] == "100% (72%–100%)"
-    assert shown["property CNN: strict pass"] == "0% (0%–28%)"
-    assert shown["parser: strict pass"] == "50% (24%–76%)"
+    assert comparison.correlation_table(table).loc["a"].to_dict() == {
+        "latents": 10,
+        "property CNN": "0.97 / 0.97 / 0.90",
+        "parser": "0.93 / 0.97 / 0.97",
+    }
+    shown = comparison.pass_rate_table(table, CUTOFFS_V7).loc["a"].tolist()
+    assert shown == ["0% (0%–28%)", "50% (24%–76%)"]
+    v8 = comparison.pass_rate_table(table, CUTOFFS_V8).loc["a"]
+    assert v8["property CNN"] == "100% (72%–100%)"
     leakage = comparison.leakage_table(table).loc["a"]
     assert leakage["leakage, eyes / mouth / pose"] == "0.20 / 0.40 / 0.60"
     assert leakage["gender, quality, age, glass"] == "0.08 / 0.10 / 0.12 / 0.14"
+    assert leakage["identity, all three moved"] == pytest.approx(0.06)
     assert leakage["gain parser / CNN"] == "0.50 / 0.50 / 0.50"
     assert "identity change by recentering" not in leakage
     moved = comparison.leakage_table(table.assign(recentering_change=0.4)).loc["a"]
@@ -152,8 +155,8 @@ def test_the_annotator_has_a_column_where_it_read_the_images():
     table = rows("a", "test", [0.97] * 4)
     for name in EXPRESSION:
         table[f"annotator_{name}_corr"] = [0.97, 0.97, 0.97, 0.9]
-    shown = comparison.results_table(table)
-    assert shown.loc["a", "annotator: strict pass"] == "75% (30%–95%)"
+    shown = comparison.pass_rate_table(table, CUTOFFS_V7)
+    assert shown.loc["a", "annotator"] == "75% (30%–95%)"
 
 
 def test_published_counts_stand_beside_ours_at_the_same_cutoffs():
@@ -195,8 +198,8 @@ def test_the_headline_names_method_and_meter():
         "fitted, calibrated or selected by": "property CNN, parser",
         "confirmed by": "none",
     }
-    assert comparison.lowest_meter(table.reset_index(), "svm") == ("parser", 5)
-    assert comparison.lowest_meter(table.reset_index(), "best") == ("property CNN", 0)
+    passed = comparison.passed_by_meter(table.reset_index(), "svm")
+    assert passed == "10 of 10 by the property CNN, 5 of 10 by the parser"
 
 
 def test_only_all_is_100_percent():
@@ -205,24 +208,62 @@ def test_only_all_is_100_percent():
     assert comparison.rate(pd.Series({"rate": 1.0, "low": 0.98, "high": 1.0})) == "100% (98%–100%)"
 
 
-def test_steps_are_ordered_only_where_intervals_do_not_overlap():
-    names = list(comparison.ABLATION.values())[:3]
-    leaks = {"parser_eyes_leakage": 0.0, "parser_mouth_leakage": 0.0, "parser_pose_leakage": 0.0}
+def steps(part, *passing, count=20):
+    """The first methods of the ablation: how many of `count` latents pass, on both meters."""
+    tables = [
+        rows(name, part, [0.97] * passed + [0.5] * (count - passed))
+        for name, passed in zip(comparison.ABLATION.values(), passing, strict=False)
+    ]
+    return pd.concat(tables, ignore_index=True)
 
-    def summary(*passing):
-        parts = [
-            rows(name, "test", [0.97] * count + [0.5] * (20 - count)).assign(
-                **leaks | {"parser_eyes_leakage": 0.3 / place}
-            )
-            for name, count, place in zip(names, passing, (1, 2, 30), strict=True)
-        ]
-        return comparison.ablation_summary(pd.concat(parts, ignore_index=True))
 
-    said = summary(18, 20, 20)
-    assert "(n = 20), the 95 % intervals of all rows overlap: they do not order" in said
-    assert "first reached with '+ calibrated steps'; leakage falls most with '+ calib" in said
-    assert "some rows overlap: these have no order" in summary(0, 10, 20)
-    assert comparison.ablation_summary(rows("svm", "test", [0.97])) == ""
+def test_each_step_is_tested_on_the_latents_of_both_methods():
+    table = steps("confirmation", 8, 20, 20)
+    table.loc[table["method"] == "svm, calibrated", "parser_eyes_leakage"] = 0.7
+    first, last = comparison.ablation_summary(table).split("\n")[2:]
+    assert first == (
+        "* **calibrated**: 8 → 20 pass (12 gained, 0 lost, p < 0.001: more pass); "
+        "leakage 0.40 → 0.80."
+    )
+    assert last == (
+        "* **recentered**: 20 → 20 pass (0 gained, 0 lost, p = 1.000: not shown); "
+        "leakage 0.80 → 0.40."
+    )
+    mixed = pd.concat([table, steps("test", 0, 0, 0, 0, count=5)], ignore_index=True)
+    assert comparison.ablation_summary(mixed) == comparison.ablation_summary(table)
+    only = steps("test", 20, 8)
+    assert "20 → 8 pass (0 gained, 12 lost, p < 0.001: fewer" in comparison.ablation_summary(only)
+    assert comparison.ablation_summary(steps("test", 20)) == ""
+
+
+def test_gains_are_points_from_one_method_to_the_next():
+    table = steps("test", 8, 13, 12)
+    methods = list(comparison.ABLATION.values())[:3]
+    said = comparison.gains_by_step(table, methods, "parser")
+    assert said == "'calibrated' +25, 'recentered' -5"
+    assert comparison.step_name("svm, calibrated", "ridge, recentered") == (
+        "ridge instead of svm + recentered + without calibrated"
+    )
+
+
+def test_a_method_counts_its_fresh_latents_where_it_has_any():
+    table = pd.concat([steps("test", 2, 2, count=2), steps("confirmation", 3, count=3)])
+    found = comparison.confirmed_rows(table)
+    assert found.groupby("method")["part"].agg(list).to_dict() == {
+        "svm": ["confirmation"] * 3,
+        "svm, calibrated": ["test"] * 2,
+    }
+
+
+def test_responses_are_per_unit_of_the_own_movement_unless_that_is_small():
+    table = rows("a", "test", [0.97], judge_eyes_slope=0.5, judge_mouth_slope=0.05,
+                 judge_pose_slope=1.0, judge_eyes_to_mouth=0.1, judge_eyes_to_pose=0.0,
+                 judge_mouth_to_eyes=0.3, judge_mouth_to_pose=0.4, judge_pose_to_eyes=-0.2,
+                 judge_pose_to_mouth=0.0)  # fmt: skip
+    found = comparison.relative_responses(table, "a", "judge")
+    assert found.loc["eyes"].tolist() == pytest.approx([1, 0.2, 0])
+    assert found.loc["pose"].tolist() == pytest.approx([-0.2, 0, 1])
+    assert found.loc["mouth"].isna().all()
 
 
 def test_how_a_method_steers_is_means_over_its_latents():
@@ -247,7 +288,8 @@ def test_the_ablation_has_the_tested_steps_in_order_whatever_the_order_of_the_te
     tables[-1]["parser_eyes_corr"] = [0.5, 0.5, 0.97, 0.97]
     table = comparison.ablation_table(pd.concat(tables, ignore_index=True))
     assert table.index.tolist() == [
-        "unit steps along SVM normals", "+ calibrated steps", "ridge instead of SVMs"
+        "unit steps along SVM normals (n = 4)", "+ calibrated steps (n = 4)",
+        "ridge instead of SVMs (n = 4)",
     ]  # fmt: skip
-    assert [rate.split()[0] for rate in table["parser: strict pass"]] == ["50%", "100%", "100%"]
-    assert table["parser: lowest mean correlation"].tolist() == pytest.approx([0.735, 0.97, 0.97])
+    assert [rate.split()[0] for rate in table["parser"]] == ["50%", "100%", "100%"]
+    assert table["leakage, eyes / mouth / pose"].tolist() == ["0.20 / 0.40 / 0.60"] * 3

@@ -9,7 +9,6 @@ from ohlora_lib.steering.meters import ParserMeter, Reading, StandardizedMeter
 from ohlora_lib.steering.rendered_leakage import (
     changed_alone,
     identity_changes,
-    narrow_eyes,
     rendered_leakage,
     rendered_responses,
     true_changes,
@@ -66,14 +65,6 @@ def test_true_changes_keep_their_sign_and_are_per_unit_of_the_own_score():
     found = true_changes(Falling(), faces=4)
     assert found.index.tolist() == list(EXPRESSION)
     assert found.loc["mouth"].tolist() == [1, 1, 1, -0.5, 0]
-
-
-def test_narrow_eyes_look_ahead_and_are_narrower_than_those_of_a_low_quantile():
-    meter = ParserMeter(load_parser())
-    narrow, (low, _) = narrow_eyes(3), changed_alone(["eyes"], 3)["eyes"]
-    eyes, pose = (meter.properties.index(name) for name in ("eyes", "pose"))
-    assert (meter(narrow).scores[:, eyes] < meter(low).scores[:, eyes]).all()
-    assert np.abs(meter(narrow).scores[:, pose]).max() < 0.1
 
 
 def test_true_requests_are_followed_on_the_parser(monkeypatch):

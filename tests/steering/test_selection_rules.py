@@ -52,18 +52,18 @@ def tested():
         ("quality_worst", 0.49, "consistent", "not of good quality in all 50 images"),
         ("background", 0.26, "consistent", "background or outline changes"),
         ("outline", 0.16, "consistent", "background or outline changes"),
-        ("parser_mouth_slope", 0.39, "selected", "has a grade 하"),
-        ("cnn_mouth_monotonic", 0.69, "selected", "has a grade 하"),
+        ("parser_mouth_slope", 0.39, "fits", "has a low grade"),
+        ("cnn_mouth_monotonic", 0.69, "fits", "has a low grade"),
     ],
 )
 def test_each_rule_rejects_the_latent_that_breaks_it(tested, column, value, stage, reason):
     tested.loc[2, column] = value
     table = apply_rules(tested, SelectionRule())
     passed = STAGES.index(stage)
-    assert table.loc[2, list(STAGES)].tolist() == [True] * passed + [False] * (4 - passed)
-    assert funnel_counts(table).tolist() == [6] + [6] * passed + [5] * (4 - passed)
+    assert table.loc[2, list(STAGES)].tolist() == [True] * passed + [False] * (5 - passed)
+    assert funnel_counts(table).tolist() == [6] + [6] * passed + [5] * (5 - passed)
     reasons = rejection_reasons(table)
-    assert reasons[reasons > 0].to_dict() == {reason: 1}
+    assert reasons["latents"].to_dict() == {reason: 1} and reasons["which"].tolist() == ["8"]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,9 @@ def test_bounds_are_quantiles_of_true_changes_read_by_the_worse_meter(tested):
     tested["parser_eyes_slope"] = [0.95, 0.89, 0.75, 0.7, 0.95, 0.95]
     tested.loc[4, "cnn_eyes_corr"] = 0.95
     assert rule.grade(tested)["eyes_grade"].tolist() == ["최상", "상", "중", "하", "중", "최상"]
+    missed = rule.missed(tested)
+    assert missed.loc["eyes_slope"].tolist() == pytest.approx([0.82, 0.92, 2])
+    assert missed["below"].tolist() == [2, 1, 0, 0, 0, 0]
 
 
 def test_conditions_are_four_columns_in_the_order_of_their_bounds(tested):
@@ -173,14 +176,16 @@ def test_all_reasons_for_a_rejection_are_counted(tested):
     tested["cnn_pose_corr"] = [0.97, 0.99, 0.98, 0.96, 0.95, 0.94]
     table = apply_rules(tested, SelectionRule(max_selected=2))
     reasons = rejection_reasons(table)
-    assert reasons[reasons > 0].to_dict() == {
+    assert reasons["latents"].to_dict() == {
         "not female in all 50 images": 1,
         "background or outline changes": 1,
-        "has a grade 하": 1,
+        "has a low grade": 1,
         "fits all rules, but others rank higher": 3,
     }
+    assert rejection_reasons(table, named=2)["which"].iloc[-1] == "13, 21, …"
     rejected = apply_picks(table, pd.DataFrame({"idx": [5], "chosen": [0]}))
-    assert rejection_reasons(rejected)["fits all rules, but a person rejected it"] == 1
+    reasons = rejection_reasons(rejected)["which"]
+    assert reasons["fits all rules, but a person rejected it"] == "5"
 
 
 @pytest.mark.parametrize(
