@@ -99,6 +99,8 @@ class FaceAttributes:
 
 
 ATTRIBUTE_NAMES = tuple(field.name for field in fields(FaceAttributes))
+UNIFORM = 8
+"""Draws between 0 and 1, after the normal ones."""
 
 
 def filter_truth(attributes):
@@ -112,12 +114,16 @@ def filter_truth(attributes):
 def sample_attributes(seed, index):
     """The attributes of face `index` of a seed: correlated as among people."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(seed), int(index)])))
-    z = dict(zip(ATTRIBUTE_NAMES, rng.standard_normal(len(ATTRIBUTE_NAMES)), strict=True))
-    extra = rng.random(8)
+    return attributes_of(rng.standard_normal(len(ATTRIBUTE_NAMES)), rng.random(UNIFORM))
+
+
+def attributes_of(normal, uniform):
+    """The attributes that these draws (one per attribute name, and UNIFORM more) stand for."""
+    z = dict(zip(ATTRIBUTE_NAMES, normal, strict=True))
     values = _who(z) | _face(z) | _surroundings(z)
     values |= _expression(z)
-    values |= _adornment(z, extra, values)
-    values |= _hair(z, extra, values)
+    values |= _adornment(z, uniform, values)
+    values |= _hair(z, uniform, values)
     return FaceAttributes(**{name: float(value) for name, value in values.items()})
 
 

@@ -26,6 +26,17 @@ def hue_color(hue, saturation, mean):
     return mix(tint, np.float32(mean), over / max(tint.max() - mean, 1e-6)) if over else tint
 
 
+def background_color(a, mean=None, turned=0.0):
+    """The background's color (3, 1, 1) where it is as bright as `mean`, by default on average."""
+    mean = 0.1 + 0.78 * a.background_mean if mean is None else mean
+    return hue_color((a.background_hue + turned) % 1, a.background_saturation * 0.44, mean)
+
+
+def clothes_color(a):
+    """The base color (3, 1, 1) of the clothes."""
+    return hue_color(a.clothes_hue, 0.34, 0.1 + 0.66 * a.clothes_lightness)
+
+
 def paint_background(canvas, a, seed):
     """Fill the image; the attributes set mean and contrast of its upper half."""
     rng = stream(seed, "background")
@@ -35,10 +46,9 @@ def paint_background(canvas, a, seed):
     mean = 0.1 + 0.78 * a.background_mean
     spread = 0.005 + 0.16 * a.background_std * (0.45 + 0.55 * min(mean, 1 - mean) / 0.5)
     light = np.clip(mean + spread * np.clip(pattern, -2.6, 2.6), 0.02, 0.98)
-    saturation = a.background_saturation * 0.44
     shades = np.linspace(0, 1, 17)
     turned = rng.uniform(-0.08, 0.08)
-    colors = [hue_color((a.background_hue + turned * s) % 1, saturation, s) for s in shades]
+    colors = [background_color(a, s, turned * s) for s in shades]
     for plane, values in zip(canvas.color, np.stack(colors, 1), strict=True):
         coarse = np.interp(light, shades, values.ravel()).astype(np.float32)
         plane[:] = cv2.resize(coarse, plane.shape, interpolation=cv2.INTER_LINEAR)
@@ -76,7 +86,7 @@ def paint_clothes(canvas, head, a, seed):
     """Shoulders and collar (class background)."""
     kind = pick(CLOTHES, a.clothes_kind)
     middle, broad = 0.5 + 0.1 * head.sin, mix(1.12, 0.95, a.gender)
-    color = hue_color(a.clothes_hue, 0.34, 0.1 + 0.66 * a.clothes_lightness)
+    color = clothes_color(a)
     neck = {"crew": 0.125, "v": 0.135, "shirt": 0.12, "turtleneck": 0.118}[kind] * broad
     rise = {"crew": 0.915, "v": 0.912, "shirt": 0.905, "turtleneck": 0.885}[kind]
     dip = {"crew": 0.035, "v": 0.12, "shirt": 0.1, "turtleneck": 0.012}[kind]

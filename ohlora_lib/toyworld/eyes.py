@@ -79,6 +79,11 @@ def _ball(eye, a, rng):
     part.paint(color, eye.mask)
 
 
+def iris_color(a):
+    """The base color (3, 1, 1) of the irises."""
+    return ramp(IRIS_STOPS, a.iris)
+
+
 def _iris(eye, a, color, rng):
     """The iris over the white `color` (3, h, w)."""
     part = eye.part
@@ -91,7 +96,7 @@ def _iris(eye, a, color, rng):
     streaks = sum(
         np.sin(angle * k + rng.uniform(0, 6.3)) * rng.uniform(0.3, 1) for k in (7, 11, 17, 23)
     )
-    base = ramp(IRIS_STOPS, a.iris)
+    base = iris_color(a)
     glow = np.clip(0.62 + 0.42 * y / radius, 0.25, 1.2) + 0.07 * streaks * (r - 0.35)
     iris = base * (0.55 + 0.85 * glow)
     inner = np.exp(-(((r - 0.5) / 0.16) ** 2))

@@ -9,9 +9,8 @@ GAN, every z has a face, and no attribute is a linear direction in z.
 import numpy as np
 from scipy.special import ndtri
 
-from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, UNIFORM
 
-UNIFORM = 8  # uniform draws of `sample_attributes` after its normal ones
 DRAWS = len(ATTRIBUTE_NAMES) + UNIFORM
 
 

@@ -9,7 +9,8 @@ variance.)
 
 A mapping that goes on must let a linear network predict all draws: what styles cannot read out of w
 is drawn as an average (translucent fringes, glasses half there). On the first embedded generator
-that was an eighth of the draws' variance, and brows lay a pixel beside their places.
+that was an eighth of the draws' variance, and brows lay a pixel beside their places. A hue is an
+angle, so linear networks must predict the colors themselves, too, or backgrounds become gray.
 """
 
 from dataclasses import dataclass
@@ -21,9 +22,13 @@ from scipy.special import expit, ndtr, ndtri
 from torch import nn
 
 from ohlora_lib.models.stylegan import Generator, GeneratorConfig, with_resolution
-from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES
+from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, UNIFORM, attributes_of
+from ohlora_lib.toyworld.background import background_color, clothes_color
 from ohlora_lib.toyworld.canvas import smoothstep
 from ohlora_lib.toyworld.defects import KINDS
+from ohlora_lib.toyworld.eyes import iris_color
+from ohlora_lib.toyworld.face import skin_color
+from ohlora_lib.toyworld.hair import hair_color
 from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.toy.entangle import DRAWS, Entangle
 from ohlora_lib.train.toy.loop import identity
@@ -43,13 +48,15 @@ class MappingPlan:
     reader_rate: float = 1e-3
     reader_width: int = 256
     defects: float = 0.3  # weight of the linear prediction of defects
+    colors: float = 0.0  # weight of the linear prediction of colors
+    colored: int = 128  # of a batch: z whose colors are computed
     poor: float = 0.4  # of a batch: z with (nearly) a defect; by chance it would be a tenth
 
 
-FURTHER = MappingPlan(defects=0.1, poor=0.25)
-"""For a mapping that goes on: at 0.3 the few defects drowned the gradient of all other draws (100
-steps at 0.05 took a seventh off their error, 354 steps at 0.3 nothing)."""
-SOLVED_EVERY = 200  # steps; the linear readers follow a mapping that changes fast too slowly
+FURTHER = MappingPlan(defects=0.25, poor=0.25, colors=1.0)
+"""For a mapping that goes on."""
+SOLVED_EVERY = 500  # steps; the linear readers follow a mapping that changes fast too slowly
+RIDGE = 3e-3  # of w's mean variance: without it readers use directions that the next steps change
 
 
 class MappingTraining:
@@ -74,10 +81,18 @@ class MappingTraining:
             nn.Linear(config.w_size, width), nn.LeakyReLU(0.2), nn.Linear(width, DRAWS)
         ).to(device)
         self.plain_reader = nn.Linear(config.w_size, len(KINDS)).to(device)
-        self.usual = defects(stream(seed, 0).standard_normal((20_000, DRAWS))).std()
+        usual = stream(seed, 0).standard_normal((20_000, DRAWS))
+        self.usual = defects(usual).std()
+        some = colors(usual[:2000])
+        self.usual_color, self.usual_colors = some.mean(0), some.std(0)
+        self.color_reader = nn.Linear(config.w_size, some.shape[1]).to(device)
         if before:
             self.reader = nn.Linear(config.w_size, DRAWS).to(device)
-        readers = [*self.reader.parameters(), *self.plain_reader.parameters()]
+        readers = [
+            parameter
+            for reader in (self.reader, self.plain_reader, self.color_reader)
+            for parameter in reader.parameters()
+        ]
         self.optimizer = torch.optim.Adam(
             [{"params": self.mapping.parameters()}, {"params": readers}], betas=(0.9, 0.99)
         )
@@ -85,29 +100,34 @@ class MappingTraining:
             "mapping": self.mapping,
             "reader": self.reader,
             "plain_reader": self.plain_reader,
+            "color_reader": self.color_reader,
             "optimizer": self.optimizer,
         }
         self.identity = identity(self, config) | {"goes on": before is not None}
 
     @torch.no_grad()
     def _solve_readers(self, count: int = 20_000) -> None:
-        """Set both readers to the least-squares solutions for the present w."""
+        """Set the readers to the least-squares solutions for the present w."""
         rng = stream(self.seed, 0)
         people = some_people(rng, count, round(self.plan.poor * count))
         z = torch.from_numpy(self.entangle.latents(people, rng))
         w = torch.cat([self.mapping(part.to(self.device)) for part in z.split(1000)])
         away = ((w - self.mean) / self.std).double().cpu().numpy()
         away = np.hstack([away, np.ones((count, 1))])
-        wanted = np.hstack([people, defects(people) / self.usual])
-        gram = away.T @ away
-        ridge = 1e-5 * np.trace(gram) / len(gram) * np.eye(len(gram))
-        solution = torch.from_numpy(np.linalg.solve(gram + ridge, away.T @ wanted).T)
-        for reader, rows in (
-            (self.reader, solution[:DRAWS]),
-            (self.plain_reader, solution[DRAWS:]),
+        few = slice(count - count // 2, count)  # colors take long to compute
+        for reader, rows, wanted in (
+            (self.reader, slice(None), people),
+            (self.plain_reader, slice(None), defects(people) / self.usual),
+            (self.color_reader, few, self._colors(people[few])),
         ):
-            reader.weight.copy_(rows[:, :-1])
-            reader.bias.copy_(rows[:, -1])
+            gram = away[rows].T @ away[rows]
+            ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+            solution = torch.from_numpy(np.linalg.solve(gram + ridge, away[rows].T @ wanted).T)
+            reader.weight.copy_(solution[:, :-1])
+            reader.bias.copy_(solution[:, -1])
+
+    def _colors(self, people: np.ndarray) -> np.ndarray:
+        return (colors(people) - self.usual_color) / self.usual_colors
 
     def step(self, step, progress):
         if self.before and step % SOLVED_EVERY == 0:
@@ -119,6 +139,12 @@ class MappingTraining:
         draws_loss = self._missed(self.reader(w), people)
         defects_loss = self._missed(self.plain_reader(w), defects(people) / self.usual)
         loss = draws_loss + self.plan.defects * defects_loss
+        losses = {"draws": draws_loss.item(), "defects": defects_loss.item()}
+        if self.plan.colors:
+            few = slice(batch - self.plan.colored, batch)
+            colors_loss = self._missed(self.color_reader(w[few]), self._colors(people[few]))
+            loss = loss + self.plan.colors * colors_loss
+            losses["colors"] = colors_loss.item()
         rise = min(1.0, 0.02 + 20 * progress) if self.before else 1.0
         rates = (self.plan.learning_rate, self.plan.reader_rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -126,7 +152,7 @@ class MappingTraining:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return {"draws": draws_loss.item(), "defects": defects_loss.item()}
+        return losses
 
     def _missed(self, read, wanted):
         return F.mse_loss(read, torch.from_numpy(wanted).float().to(self.device))
@@ -163,6 +189,19 @@ def defects(drawn: np.ndarray) -> np.ndarray:
     strength = smoothstep(0.72, 0.28, expit(3.2 * (drawn[:, QUALITY] + 1.65)))
     kind = np.minimum(ndtr(drawn[:, DEFECT_KIND]) * len(KINDS), len(KINDS) - 1).astype(int)
     return np.eye(len(KINDS))[kind] * strength[:, None]
+
+
+def colors(drawn: np.ndarray) -> np.ndarray:
+    """(N, 15) the base colors of background, clothes, hair, skin and irises with these draws: of
+    each its brightness, and by how much red and blue exceed it."""
+    people = (attributes_of(one[:-UNIFORM], ndtr(one[-UNIFORM:])) for one in drawn)
+    painted = [
+        (background_color(a), clothes_color(a), hair_color(a), skin_color(a), iris_color(a))
+        for a in people
+    ]
+    rgb = np.array(painted, np.float64).reshape(len(drawn), len(painted[0]), 3)
+    bright = rgb.mean(2, keepdims=True)
+    return np.concatenate([bright, rgb[:, :, [0, 2]] - bright], 2).reshape(len(drawn), -1)
 
 
 def start_open(generator: Generator, z: torch.Tensor) -> Generator:

@@ -340,7 +340,7 @@ def test_mapping_that_goes_on_keeps_the_faces_and_learns_further(small):
     config = replace(small, resolution=16, mapping_layers=3, mapping_width=128)
     before = MappingTraining(CPU, plan=MappingPlan(batch=64), config=config).settle()
     larger = replace(config, resolution=32)
-    plan = MappingPlan(batch=256, learning_rate=0.2)
+    plan = MappingPlan(batch=256, learning_rate=0.2, colors=1.0)
     training = MappingTraining(CPU, plan=plan, config=larger, before=before)
     z = torch.randn(50, config.z_size, generator=torch.Generator().manual_seed(1))
 
@@ -353,6 +353,7 @@ def test_mapping_that_goes_on_keeps_the_faces_and_learns_further(small):
     losses = [training.step(step, 0.3) for step in range(60)]
     assert losses[0]["draws"] < 1, "its reader knows something from the start"
     assert losses[-1]["draws"] < 0.98 * losses[0]["draws"]
+    assert losses[-1]["colors"] < 0.98 * losses[0]["colors"]
     unsettled = apart(training.generator)
     assert apart(training.settle()) < 0.7 * unsettled
 
