@@ -5,6 +5,7 @@ resolution and half of it, so that images of either size are sharp. The generato
 stay off: they would turn hair into grain.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,6 @@ import torch.nn.functional as F
 
 from ohlora_lib.models.discriminator import Discriminator, DiscriminatorConfig, with_resolution
 from ohlora_lib.models.precision import autocast
-from ohlora_lib.models.stylegan import Generator
 from ohlora_lib.toyworld.face_sets import as_images
 from ohlora_lib.train.checkpoint import stream
 from ohlora_lib.train.toy.loop import identity, set_rate
@@ -21,6 +21,7 @@ from ohlora_lib.train.toy.original_regression import (
     RegressionTraining,
     average_weights,
     draw,
+    plain,
     regression_loss,
     shares,
     trained,
@@ -63,10 +64,8 @@ class AdversarialTraining:
         self.start, self.device, self.seed = start, device, seed
         self.plan = plan or AdversarialPlan()
         self.shares = shares(start.faces, self.plan.rare)
-        self.generator = Generator(start.generator.config).to(device)
-        self.average = Generator(start.generator.config).to(device).requires_grad_(False)
-        for network in (self.generator, self.average):
-            network.load_state_dict(start.average.state_dict())
+        self.generator = deepcopy(start.average)
+        self.average = deepcopy(start.average).requires_grad_(False)
         self.discriminator = (
             with_resolution(critic, config.resolution, seed)
             if critic
@@ -143,7 +142,8 @@ class AdversarialTraining:
     @torch.no_grad()
     def settle(self) -> None:
         """Set the average w, which truncation uses, now that the mapping is final, and the lod at
-        which the meters read the images."""
+        which the meters read the images; its weights are usual ones again. Call it once."""
+        self.average = plain(self.average).requires_grad_(False)
         w = self.average.mapping(self.start.z[:10_000].to(self.device))
         self.average.truncation.w_avg.copy_(w.mean(0))
         self.average.synthesis.lod.fill_(max(self.plan.lods))

@@ -4,15 +4,21 @@ Adversarial training from scratch takes days on a CPU; regression learns to draw
 minutes, blurred where z does not determine them. `original_adversarial` sharpens them. The mapping
 stays as it is: trained on a fixed set of z, it would memorize them.
 
+What a style depends on may be a direction in which w hardly varies: variances differ 2,500 times,
+and gradient descent is slow there. So styles are trained as functions of whitened w.
+
 Each face has strands of its own, which its z does not determine. So pixels inside hair hardly
 count; their colors do, and how strong strands of each direction are (`perceptual`).
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
 
 from ohlora_lib.faces.classes import (
     HAIR,
@@ -34,6 +40,8 @@ from ohlora_lib.train.toy.perceptual import texture_distance
 
 CURLY = 0.7  # fewer than one face in ten
 SMALLER = (64, 32)  # pixels: at these sizes strands are a color, and hair counts like all else
+WHITENED_BY = 20_000  # z
+NOISE = 0.01  # of w's mean variance: directions with less are not enlarged further
 SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
 
 
@@ -77,16 +85,16 @@ class RegressionTraining:
         self.faces, self.z, self.device, self.seed = faces, torch.from_numpy(z), device, seed
         self.plan, self.change_maps = plan or RegressionPlan(), change_maps
         self.shares = shares(faces, self.plan.rare)
-        self.generator = start.to(device)
-        self.average = Generator(start.config).to(device).requires_grad_(False)
-        self.average.load_state_dict(self.generator.state_dict())
+        self.whitening = whitening(start, self.z[:WHITENED_BY])
+        self.generator = whitened(start.to(device), self.whitening)
+        self.average = deepcopy(self.generator).requires_grad_(False)
         self.optimizer = torch.optim.Adam(trained(self.generator), betas=(0.9, 0.99))
         self.parts = {
             "generator": self.generator,
             "average": self.average,
             "optimizer": self.optimizer,
         }
-        self.identity = identity(self, start.config, faces)
+        self.identity = identity(self, start.config, faces) | {"whitened": True}
 
     def step(self, step, progress):
         rng, lod = stream(self.seed, step), self.plan.lod(step, progress)
@@ -133,6 +141,54 @@ def shares(faces: Faces, rare: float) -> np.ndarray:
     chosen = (faces.column("glasses") > GLASSES) | (faces.column("quality") < DEFECTS_BELOW)
     share = np.where(chosen | (faces.column("curl") > CURLY), rare, 1.0)
     return share / share.sum()
+
+
+@torch.no_grad()
+def whitening(generator: Generator, z: torch.Tensor) -> torch.Tensor:
+    """(W, W): w times it varies equally in all directions, but for those that are only noise."""
+    device = generator.truncation.w_avg.device
+    w = torch.cat([generator.mapping(part.to(device)) for part in z.split(1000)]).double()
+    variance = w.var(0).mean()
+    values, directions = torch.linalg.eigh(w.T @ w / len(w))  # about 0: styles have a bias
+    size = (variance / (values.clamp(min=0) + NOISE * variance)).sqrt()
+    return ((directions * size) @ directions.T).float()
+
+
+class Whitened(nn.Module):
+    """The weight of a style, as what is trained times the whitening matrix."""
+
+    def __init__(self, matrix: torch.Tensor):
+        super().__init__()
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, own: torch.Tensor) -> torch.Tensor:
+        return own @ self.matrix
+
+    def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.solve(self.matrix, weight, left=False)
+
+
+def whitened(generator: Generator, matrix: torch.Tensor) -> Generator:
+    """The same generator; from now on its styles' weights are trained as `Whitened` ones."""
+    for style in _styles(generator):
+        parametrize.register_parametrization(style, "weight", Whitened(matrix))
+    return generator
+
+
+@torch.no_grad()
+def plain(generator: Generator) -> Generator:
+    """A copy of a whitened generator that draws the same, with usual weights."""
+    state = generator.state_dict()
+    state = {name: value for name, value in state.items() if "parametrizations" not in name}
+    for i, style in enumerate(_styles(generator)):
+        state[f"synthesis.layer{i}.style.weight"] = style.weight
+    made = Generator(generator.config).to(generator.truncation.w_avg.device)
+    made.load_state_dict(state)
+    return made
+
+
+def _styles(generator: Generator) -> list[nn.Module]:
+    return [getattr(generator.synthesis, f"layer{i}").style for i in range(generator.config.layers)]
 
 
 def trained(generator: Generator) -> list[torch.nn.Parameter]:

@@ -45,7 +45,10 @@ from ohlora_lib.train.toy.original_regression import (
     RegressionPlan,
     RegressionTraining,
     draw,
+    plain,
     region_weights,
+    whitened,
+    whitening,
 )
 from ohlora_lib.train.toy.perceptual import texture_distance
 
@@ -356,6 +359,22 @@ def test_mapping_that_goes_on_keeps_the_faces_and_learns_further(small):
     assert losses[-1]["colors"] < 0.98 * losses[0]["colors"]
     unsettled = apart(training.generator)
     assert apart(training.settle()) < 0.7 * unsettled
+
+
+def test_whitened_styles_draw_the_same_and_see_w_vary_equally_in_all_directions(small):
+    config = replace(small, mapping_layers=3)
+    generator = Generator(config, seed=2)
+    z = torch.randn(3000, config.z_size, generator=torch.Generator().manual_seed(1))
+    matrix = whitening(generator, z)
+    changed = whitened(Generator(config, seed=2), matrix)
+    with torch.no_grad():
+        wanted = generator(z[:3])
+        for same in (changed, plain(changed)):
+            torch.testing.assert_close(same(z[:3]), wanted, rtol=0, atol=1e-4)
+        w = generator.mapping(z)
+        before, after = (torch.linalg.eigvalsh(part.T @ part) for part in (w, w @ matrix))
+    assert plain(changed).state_dict().keys() == generator.state_dict().keys()
+    assert after[-1] / after[10] < 3 < 20 < before[-1] / before[10]
 
 
 def test_generator_learns_its_pairs_and_keeps_its_noise_off(tmp_path, few, small):
