@@ -30,6 +30,7 @@ from ohlora_lib.train.toy.change_maps import load_change_maps
 from ohlora_lib.train.toy.entangle import latents
 from ohlora_lib.train.toy.loop import Budget, Reached, fit, resume
 from ohlora_lib.train.toy.original_adversarial import AdversarialPlan, AdversarialTraining
+from ohlora_lib.train.toy.original_colors import fit_colors
 from ohlora_lib.train.toy.original_defects import strengthen
 from ohlora_lib.train.toy.original_mapping import MappingTraining
 from ohlora_lib.train.toy.original_regression import FURTHER, RegressionPlan, RegressionTraining
@@ -115,10 +116,13 @@ def train_original(options) -> None:
     reached = [run(mapping, options, "original-mapping", MAPPING_SHARE)]
     wanted = FaceSet(PAIR_SEED, options.faces, size=256, shared_texture=True, own_hair=True)
     real = load_faces(wanted, workers=options.workers)
+    start, z = mapping.settle(), latents(PAIR_SEED, len(real))
+    if options.go_on and not checkpoint_of(options, "original-regression").exists():
+        fit_colors(start, real, z, options.seed)
     regression = RegressionTraining(
-        mapping.settle(),
+        start,
         real,
-        latents(PAIR_SEED, len(real)),
+        z,
         *where,
         planned(FURTHER if before else RegressionPlan(), options),
         change_maps=load_change_maps(wanted, real, workers=options.workers),
@@ -185,7 +189,7 @@ def train_nvae(options) -> None:
         network, plan = checkpoints.load("nvae"), nvae.FURTHER
         meter = nvae.MeasureTraining(shown, options.seed)
         steps = Budget(steps=nvae.MEASURE_STEPS)
-        fit(meter, options.work / f"nvae-measure-{options.seed}.pt", steps)
+        fit(meter, checkpoint_of(options, "nvae-measure"), steps)
         measure = meter.measure().to(options.device)
     training = NVAETraining(
         network, shown, planned(plan, options), options.seed, options.device, measure
@@ -228,9 +232,13 @@ def training_and_test_faces(options) -> tuple[Faces, Faces]:
     return faces(options, TRAIN_SEED, options.faces), test
 
 
+def checkpoint_of(options, name: str) -> Path:
+    return options.work / f"{name}-{options.seed}.pt"
+
+
 def run(training, options, name: str, share: float = 1.0) -> Reached:
     """Run a training for its share of the budget."""
-    checkpoint = options.work / f"{name}-{options.seed}.pt"
+    checkpoint = checkpoint_of(options, name)
     if options.anew:
         checkpoint.unlink(missing_ok=True)
     if options.ship:

@@ -41,6 +41,7 @@ from ohlora_lib.train.toy.perceptual import texture_distance
 CURLY = 0.7  # fewer than one face in ten
 SMALLER = (64, 32)  # pixels: at these sizes strands are a color, and hair counts like all else
 WHITENED_BY = 20_000  # z
+ENLARGED = 4.0
 NOISE = 0.01  # of w's mean variance: directions with less are not enlarged further
 SMALL_PARTS = (LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, UPPER_LIP, INNER_MOUTH, LOWER_LIP)
 
@@ -145,12 +146,15 @@ def shares(faces: Faces, rare: float) -> np.ndarray:
 
 @torch.no_grad()
 def whitening(generator: Generator, z: torch.Tensor) -> torch.Tensor:
-    """(W, W): w times it varies equally in all directions, but for those that are only noise."""
+    """(W, W): w times it varies equally in all directions, but for those that are only noise.
+
+    It also enlarges w: weights of styles have far to go, a color takes the whole range of one.
+    """
     device = generator.truncation.w_avg.device
     w = torch.cat([generator.mapping(part.to(device)) for part in z.split(1000)]).double()
     variance = w.var(0).mean()
     values, directions = torch.linalg.eigh(w.T @ w / len(w))  # about 0: styles have a bias
-    size = (variance / (values.clamp(min=0) + NOISE * variance)).sqrt()
+    size = ENLARGED * (variance / (values.clamp(min=0) + NOISE * variance)).sqrt()
     return ((directions * size) @ directions.T).float()
 
 

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ohlora_lib import checkpoints
 from ohlora_lib.checkpoints import registry
@@ -19,9 +20,9 @@ from ohlora_lib.toyworld import sample_attributes
 from ohlora_lib.toyworld.attributes import ATTRIBUTE_NAMES, GLASSES
 from ohlora_lib.toyworld.background import pick
 from ohlora_lib.toyworld.defects import KINDS, defect_strength
-from ohlora_lib.toyworld.face_sets import DEFECTS_BELOW, FaceSet, load_faces
+from ohlora_lib.toyworld.face_sets import DEFECTS_BELOW, FaceSet, as_images, load_faces
 from ohlora_lib.train.toy import __main__ as command
-from ohlora_lib.train.toy import annotator, augment, original_defects, parser
+from ohlora_lib.train.toy import annotator, augment, original_colors, original_defects, parser
 from ohlora_lib.train.toy.change_maps import load_change_maps
 from ohlora_lib.train.toy.entangle import DRAWS, Entangle, draws, latents
 from ohlora_lib.train.toy.loop import Budget, fit
@@ -30,6 +31,7 @@ from ohlora_lib.train.toy.original_adversarial import (
     AdversarialTraining,
     at_full_size,
 )
+from ohlora_lib.train.toy.original_colors import fit_colors
 from ohlora_lib.train.toy.original_mapping import (
     DEFECT_KIND,
     QUALITY,
@@ -375,6 +377,29 @@ def test_whitened_styles_draw_the_same_and_see_w_vary_equally_in_all_directions(
         before, after = (torch.linalg.eigvalsh(part.T @ part) for part in (w, w @ matrix))
     assert plain(changed).state_dict().keys() == generator.state_dict().keys()
     assert after[-1] / after[10] < 3 < 20 < before[-1] / before[10]
+
+
+def test_last_styles_learn_the_colors_and_nothing_else_changes(few, small, monkeypatch):
+    monkeypatch.setattr(original_colors, "STEPS", 60)
+    monkeypatch.setattr(original_colors, "BATCH", len(few))
+    z = latents(1, len(few))
+    generator, before = Generator(small, seed=1), Generator(small, seed=1)
+    fit_colors(generator, few, z)
+    changed = {
+        name
+        for name, value in generator.state_dict().items()
+        if not torch.equal(value, before.state_dict()[name])
+    }
+    names = {f"synthesis.layer{i}.style.{part}" for i in (7, 9) for part in ("weight", "bias")}
+    assert changed == names
+
+    def missed(network, lod):
+        with torch.no_grad():
+            drawn = F.adaptive_avg_pool2d(draw(network, torch.from_numpy(z), lod), 16)
+        return (drawn - F.adaptive_avg_pool2d(as_images(few.images, CPU), 16)).square().mean()
+
+    for lod in (0, 1):
+        assert missed(generator, lod) < 0.5 * missed(before, lod)
 
 
 def test_generator_learns_its_pairs_and_keeps_its_noise_off(tmp_path, few, small):
