@@ -147,6 +147,7 @@ def test_ordinal_values_go_on_where_labels_stop(tmp_path):
 
 
 def test_calibration_removes_scale_and_shift():
+    torch.manual_seed(0)
     network = values.ConditionCNN(ConditionCNNConfig(32, width=1 / 16)).eval()
     images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), np.uint8)
     with torch.no_grad():

@@ -335,7 +335,7 @@ def test_mistakes_in_a_pipeline_file_are_named(repository, demo_cells):
         ({"sumary": "x"}, "unknown key 'sumary' (known: title, summary, korean, extends"),
         (
             {"readme": {"pictures": "x"}},
-            "readme: unknown key 'pictures' (known: picture, animation, results, rates, highl",
+            "readme: unknown key 'pictures' (known: picture, korean_alt, animation, results",
         ),
         (
             {"readme": {"rates": [{"label": {"en": "x", "ko": "y", "de": "z"}}]}},
