@@ -102,11 +102,11 @@ def train_quality(options) -> None:
 
 
 def train_original(options) -> None:
-    """The original generator and its discriminator, in four steps.
+    """The original generator and its discriminator, step by step.
 
-    The mapping (`original_mapping`), regression on pairs of z and face (`original_regression`),
-    adversarial training (`original_adversarial`), and, for a new one, stronger defects
-    (`original_defects`).
+    The mapping (`original_mapping`), colors (`original_colors`, if it goes on), regression on pairs
+    of z and face (`original_regression`), adversarial training (`original_adversarial`), and, for a
+    new one, stronger defects (`original_defects`).
     """
     where = (options.device, options.seed)
     before = critic = None
