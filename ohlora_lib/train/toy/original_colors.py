@@ -1,8 +1,8 @@
 """The original generator, before its regression: colors, by the last layers' styles alone.
 
 An image is linear in the style of the layer that it is drawn from, once that layer's features are
-known. So they are computed once, small, and the colors of thousands of faces are fitted within a
-minute; regression of whole images learned a quarter of the backgrounds' tints in a thousand steps.
+known. So they are computed once, small, and the colors of thousands of faces are fitted within
+minutes. Regression of whole images learned a quarter of the backgrounds' tints in a thousand steps.
 """
 
 import numpy as np
@@ -76,8 +76,8 @@ def _prepared(generator, faces, z, matrix, rows, lod):
         with autocast(device=device):
             generator.from_w(w, lod=lod)
         x = torch.cat(given)  # the synthesis takes a few images at a time
-        plain = layer(x, x.new_zeros(len(x), 2 * layer.bias.numel(), dtype=torch.float32))
-        features.append(F.adaptive_avg_pool2d(plain.float(), SIDE))
+        unstyled = layer(x, x.new_zeros(len(x), 2 * layer.bias.numel(), dtype=torch.float32))
+        features.append(F.adaptive_avg_pool2d(unstyled.float(), SIDE))
         white.append(w @ matrix)
         images = as_images(faces.images[part.numpy()], device)
         wanted.append(F.adaptive_avg_pool2d(images, SIDE))

@@ -85,7 +85,7 @@ class MappingTraining:
         usual = stream(seed, 0).standard_normal((20_000, DRAWS))
         self.usual = defects(usual).std()
         some = colors(usual[:2000])
-        self.usual_color, self.usual_colors = some.mean(0), some.std(0)
+        self.color_mean, self.color_std = some.mean(0), some.std(0)
         self.color_reader = nn.Linear(config.w_size, some.shape[1]).to(device)
         if before:
             self.reader = nn.Linear(config.w_size, DRAWS).to(device)
@@ -128,7 +128,7 @@ class MappingTraining:
             reader.bias.copy_(solution[:, -1])
 
     def _colors(self, people: np.ndarray) -> np.ndarray:
-        return (colors(people) - self.usual_color) / self.usual_colors
+        return (colors(people) - self.color_mean) / self.color_std
 
     def step(self, step, progress):
         if self.before and step % SOLVED_EVERY == 0:
