@@ -172,7 +172,8 @@ def parallelism(device: torch.device, rows: int) -> str:
         return "a GPU"
     if prepared() and rows > BLOCK_ROWS:
         return f"{min(prepared(), -(-rows // BLOCK_ROWS))} processes of one CPU thread each"
-    return f"{torch.get_num_threads()} CPU threads"
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'s' * (threads != 1)}"
 
 
 def single_threaded(work: Callable, *args):

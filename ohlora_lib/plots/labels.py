@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ohlora_lib.faces.concept import AT_LEAST, Cutoffs
 from ohlora_lib.faces.properties import FILTER_PROPERTIES
+from ohlora_lib.faces.shares import percent
 from ohlora_lib.plots.sheets import fitting, labeled_sheet
 from ohlora_lib.plots.style import INK, MUTED, SERIES
 
@@ -43,7 +44,7 @@ def score_histograms(scores: pd.DataFrame, cutoffs: Cutoffs) -> Figure:
     for axes, (name, cutoff) in zip(grid.flat, asdict(cutoffs).items(), strict=True):
         values, sign = scores[name], "≥" if name in AT_LEAST else "≤"
         passed = values >= cutoff if name in AT_LEAST else values <= cutoff
-        labels = [f"passes: {passed.mean():.0%}", f"fails: {1 - passed.mean():.0%}"]
+        labels = [f"passes: {percent(passed.mean())}", f"fails: {percent(1 - passed.mean())}"]
         axes.hist(
             [values[passed], values[~passed]],
             np.linspace(0, 1, 41),
