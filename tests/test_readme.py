@@ -81,7 +81,7 @@ def test_animation_is_small_moves_and_is_shown_at_a_multiple_of_its_pixels(name)
 
 def test_animation_begins_with_the_neutral_image_of_an_embedded_face():
     lora = OhLora.load(EMBEDDED_FACES)
-    neutral = Sampler(lora.generator).images(lora.w).astype(float)
+    neutral = Sampler(lora.generator).to_show.images(lora.w).astype(float)
     with Image.open(ROOT / "reports/play/oh_lora.webp") as image:
         first = np.asarray(image.convert("RGB"), float)
     differences = np.abs(neutral - first).mean(axis=(1, 2, 3))

@@ -205,7 +205,7 @@ def test_the_installed_package_needs_no_checkout(tmp_path):
     embedded = package / "weights" / "oh_lora.safetensors"
     count = len(OhLora.load(embedded))
     found = printed(package, code)
-    assert found == f"OhLora({count} faces, 128x128, from {embedded})\n(128, 128)\n"
+    assert found == f"OhLora({count} faces, 256x256, from {embedded})\n(256, 256)\n"
 
 
 def test_embedded_weights_are_package_data():

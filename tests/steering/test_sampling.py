@@ -57,7 +57,7 @@ def test_a_sampler_is_loaded_by_name_or_file_and_nothing_but_a_generator(tmp_pat
     again = load_sampler(tmp_path / "g.safetensors")
     w = sampler.vectors(latents(0, range(2), 512))
     assert np.array_equal(again.vectors(latents(0, range(2), 512)), w)
-    assert load_sampler("original").generator.config.resolution == 128
+    assert load_sampler("original").generator.config.resolution == 256
     with pytest.raises(VectorError, match="holds a Annotator, not a generator"):
         load_sampler("annotator")
     with pytest.raises(StoreError, match="outside the repository"):

@@ -105,8 +105,8 @@ def train_original(options) -> None:
     """The original generator and its discriminator, step by step.
 
     The mapping (`original_mapping`), colors (`original_colors`, if it goes on), regression on pairs
-    of z and face (`original_regression`), adversarial training (`original_adversarial`), and, for a
-    new one, stronger defects (`original_defects`).
+    of z and face (`original_regression`), adversarial training (`original_adversarial`), and
+    stronger defects (`original_defects`).
     """
     where = (options.device, options.seed)
     before = critic = None
@@ -134,8 +134,7 @@ def train_original(options) -> None:
     rest = 1 - share - MAPPING_SHARE
     reached.append(run(training, options, "original-adversarial", rest))
     training.settle()
-    if not before:
-        strengthen(training.average, options.seed)
+    strengthen(training.average, options.seed)
     ship(training.average, options, "original")
     ship(training.discriminator, options, "original-discriminator")
     about = Card(

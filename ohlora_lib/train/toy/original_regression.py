@@ -64,6 +64,7 @@ class RegressionPlan:
     change_weight: float = 8.0  # of a pixel with a defect or glasses
     edge_weight: float = 2.0  # of pixels at the edge of hair
     hair_share: float = 0.15  # factor of the pixel loss inside hair
+    tints: float = 4.0  # weight of colors apart from their brightness: skin turned green or yellow
     texture: float = 2.0  # weight of the perceptual loss
     average: float = 0.995  # decay of the moving average of the weights
 
@@ -213,7 +214,8 @@ def draw(generator: Generator, z: torch.Tensor, lod: int = 0) -> torch.Tensor:
 
 
 def regression_loss(drawn, images, weight, plan):
-    """Weighted L1 of pixels and of their differences, L1 of smaller sizes, perceptual loss."""
+    """Weighted L1 of pixels and of their differences, L1 of smaller sizes and of tints, perceptual
+    loss."""
     error = drawn - images
     loss = (error.abs() * weight).mean()
     across, down = _differences(error)
@@ -222,6 +224,9 @@ def regression_loss(drawn, images, weight, plan):
     for side in SMALLER:
         if side < error.shape[-1]:
             loss = loss + 0.5 * F.adaptive_avg_pool2d(error, side).abs().mean()
+    coarse = F.adaptive_avg_pool2d(error, min(SMALLER))
+    tint = coarse - coarse.mean(1, keepdim=True)
+    loss = loss + plan.tints * tint.abs().mean()
     return loss + plan.texture * texture_distance(drawn, images)
 
 

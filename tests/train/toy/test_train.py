@@ -49,6 +49,7 @@ from ohlora_lib.train.toy.original_regression import (
     draw,
     plain,
     region_weights,
+    regression_loss,
     whitened,
     whitening,
 )
@@ -452,6 +453,16 @@ def test_inside_hair_pixels_hardly_count_and_at_its_edge_they_do(small):
     assert inside < 0.2 < 1 == elsewhere < edge < eye
 
 
+def test_wrong_color_costs_more_than_wrong_brightness():
+    images, weight = torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    greener = torch.tensor([-0.1, 0.1, -0.1])[:, None, None].expand(1, 3, 64, 64)
+    brighter = torch.full_like(images, 0.1)
+    tinted, bright = (
+        regression_loss(x, images, weight, RegressionPlan()) for x in (greener, brighter)
+    )
+    assert tinted > bright + 0.2
+
+
 def test_adversarial_half_starts_where_regression_stopped_and_resumes(tmp_path, few, small):
     z = latents(1, len(few))
     first = RegressionTraining(Generator(small), few, z, CPU, plan=RegressionPlan(batch=4))
@@ -560,7 +571,7 @@ def test_original_leaves_a_generator_and_a_discriminator_with_its_average_w(
     with torch.no_grad():
         first, later, other = (g.mapping(z) for g in (generator, last, Generator(small, seed=9)))
     assert (later - first).std() < 0.5 * (other - first).std(), "it is the same mapping, trained on"
-    assert len(styles) == 2, "the defects are strong already"
+    assert len(styles) == 4, "regression has drawn the defects fainter again"
     assert "--go-on" in (tmp_path / "further/original.md").read_text()
 
 
