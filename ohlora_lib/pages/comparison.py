@@ -30,7 +30,8 @@ WORDS = {
         "absent": "Not run here, so left out: {}.",
         "apart": "Rows in which the intervals of two systems do not overlap: {}. All others "
         "state no order.",
-        "together": "In every row the intervals overlap, so none states an order of the systems.",
+        "together": "In every row with intervals, those of the systems overlap (of before → after: "
+        "those after), so no row states an order of the systems.",
         "sources": "Where the numbers come from",
     },
     "ko": {
@@ -42,7 +43,8 @@ WORDS = {
         "gained": "무엇이 나아졌나",
         "absent": "이 저장소에서 실행하지 않아 제외한 시스템: {}.",
         "apart": "두 시스템의 구간이 겹치지 않는 행: {}. 나머지 행에서는 우열이 확정되지 않습니다.",
-        "together": "모든 행에서 구간이 겹치므로 시스템의 우열은 확정되지 않습니다.",
+        "together": "구간이 있는 행에서는 모두 시스템들의 구간이 겹치므로(전 → 후는 후끼리 비교) "
+        "시스템의 우열은 확정되지 않습니다.",
         "sources": "수치의 출처",
     },
 }

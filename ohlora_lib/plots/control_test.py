@@ -104,15 +104,17 @@ def correlation_by_start(
         len(methods), 3, figsize=(8.6, 2.4 * len(methods)), sharey=True, squeeze=False
     )
     least, (label, color) = asdict(cutoffs), METER_STYLES[meter]
+    shown = tested[tested["method"].isin(methods)]
+    worst = 1 - shown[[f"{meter}_{name}_corr" for name in EXPRESSION]].fillna(0).to_numpy().min()
     for row, method in zip(grid, methods, strict=True):
         mine = tested[tested["method"] == method]
         for axes, name in zip(row, EXPRESSION, strict=True):
             missing = (1 - mine[f"{meter}_{name}_corr"].fillna(0)).clip(lower=NEAREST)
-            axes.scatter(mine[f"unedited_{name}"], missing, s=9, lw=0, alpha=0.6, color=color,
+            axes.scatter(mine[f"unedited_{name}"], missing, s=14, lw=0, alpha=0.8, color=color,
                          label=label)  # fmt: skip
             axes.axhline(1 - least[name], color=MUTED, lw=1, ls="--", label="cutoff")
             axes.set(xlabel=f"{name} before steering (std. deviations)", yscale="log")
-            axes.set_ylim(2.5, 0.8 * NEAREST)
+            axes.set_ylim(max(0.3, 2 * worst), 0.8 * NEAREST)
         row[0].set_title(method, loc="left")
         row[0].set_ylabel("1 − correlation")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncol=2)

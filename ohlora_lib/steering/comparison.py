@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from ohlora_lib.faces.concept import paired_change
 from ohlora_lib.faces.properties import EXPRESSION, FILTER_PROPERTIES
 from ohlora_lib.faces.shares import percent
 from ohlora_lib.steering.control_test import meter_columns
@@ -103,12 +104,6 @@ def correlation_table(tested: pd.DataFrame) -> pd.DataFrame:
     for meter, label in meters_of(tested).items():
         columns[label] = mean_correlations(tested, meter).apply(triple, axis=1)
     return pd.DataFrame(columns).rename_axis("method")
-
-
-def confirmed_rows(tested: pd.DataFrame) -> pd.DataFrame:
-    """Of each method its confirmation latents, or its test latents if it has no others."""
-    fresh = tested["part"] == "confirmation"
-    return tested[fresh | ~tested["method"].isin(tested.loc[fresh, "method"])]
 
 
 def mean_correlations(tested: pd.DataFrame, meter: str) -> pd.DataFrame:
@@ -228,16 +223,13 @@ ABLATION = {
 
 
 def ablation_table(tested: pd.DataFrame) -> pd.DataFrame:
-    """Those steps of ABLATION that were tested, on `confirmed_rows`, as text: the strict pass rate
-    on each meter, and the leakage. A row's name tells on how many latents."""
-    rows = confirmed_rows(tested)
-    steps = {name: step for step, name in ABLATION.items() if name in set(rows["method"])}
-    table = pass_rate_table(rows, CUTOFFS_V7)
-    leakage = side_effects(rows).apply(triple, axis=1)
+    """Those steps of ABLATION that were tested, as text: the strict pass rate on each meter, and
+    the leakage."""
+    steps = {name: step for step, name in ABLATION.items() if name in set(tested["method"])}
+    table = pass_rate_table(tested, CUTOFFS_V7)
+    leakage = side_effects(tested).apply(triple, axis=1)
     table = table.assign(**{"leakage, eyes / mouth / pose": leakage}).loc[list(steps)]
-    counts = rows.groupby("method").size()
-    names = [f"{step} (n = {counts[name]})" for name, step in steps.items()]
-    return table.set_axis(names).rename_axis("changed")
+    return table.set_axis(list(steps.values())).rename_axis("changed")
 
 
 def step_name(before: str, after: str) -> str:
@@ -249,12 +241,32 @@ def step_name(before: str, after: str) -> str:
 
 
 def gains_by_step(tested: pd.DataFrame, methods: Sequence[str], meter: str) -> str:
-    """How the strict pass rate changes from each method to the next, in percentage points."""
-    rates = 100 * pass_rates(tested, meter, CUTOFFS_V7).rate[list(methods)]
+    """How the strict pass rate changes from each method to the next, in percentage points, with
+    the p of the exact McNemar test on the same latents."""
+    passed = _passed(tested, methods, meter)
+    rates = 100 * passed.mean()
     return ", ".join(
-        f"'{step_name(one, other)}' {rates[other] - rates[one]:+.0f}"
+        f"'{step_name(one, other)}' {rates[other] - rates[one]:+.0f} "
+        f"({_p_text(paired_change(passed[one], passed[other])[2])})"
         for one, other in pairwise(methods)
     )
+
+
+def _passed(tested: pd.DataFrame, methods: Sequence[str], meter: str) -> pd.DataFrame:
+    """Which latents (rows) pass strictly with which of the methods (columns)."""
+    latent = [name for name in ("seed", "idx") if name in tested]
+    return pd.DataFrame(
+        {
+            name: passes(meter_columns(mine, meter), CUTOFFS_V7, signed=True).set_axis(
+                pd.MultiIndex.from_frame(mine[latent].fillna(-1))
+            )
+            for name, mine in tested[tested["method"].isin(list(methods))].groupby("method")
+        }
+    )
+
+
+def _p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def ablation_summary(tested: pd.DataFrame) -> str:
@@ -263,8 +275,6 @@ def ablation_summary(tested: pd.DataFrame) -> str:
 
     Compared are the confirmed methods; if fewer than two are, all, on the test latents.
     """
-    from scipy.stats import binomtest  # slow to import
-
     for part in ("confirmation", "test"):
         rows = tested[tested["part"] == part]
         names = [name for name in ABLATION.values() if name in set(rows["method"])]
@@ -273,25 +283,15 @@ def ablation_summary(tested: pd.DataFrame) -> str:
     else:
         return ""
     meter, label = list(meters_of(rows).items())[-1]
-    latent = [name for name in ("seed", "idx") if name in rows]
-    passed = pd.DataFrame(
-        {
-            name: passes(meter_columns(mine, meter), CUTOFFS_V7, signed=True).set_axis(
-                pd.MultiIndex.from_frame(mine[latent].fillna(-1))
-            )
-            for name, mine in rows[rows["method"].isin(names)].groupby("method")
-        }
-    )
+    passed = _passed(rows, names, meter)
     leakage = side_effects(rows)[list(EXPRESSION)].mean(axis=1)
     lines = [f"Strict pass by the {label} and mean leakage, on the same {len(passed)} latents:", ""]
     for one, other in pairwise(names):
-        before, after = passed[one], passed[other]
-        gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-        p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+        gained, lost, p = paired_change(passed[one], passed[other])
         verdict = ("more pass" if gained > lost else "fewer pass") if p < SURE else "not shown"
         lines.append(
-            f"* **{step_name(one, other)}**: {before.sum()} → {after.sum()} pass ({gained} gained, "
-            f"{lost} lost, {'p < 0.001' if p < 0.001 else f'p = {p:.3f}'}: {verdict}); "
+            f"* **{step_name(one, other)}**: {passed[one].sum()} → {passed[other].sum()} pass "
+            f"({gained} gained, {lost} lost, {_p_text(p)}: {verdict}); "
             f"leakage {leakage[one]:.2f} → {leakage[other]:.2f}."
         )
     return "\n".join(lines)

@@ -14,7 +14,8 @@ DIRECTIONS = {
     "svm": "as published: an SVM per group, unit length, nothing controlled",
     "svm all": "one SVM per property on all images",
     "svm controlled": "as svm, made orthogonal to the normals of all other properties",
-    "ridge": "one regression of all scores on whitened vectors, its pseudo-inverse",
+    "ridge": "one linear regression of all scores; the shortest step, in vectors scaled to equal "
+    "spread, that moves one score and keeps the others",
     "ridge scene": "as ridge, with the colors around the face controlled too",
     "ridge natural": "as ridge, with the colors around the face controlled too; the head turns as "
     "a whole, the mouth opens without a smile",
