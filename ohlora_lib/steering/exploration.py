@@ -145,13 +145,14 @@ class Exploration:
         pull = (truncation - 1) * (start - self.mean_w)
         return Point(w + pull, unedited + pull, one.styles)
 
-    def images(self, points: Sequence[Point]) -> np.ndarray:
-        """Images (N, R, R, 3) uint8."""
+    def images(self, points: Sequence[Point], for_meters: bool = False) -> np.ndarray:
+        """Images (N, R, R, 3) uint8, at full resolution or at the one that meters read."""
         styles = [point.styles for point in points]
         if len(set(styles)) > 1:
-            return np.concatenate([self.images([point]) for point in points])
+            return np.concatenate([self.images([point], for_meters) for point in points])
         w, unedited = (np.float32(part) for part in list(zip(*points, strict=True))[:2])
-        return self.sampler.images(w, "w", unedited, styles[0])
+        sampler = self.sampler if for_meters else self.sampler.to_show
+        return sampler.images(w, "w", unedited, styles[0])
 
     def image(
         self,

@@ -91,7 +91,7 @@ class Explorer(anywidget.AnyWidget):
             "parser": parser is not None,
             "formats": animation.formats(),
             "explained": dict(explained or {}),
-            "size": exploration.sampler.size,
+            "size": exploration.sampler.to_show.size,
         }
         super().__init__(options=options, state=state)
         self.on_msg(self._receive)
@@ -116,10 +116,16 @@ class Explorer(anywidget.AnyWidget):
         methods = [state["method"], *([state["other"]] if state["other"] else [])]
         points = [self._point(state, method) for method in methods]
         with fitting_threads(self.options["size"]):
-            images = self.exploration.images(points)
-            readings = self._read(images) if state["meters"] else [{} for _ in images]
-            if state["classes"] and self.parser is not None:
-                images = overlay(images, maps_in_images(self.parser(images), *images.shape[1:3]))
+            images, readings = self.exploration.images(points), [{} for _ in points]
+            classes = state["classes"] and self.parser is not None
+            if state["meters"] or classes:
+                measured = self.exploration.images(points, for_meters=True)
+            if state["meters"]:
+                readings = self._read(measured)
+            if classes:
+                maps = maps_in_images(self.parser(measured), *measured.shape[1:3])
+                times = images.shape[1] // maps.shape[1]
+                images = overlay(images, maps.repeat(times, 1).repeat(times, 2))
         with self.hold_sync():
             self.state = dict(state)
             self.images = [png(image) for image in images]

@@ -75,7 +75,9 @@ def test_values_are_the_first_headline_that_a_record_has(reports):
 
 def test_an_order_is_stated_only_where_intervals_do_not_overlap(reports):
     record = json.loads((reports / "two/02_test.json").read_text())
-    assert "In every row with intervals, those of the systems overlap" in read(reports, CONTENT).page("en")
+    assert "In every row with intervals, those of the systems overlap" in read(
+        reports, CONTENT
+    ).page("en")
     record["finding"]["headline"] = [["new, judge", "60% (20%–90%) → 90% (80%–95%)"]]
     (reports / "two/02_test.json").write_text(json.dumps(record))
     assert "do not overlap: Pass rate. All others" in read(reports, CONTENT).page("en")

@@ -3,6 +3,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,33 @@ def explorer(exploration, tmp_path):
     meters = {"judge": Brightness()}
     groups = ["hh", "hl", "hh", "ll"]
     return Explorer(exploration, meters, half_skin, groups, tmp_path / "made")
+
+
+class SeenSizes:
+    """A meter and a parser that remember the sizes of their images."""
+
+    properties = ("brightness",)
+
+    def __init__(self):
+        self.sizes = []
+
+    def __call__(self, images):
+        self.sizes.append(images.shape[1])
+        return Reading(np.zeros((len(images), 1)))
+
+    def parse(self, images):
+        self(images)
+        return half_skin(images)
+
+
+def test_people_see_full_resolution_and_meters_the_one_they_read(exploration, tmp_path):
+    reader = SeenSizes()
+    halved = replace(exploration, sampler=replace(exploration.sampler, lod=1))
+    explorer = Explorer(halved, {"judge": reader}, reader.parse, None, tmp_path / "made")
+    ask(explorer, other="svm", classes=True)
+    assert shown(explorer).shape == (16, 16, 3) and explorer.options["size"] == 16
+    assert reader.sizes == [8, 8, 8]  # at the start, then meter and class map
+    assert np.abs(shown(explorer, 1).astype(int) - halved.image(method="svm")).max() > 20
 
 
 def shown(explorer, place=0):
