@@ -33,10 +33,10 @@ MAX_FRAMES = 600
 """Of one animation."""
 CHUNK = 12
 """Images of an animation that are made between two reports of progress."""
-SMALL = 128
+SMALL = 256
 """Pixels per side up to which one thread makes an image faster than several. Measured on two busy
-cores, one of which the browser needs (benchmarks/explorer.py, OMP_NUM_THREADS=1 against torch's
-default): 14.2 instead of 7.8 images/s with both meters."""
+cores, one of which the browser needs (benchmarks/explorer.py): at 128 px 14.2 instead of 7.8
+images/s with both meters, at 256 px 12.5 instead of 10.8 with all meters."""
 
 
 class Explorer(anywidget.AnyWidget):
